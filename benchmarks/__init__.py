@@ -1,0 +1,1 @@
+"""Quality and speed, measured (installed as `limrank_ir.benchmarks`)."""

@@ -1,0 +1,28 @@
+"""LimRank-IR: rerank passages with a language model that reasons.
+
+>>> from limrank_ir import LimRank
+>>> ranking = LimRank().rank("how do I copy a file?", ["shutil.copy copies a file", "a cake"])  # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from limrank_ir.errors import LimRankError
+    from limrank_ir.reranker import LimRank
+    from limrank_ir.verdict import Ranked, Verdict
+
+__version__ = "0.1.0"
+__all__ = ["LimRank", "LimRankError", "Ranked", "Verdict", "__version__"]
+
+_HOMES = {"LimRank": "reranker", "LimRankError": "errors", "Ranked": "verdict", "Verdict": "verdict"}
+
+
+def __getattr__(name: str) -> Any:
+    """Import on first use, so that `import limrank_ir` costs nothing."""
+    if name in _HOMES:
+        from importlib import import_module
+
+        return getattr(import_module(f"limrank_ir.{_HOMES[name]}"), name)
+    raise AttributeError(f"module 'limrank_ir' has no attribute {name!r}")

@@ -1,0 +1,1 @@
+"""Engines: what runs a language model over prompts and returns verdicts."""

@@ -1,0 +1,1 @@
+"""LIMRANK-SYNTHESIZER: the pipeline that makes training data (installed as `limrank_ir.synth`)."""

@@ -1,0 +1,1 @@
+"""Training of LimRank adapters (installed as `limrank_ir.train`)."""
