@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import gzip
-import os
-import tempfile
+import json
+import secrets
+import shutil
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import chain
+from os import PathLike
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 from limrank_ir.errors import LimRankError
 
+_JSON_KINDS = {dict: "an object", list: "a list", bool: "true or false", float: "no finite number"}
+
 
 @contextmanager
-def replacing(path: str | os.PathLike[str]) -> Iterator[TextIO]:
+def replacing(path: str | PathLike[str]) -> Iterator[TextIO]:
     """Open a text file for writing beside ``path``; it takes that name only when the block ends without an error.
+
+    A device or a pipe (``/dev/stdout``) is written in place. A symbolic link stays one: the file behind it is replaced.
 
     Args:
         path: the file to write or replace; gzip-compressed when the name ends in ``.gz``. Its folder is created.
@@ -25,30 +32,34 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[TextIO]:
         The open UTF-8 text file.
 
     Raises:
-        LimRankError: the folder cannot be written.
+        LimRankError: ``path`` is a folder, or its folder cannot be written.
     """
-    target = Path(path)
+    if Path(path).is_dir():
+        raise LimRankError(f"{path}: is a folder; name a file in it")
+    if Path(path).exists() and not Path(path).is_file():
+        with open(path, "w", encoding="utf-8", newline="\n") as device:
+            yield device
+        return
+    target = Path(path).resolve()
+    temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent)
+        temporary.touch(exist_ok=False)
     except OSError as error:
-        raise LimRankError(f"{target}: cannot write here ({error.strerror}); choose another place") from error
-    os.close(handle)
-    temporary = Path(name)
+        raise LimRankError(f"{path}: cannot write here ({error.strerror}); choose another place") from error
     try:
-        opened = gzip.open if target.name.endswith(".gz") else open
+        opened = gzip.open if str(path).endswith(".gz") else open
         with opened(temporary, "wt", encoding="utf-8", newline="\n") as file:
-            yield file  # type: ignore[misc]
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)  # mkstemp makes private files; a result file is an ordinary one
+            yield file
+        if target.exists():
+            shutil.copymode(target, temporary)  # a private file stays private
         temporary.replace(target)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
 
 
-def lines(path: str | os.PathLike[str]) -> Iterator[tuple[int, str]]:
+def lines(path: str | PathLike[str]) -> Iterator[tuple[int, str]]:
     """Stream the lines of a UTF-8 text file, plain or ``.gz``.
 
     Args:
@@ -77,4 +88,157 @@ def lines(path: str | os.PathLike[str]) -> Iterator[tuple[int, str]]:
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise LimRankError(f"{path}: gzip data broken or cut short after line {number}; get the file again") from error
     except OSError as error:
-        raise LimRankError(f"{path}: cannot be read ({error.strerror or error})") from error
+        raise LimRankError(f"{path}: cannot be read ({error.strerror or error}); check the file") from error
+
+
+def rows(path: str | PathLike[str]) -> Iterator[tuple[str, str]]:
+    """Stream the lines that are not blank, each with the place that an error message names.
+
+    Args:
+        path: the file, as for :func:`lines`.
+
+    Yields:
+        (place, such as ``run.txt:7``; line without its line end).
+
+    Raises:
+        LimRankError: as for :func:`lines`.
+    """
+    for number, line in lines(path):
+        if line and not line.isspace():
+            yield f"{path}:{number}", line
+
+
+def sniff(path: str | PathLike[str]) -> tuple[str, Iterator[tuple[str, str]]]:
+    """Look at the first character that is not blank, which tells formats apart. The file is opened only once.
+
+    Args:
+        path: the file, as for :func:`lines`.
+
+    Returns:
+        That character, and all the :func:`rows`.
+
+    Raises:
+        LimRankError: as for :func:`lines`, or nothing but blanks in the file.
+    """
+    stream = rows(path)
+    first = next(stream, None)
+    if first is None:
+        raise LimRankError(f"{path}: the file is empty; check how it was made")
+    return first[1].lstrip()[0], chain([first], stream)
+
+
+def find(path: str | PathLike[str], names: Sequence[str]) -> Path:
+    """Find the file that is meant when a folder may be given in its stead.
+
+    Args:
+        path: a file, which is returned as it is, or a folder.
+        names: what the file may be called inside the folder, the likeliest first.
+
+    Returns:
+        The file; it need not exist if ``path`` is no folder.
+
+    Raises:
+        LimRankError: a folder that holds none of the names.
+    """
+    folder = Path(path)
+    if not folder.is_dir():
+        return folder
+    for name in names:
+        if (folder / name).is_file():
+            return folder / name
+    raise LimRankError(f"{path}: the folder holds no {' or '.join(names)}; name the file itself")
+
+
+def json_object(place: str, line: str) -> dict[str, Any]:
+    """Parse one line of JSONL.
+
+    Args:
+        place: where the line stands, for the error message.
+        line: the line.
+
+    Returns:
+        The object. Numbers stay the text that they were written as, so that an id keeps its digits.
+
+    Raises:
+        LimRankError: malformed JSON, or something other than an object.
+    """
+    try:
+        value = json.loads(line, parse_int=str, parse_float=str)
+    except json.JSONDecodeError as error:
+        raise LimRankError(
+            f"{place}: malformed JSON ({error.msg}, column {error.colno}); write one JSON object a line"
+        ) from error
+    except RecursionError as error:
+        raise LimRankError(f"{place}: malformed JSON (nested too deep); write one JSON object a line") from error
+    if not isinstance(value, dict):
+        raise LimRankError(f"{place}: JSON, but not an object; write one JSON object a line")
+    return value
+
+
+def json_text(place: str, record: Mapping[str, Any], keys: Sequence[str]) -> str | None:
+    r"""Take the text that a JSON record holds under the first of several keys.
+
+    Args:
+        place: where the record stands, for the error message.
+        record: a record of :func:`json_object`.
+        keys: the keys to try, in order; null counts as missing.
+
+    Returns:
+        The text, or None if no key is there.
+
+    Raises:
+        LimRankError: the value is not text, or holds half a surrogate pair (``"\ud83d"``), which no file can store.
+    """
+    key = next((key for key in keys if record.get(key) is not None), None)
+    if key is None:
+        return None
+    value = record[key]
+    if not isinstance(value, str):
+        raise LimRankError(f"{place}: {key!r} holds {_JSON_KINDS.get(type(value), 'no text')}; make it a string")
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise LimRankError(
+            f"{place}: {key!r} holds half a character ({value[error.start]!r}); remove it or write the whole character"
+        ) from error
+    return value
+
+
+def need_json_text(place: str, record: Mapping[str, Any], keys: Sequence[str]) -> str:
+    """Take the text under the first of several keys, one of which must be there.
+
+    Args:
+        place: where the record stands, for the error message.
+        record: a record of :func:`json_object`.
+        keys: the keys to try, in order.
+
+    Returns:
+        The text.
+
+    Raises:
+        LimRankError: none of the keys is there, or as for :func:`json_text`.
+    """
+    text = json_text(place, record, keys)
+    if text is None:
+        raise LimRankError(f"{place}: no {' or '.join(repr(key) for key in keys)} in this record; add one")
+    return text
+
+
+def tsv_columns(place: str, line: str, layout: str) -> list[str]:
+    """Split a line of two or three columns at its tabs; quotes and other blanks are text.
+
+    Args:
+        place: where the line stands, for the error message.
+        line: the line.
+        layout: how such a line should look, for the error message.
+
+    Returns:
+        The two or three columns.
+
+    Raises:
+        LimRankError: another number of columns.
+    """
+    columns = line.split("\t")
+    if len(columns) not in (2, 3):
+        raise LimRankError(f"{place}: {len(columns)} tab-separated columns, not 2 or 3; write {layout!r}")
+    return columns

@@ -1,0 +1,181 @@
+"""A model in memory: its layers with packed attention, its tokenizer, its label tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from limrank_ir.engines import packed
+from limrank_ir.engines.packed import Packing
+from limrank_ir.engines.tokens import PromptTokenizer
+from limrank_ir.errors import LimRankError
+from limrank_ir.prompts import PromptFormat
+
+# Families whose packed attention is held against their own in the tests; others are checked when they load.
+TESTED_FAMILIES = {"llama", "mistral", "qwen2", "qwen3"}
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A model that is ready to run.
+
+    Attributes:
+        model: the causal language model, adapter merged.
+        tokenizer: encodes prompts.
+        fmt: the prompt format.
+        ends: ids of tokens at which the model ends its text.
+    """
+
+    model: Any
+    tokenizer: PromptTokenizer
+    fmt: PromptFormat
+    ends: frozenset[int]
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        return self.model.device
+
+    @torch.inference_mode()
+    def run(self, ids: Sequence[np.ndarray], packing: Packing) -> torch.Tensor:
+        """Run a packed batch.
+
+        Args:
+            ids: the new token ids of each sequence.
+            packing: their layout.
+
+        Returns:
+            The last hidden state of each sequence, ``[sequences, hidden size]``.
+        """
+        row = torch.from_numpy(np.concatenate(ids).astype(np.int64)).to(self.device)[None]
+        out = self.model.get_decoder()(input_ids=row, position_ids=packing.positions, use_cache=False, packing=packing)
+        return out.last_hidden_state[0, packing.last]
+
+    @torch.inference_mode()
+    def logits(self, hidden: torch.Tensor) -> torch.Tensor:
+        """Logits of the whole vocabulary, ``[sequences, vocabulary]``."""
+        return self.model.get_output_embeddings()(hidden)
+
+    @torch.inference_mode()
+    def log_odds(self, hidden: torch.Tensor) -> list[float]:
+        """Log-odds of the positive label: two logits in float32, their difference in float64.
+
+        ``logprob(true) - logprob(false)`` needs no other logit: the softmax's sum cancels.
+
+        Args:
+            hidden: ``[sequences, hidden size]``.
+
+        Returns:
+            One number a sequence.
+        """
+        head = self.model.get_output_embeddings()
+        labels = list(self.tokenizer.label_ids)
+        bias = None if head.bias is None else head.bias[labels].float()
+        two = torch.nn.functional.linear(hidden.float(), head.weight[labels].float(), bias).double()
+        return (two[:, 0] - two[:, 1]).tolist()
+
+    def key_value_bytes(self) -> int:
+        """Bytes that one token's keys and values take in all layers."""
+        config = self.model.config
+        heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+        size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+        return 2 * config.num_hidden_layers * heads * size * self.model.dtype.itemsize
+
+
+def load(weights: Path, adapter: Path | None, fmt: PromptFormat, device: torch.device, dtype: torch.dtype) -> Loaded:
+    """Load a model from local folders.
+
+    Args:
+        weights: folder of a transformers causal language model.
+        adapter: folder of a PEFT adapter, merged into the weights, or None.
+        fmt: the prompt format.
+        device: where to put it.
+        dtype: precision.
+
+    Returns:
+        The model, ready to run.
+
+    Raises:
+        LimRankError: a file is missing or broken, or the local engine cannot run this family.
+    """
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers.utils import logging as transformers_logging
+
+    packed.register()
+    bars = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.disable_progress_bar()
+    try:
+        # trust_remote_code stays off: weights are data, and data must not run code.
+        tokenizer = AutoTokenizer.from_pretrained(adapter if _has_tokenizer(adapter) else weights)
+        model = AutoModelForCausalLM.from_pretrained(weights, dtype=dtype, attn_implementation=packed.NAME)
+        if adapter is not None:
+            model = _merge(model, adapter, len(tokenizer))
+    except (OSError, ValueError, RuntimeError, KeyError) as error:
+        if out_of_memory(error):
+            raise LimRankError(f"{weights}: not enough memory to load it as {dtype}; choose a smaller model") from error
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise LimRankError(f"{adapter or weights}: cannot be loaded as a causal language model ({reason})") from error
+    finally:
+        if bars:
+            transformers_logging.enable_progress_bar()
+    model = model.to(device).eval().requires_grad_(False)
+    if model.config.model_type not in TESTED_FAMILIES:
+        _check_family(model)
+    return Loaded(model, PromptTokenizer(tokenizer, fmt), fmt, _end_ids(model, tokenizer))
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an error means that memory ran out, on a GPU or on a CPU; frees the GPU's cached blocks if so."""
+    if isinstance(error, torch.OutOfMemoryError):
+        torch.cuda.empty_cache()
+        return True
+    return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and "can't allocate memory" in str(error))
+
+
+def _has_tokenizer(adapter: Path | None) -> bool:
+    return adapter is not None and (adapter / "tokenizer.json").exists()
+
+
+def _merge(model: Any, adapter: Path, vocabulary: int) -> Any:
+    """Merge a PEFT adapter, so that it costs nothing at run time."""
+    from peft import PeftModel
+
+    if vocabulary > model.get_input_embeddings().num_embeddings:
+        model.resize_token_embeddings(vocabulary)  # added tags that do not fit into spare rows (limrank.md 2.4)
+    return PeftModel.from_pretrained(model, adapter).merge_and_unload()
+
+
+def _end_ids(model: Any, tokenizer: Any) -> frozenset[int]:
+    ends = model.generation_config.eos_token_id
+    ids = {ends} if isinstance(ends, int) else set(ends or [])
+    return frozenset(ids | {tokenizer.eos_token_id} - {None})
+
+
+@torch.inference_mode()
+def _check_family(model: Any) -> None:
+    """Compare packed attention with the model's own, so that a family with other attention rules is not mis-scored."""
+    ids = np.arange(10, 34) % model.config.vocab_size
+    try:
+        prefix = Packing([8], device=model.device, keep=True)
+        decoder = model.get_decoder()
+        row = torch.from_numpy(ids)[None].to(model.device)
+        decoder(input_ids=row[:, :8], position_ids=prefix.positions, use_cache=False, packing=prefix)
+        rest = Packing([16], [(0, 8)], prefix.kept, device=model.device)
+        ours = decoder(input_ids=row[:, 8:], position_ids=rest.positions, use_cache=False, packing=rest)
+        model.set_attn_implementation("eager")
+        theirs = decoder(input_ids=row, use_cache=False).last_hidden_state[:, 8:]
+        model.set_attn_implementation(packed.NAME)
+        gap = (ours.last_hidden_state - theirs).abs().max() / theirs.abs().max()
+        agree = bool(gap < (1e-4 if model.dtype == torch.float32 else 5e-2))
+    except (TypeError, AttributeError, ValueError, KeyError, RuntimeError):
+        agree = False
+    if not agree:
+        raise LimRankError(
+            f"the local engine cannot run models of the family {model.config.model_type!r} exactly; "
+            f"families that it runs: {', '.join(sorted(TESTED_FAMILIES))}"
+        )

@@ -1,0 +1,296 @@
+"""The local engine: a transformers model on this machine's CPU or GPU.
+
+What makes it fast: a query's instruction and text are run once and their keys and values shared by all its passages;
+passages are batched by tokens, sorted by length and packed without padding; only the label tokens' logits are
+computed. A passage's score does not depend on which passages stand beside it (`packed`).
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, TypeVar
+
+from limrank_ir.engines.batching import batches, halving, shared_length, waves
+from limrank_ir.errors import LimRankError
+from limrank_ir.models import Model
+from limrank_ir.prompts import Prompt, prompt_format
+from limrank_ir.verdict import Finish, Verdict
+from limrank_ir.weights import fingerprint, locate
+
+if TYPE_CHECKING:
+    import torch
+
+    from limrank_ir.engines.loading import Loaded
+    from limrank_ir.engines.packed import KeyValues, Packing
+    from limrank_ir.engines.tokens import Tokens
+
+log = logging.getLogger("limrank_ir")
+Result = TypeVar("Result")
+
+# On a CPU a batch's activations should stay near the caches (`python -m limrank_ir.benchmarks.speed --batch-tokens`).
+TOKENS_PER_BATCH = {"cpu": 2048, "cuda": 32768}
+CPU_CACHE_BYTES = 4 << 30  # keys and values of the thoughts that run at once
+FORCED_END = 8  # tokens kept free for the end of a thought that is forced
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A prompt on its way through the model."""
+
+    index: int
+    tokens: Tokens
+    span: tuple[int, int]  # where its shared prefix stands among the wave's prefix tokens
+
+    @property
+    def own(self) -> int:
+        """Tokens after the shared prefix."""
+        return len(self.tokens.ids) - (self.span[1] - self.span[0])
+
+
+class LocalEngine:
+    """Runs one model with transformers; weights load on the first prompt."""
+
+    def __init__(
+        self,
+        model: Model,
+        *,
+        device: str | None = None,
+        dtype: str | None = None,
+        max_length: int | None = None,
+        batch_size: int | None = None,
+        batch_tokens: int | None = None,
+    ) -> None:
+        """Choose a model and how to run it.
+
+        Args:
+            model: what to run (`limrank_ir.models.resolve`).
+            device: ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ...; None: a GPU when there is one.
+            dtype: ``"float32"``, ``"bfloat16"`` or ``"float16"``; None: float32 on a CPU, bfloat16 on a GPU.
+            max_length: the most tokens of a prompt; None: the model's own limit. Longer passages are cut.
+            batch_size: the most passages in a batch; None: as many as `batch_tokens` allows.
+            batch_tokens: the most tokens in a batch; None: what suits the device. Halved when memory runs out.
+
+        Raises:
+            LimRankError: an option has an impossible value.
+        """
+        if dtype not in (None, "float32", "bfloat16", "float16"):
+            raise LimRankError(f"unknown dtype {dtype!r}; choose float32, bfloat16 or float16")
+        for name, value in (("max_length", max_length), ("batch_size", batch_size), ("batch_tokens", batch_tokens)):
+            if value is not None and value < 1:
+                raise LimRankError(f"{name} is {value}; it must be at least 1")
+        self.model = model
+        self.max_length = min(max_length or model.context, model.context)
+        self._device, self._dtype, self._batch_size, self._batch_tokens = device, dtype, batch_size, batch_tokens
+
+    @cached_property
+    def device(self) -> torch.device:
+        """The device that the model runs on."""
+        import torch
+
+        if self._device is None:
+            return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        try:
+            device = torch.device(self._device)
+            torch.empty(0, device=device)
+        except (RuntimeError, AssertionError) as error:
+            reason = str(error).splitlines()[0]
+            raise LimRankError(f"device {self._device!r} cannot be used ({reason}); try device='cpu'") from error
+        return device
+
+    @cached_property
+    def dtype(self) -> torch.dtype:
+        """The precision of weights and activations."""
+        import torch
+
+        if self._dtype is not None:
+            return getattr(torch, self._dtype)
+        if self.device.type != "cuda":
+            return torch.float32
+        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+
+    @cached_property
+    def identity(self) -> str:
+        """Weights, adapter, precision and length limit, as the store's keys name them."""
+        parts = [fingerprint(locate(self.model.weights))]
+        if self.model.adapter is not None:
+            parts.append(fingerprint(locate(self.model.adapter)))
+        return " ".join([*parts, str(self.dtype).removeprefix("torch."), f"max_length={self.max_length}"])
+
+    @cached_property
+    def _loaded(self) -> Loaded:
+        from limrank_ir.engines.loading import load
+
+        adapter = locate(self.model.adapter) if self.model.adapter is not None else None
+        fmt = prompt_format(self.model.prompt_format)
+        log.debug("loading %s on %s as %s", self.model.name, self.device, self.dtype)
+        return load(locate(self.model.weights), adapter, fmt, self.device, self.dtype)
+
+    def judge(
+        self, prompts: Sequence[Prompt], *, think: bool, budget: int, done: Set[int] = frozenset()
+    ) -> Iterator[list[tuple[int, Verdict]]]:
+        """Judge prompts batch by batch (see `limrank_ir.engines.Engine.judge`).
+
+        Raises:
+            LimRankError: a prompt does not fit, memory runs out even for one passage, or the model yields NaN.
+        """
+        for wave in waves(dict(enumerate(prompts))):
+            if all(index in done for group in wave for index in group):
+                continue
+            if think:
+                yield from self._think(prompts, wave, budget, done)
+            else:
+                for rows, hidden, _ in self._forward(prompts, wave, done, self.max_length):
+                    yield self._verdicts(rows, hidden)
+
+    def _verdicts(self, rows: list[Row], hidden: torch.Tensor) -> list[tuple[int, Verdict]]:
+        """Verdicts of prompts that end where the label comes."""
+        return [
+            (row.index, _verdict(odds, None, row, 0, "verdict"))
+            for row, odds in zip(rows, self._loaded.log_odds(hidden), strict=True)
+        ]
+
+    def _think(
+        self, prompts: Sequence[Prompt], wave: list[list[int]], budget: int, done: Set[int]
+    ) -> Iterator[list[tuple[int, Verdict]]]:
+        """Let the model think about a wave's prompts; force the verdicts of those that come to none."""
+        from limrank_ir.engines.thinking import generate
+
+        # The prompt may fill half of the context; a thought gets at least the other half.
+        limit = max(self.max_length - budget, self.max_length // 2) - FORCED_END
+        budget = min(budget, self.max_length - limit - FORCED_END)
+        at_once = self._rows_that_fit(limit + budget)
+        for rows, hidden, packing in self._forward(prompts, wave, done, limit, at_once, keep=True):
+            thoughts = list(zip(rows, generate(self._loaded, hidden, packing, budget), strict=True))
+            judged = [
+                (row.index, _verdict(thought.log_odds, thought.text, row, thought.tokens, thought.finish))
+                for row, thought in thoughts
+                if thought.log_odds is not None
+            ]
+            open_rows = {row.index: (row, thought) for row, thought in thoughts if thought.log_odds is None}
+            forced = {
+                index: self._loaded.fmt.forced(prompts[index], thought.text)
+                for index, (_, thought) in open_rows.items()
+            }
+            for again in waves(forced):
+                for parts, ends, _ in self._forward(forced, again, frozenset(), self.max_length):
+                    for end, odds in zip(parts, self._loaded.log_odds(ends), strict=True):
+                        row, thought = open_rows[end.index]
+                        cut = row.tokens.cut
+                        verdict = _verdict(odds, thought.text, end, thought.tokens, thought.finish, cut)
+                        judged.append((end.index, verdict))
+            yield judged
+
+    def _forward(
+        self,
+        prompts: Mapping[int, Prompt] | Sequence[Prompt],
+        wave: list[list[int]],
+        done: Set[int],
+        limit: int,
+        at_once: int | None = None,
+        *,
+        keep: bool = False,
+    ) -> Iterator[tuple[list[Row], torch.Tensor, Packing]]:
+        """Run a wave: its shared prefixes once, then the rest of each prompt, batch by batch.
+
+        Yields:
+            (rows, their last hidden states, their layout); `done` rows are left out.
+        """
+        from limrank_ir.engines.packed import Packing
+
+        loaded = self._loaded
+        rows, prefixes = self._share_prefixes(prompts, wave, limit)
+
+        def run(part: list[int]) -> tuple[list[Row], torch.Tensor, Packing]:
+            chosen = [rows[position] for position in part]
+            packing = Packing(
+                [row.own for row in chosen], [row.span for row in chosen], prefixes, device=loaded.device, keep=keep
+            )
+            return chosen, loaded.run([row.tokens.ids[-row.own :] for row in chosen], packing), packing
+
+        most = min(at_once or len(rows), self._batch_size or len(rows))
+        # Batches are made of all rows and `done` ones dropped after, so a resumed run forms the batches of a whole one.
+        for batch in batches([row.own for row in rows], self._tokens_per_batch, most):
+            if wanted := [position for position in batch if rows[position].index not in done]:
+                yield from self._halved(wanted, run)
+
+    def _share_prefixes(
+        self, prompts: Mapping[int, Prompt] | Sequence[Prompt], wave: list[list[int]], limit: int
+    ) -> tuple[list[Row], KeyValues | None]:
+        """Encode a wave's prompts and run what the prompts of each query have in common."""
+        from limrank_ir.engines.packed import KeyValues, Packing
+
+        loaded = self._loaded
+        rows: list[Row] = []
+        heads = []
+        place = 0
+        for group in wave:
+            encoded = loaded.tokenizer.encode([prompts[index] for index in group], limit)
+            shared = shared_length([tokens.ids for tokens in encoded])
+            if shared:
+                heads.append(encoded[0].ids[:shared])
+            rows += [Row(index, tokens, (place, place + shared)) for index, tokens in zip(group, encoded, strict=True)]
+            place += shared
+        if not heads:
+            return rows, None
+        parts: list[KeyValues] = []
+
+        def run(part: list[int]) -> KeyValues:
+            packing = Packing([len(heads[position]) for position in part], device=loaded.device, keep=True)
+            loaded.run([heads[position] for position in part], packing)
+            assert packing.kept is not None
+            return packing.kept
+
+        step = max(1, self._tokens_per_batch // max(map(len, heads)))
+        for start in range(0, len(heads), step):
+            batch = list(range(start, min(start + step, len(heads))))
+            parts += self._halved(batch, run)
+        return rows, KeyValues.join(parts)
+
+    @property
+    def _tokens_per_batch(self) -> int:
+        return self._batch_tokens or TOKENS_PER_BATCH.get(self.device.type, TOKENS_PER_BATCH["cpu"])
+
+    def _halved(self, batch: list[int], run: Callable[[list[int]], Result]) -> Iterator[Result]:
+        """Run a batch, in halves where memory runs out; later batches are smaller then, too."""
+        from limrank_ir.engines.loading import out_of_memory
+
+        def shrink(error: Exception) -> bool:
+            if not out_of_memory(error):
+                return False
+            self._batch_tokens = max(1, self._tokens_per_batch // 2)
+            log.warning("out of memory on %s: going on with batches of %d tokens", self.device, self._batch_tokens)
+            return True
+
+        try:
+            yield from (result for _, result in halving(batch, run, shrink))
+        except Exception as error:
+            if not out_of_memory(error):
+                raise
+            raise LimRankError(
+                f"out of memory on {self.device} even for one passage; lower max_length (now {self.max_length})"
+            ) from error
+
+    def _rows_that_fit(self, tokens: int) -> int:
+        """How many thoughts may run at once: their keys and values get half of the free memory."""
+        import torch
+
+        if self.device.type == "cuda":
+            free, _ = torch.cuda.mem_get_info(self.device)
+        else:
+            free = CPU_CACHE_BYTES * 2
+        return max(1, free // 2 // (tokens * self._loaded.key_value_bytes()))
+
+
+def _verdict(
+    log_odds: float, reasoning: str | None, row: Row, reasoning_tokens: int, finish: Finish, cut: int = 0
+) -> Verdict:
+    """Make a verdict, never of a number that is none."""
+    if not math.isfinite(log_odds):
+        raise LimRankError(
+            f"the model gave {log_odds} for a prompt of {len(row.tokens.ids)} tokens; try dtype='float32'"
+        )
+    return Verdict(log_odds, reasoning, len(row.tokens.ids), reasoning_tokens, finish, row.tokens.cut + cut)

@@ -1,0 +1,155 @@
+"""From a prompt's text to token ids, with users' text always read as plain text."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from tokenizers import Encoding, Tokenizer
+
+from limrank_ir.errors import LimRankError
+from limrank_ir.prompts import Prompt, PromptFormat
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """The token ids of one prompt.
+
+    Attributes:
+        ids: int32 array.
+        cut: tokens cut from the end of the passage, 0 when it is whole.
+    """
+
+    ids: np.ndarray
+    cut: int
+
+
+class PromptTokenizer:
+    """Encodes prompts of one format with one model's tokenizer.
+
+    The ids are those of the whole text tokenized in one piece, as the released code does, with one difference:
+    control tokens (``<|im_end|>``, and ``<think>`` where it is a token of its own) are recognized only in the
+    text that the format wrote. The same characters inside a query or a passage are ordinary text.
+    """
+
+    def __init__(self, tokenizer: Any, fmt: PromptFormat) -> None:
+        """Prepare a tokenizer.
+
+        Args:
+            tokenizer: a fast tokenizer of transformers.
+            fmt: the prompt format.
+
+        Raises:
+            LimRankError: the tokenizer is not a fast one, or it gives both labels the same first token.
+        """
+        backend = getattr(tokenizer, "backend_tokenizer", None)
+        if backend is None:
+            raise LimRankError("this model has no fast tokenizer (tokenizer.json); convert it with transformers first")
+        settings = json.loads(backend.to_str())
+        self._controls = {token["content"]: token["id"] for token in settings["added_tokens"]}
+        settings.update(added_tokens=[], truncation=None, padding=None, post_processor=None)
+        self._plain = Tokenizer.from_str(json.dumps(settings))
+        found = "|".join(re.escape(token) for token in sorted(self._controls, key=len, reverse=True))
+        self._control = re.compile(f"({found})" if found else r"(?!)()")
+        self._start = _start_ids(tokenizer)
+        self._format = fmt
+        first = [self._plain.encode(label).ids[0] for label in fmt.labels]
+        if first[0] == first[1]:
+            raise LimRankError(
+                f"this tokenizer gives the labels {fmt.labels} the same first token; wrong prompt format?"
+            )
+        self.label_ids: tuple[int, int] = (first[0], first[1])
+
+    def encode(self, prompts: list[Prompt], limit: int) -> list[Tokens]:
+        """Encode prompts, cutting passages that are too long.
+
+        Args:
+            prompts: the prompts.
+            limit: the most tokens a prompt may have. A longer one loses the end of its passage.
+
+        Returns:
+            The ids of each prompt, in order.
+
+        Raises:
+            LimRankError: a prompt is longer than the limit even without its passage.
+        """
+        bodies = [prompt.prefix.removeprefix(self._format.head) + prompt.passage for prompt in prompts]
+        pieces = [self._pieces(body, prompt.suffix) for body, prompt in zip(bodies, prompts, strict=True)]
+        texts = [piece for row in pieces for piece in row if isinstance(piece, str)]
+        encoded = iter(self._plain.encode_batch(texts, add_special_tokens=False))
+        tokens = []
+        for prompt, row in zip(prompts, pieces, strict=True):
+            encodings = [next(encoded) if isinstance(piece, str) else piece for piece in row]
+            ids = self._join(encodings)
+            if len(ids) > limit:
+                tokens.append(self._cut(prompt, row, encodings, len(ids), limit))
+            else:
+                tokens.append(Tokens(np.array(ids, dtype=np.int32), 0))
+        return tokens
+
+    def decode(self, ids: list[int]) -> str:
+        """The text of generated ids; ids of control tokens give their names."""
+        names = {number: token for token, number in self._controls.items()}
+        parts: list[str] = []
+        run: list[int] = []
+        for number in ids:
+            if number in names:
+                parts += [self._plain.decode(run, skip_special_tokens=False), names[number]]
+                run = []
+            else:
+                run.append(number)
+        return "".join([*parts, self._plain.decode(run, skip_special_tokens=False)])
+
+    def _pieces(self, body: str, suffix: str) -> list[str | int]:
+        """Split a prompt into plain stretches (str) and the format's control tokens (int), joining plain neighbors."""
+        pieces: list[str | int] = [*self._start]
+        for text, ours in ((self._format.head, True), (body, False), (suffix, True)):
+            parts = self._control.split(text) if ours else [text]
+            for part in parts:
+                if ours and part in self._controls:
+                    pieces.append(self._controls[part])
+                elif part and pieces and isinstance(pieces[-1], str):
+                    pieces[-1] += part
+                elif part:
+                    pieces.append(part)
+        return pieces
+
+    @staticmethod
+    def _join(encodings: list[Encoding | int]) -> list[int]:
+        ids: list[int] = []
+        for encoding in encodings:
+            ids += [encoding] if isinstance(encoding, int) else encoding.ids
+        return ids
+
+    def _cut(
+        self, prompt: Prompt, row: list[str | int], encodings: list[Encoding | int], total: int, limit: int
+    ) -> Tokens:
+        """Cut the passage at a token's start so that the prompt has at most `limit` tokens."""
+        body = prompt.prefix.removeprefix(self._format.head) + prompt.passage
+        where = next(i for i, piece in enumerate(row) if isinstance(piece, str) and body in piece)
+        piece, encoding = row[where], encodings[where]
+        assert isinstance(piece, str) and isinstance(encoding, Encoding)
+        start = piece.index(body) + len(body) - len(prompt.passage)
+        inside = [first for first, last in encoding.offsets if last > start and first < start + len(prompt.passage)]
+        excess = total - limit
+        while True:
+            # Cutting can change how the last word is tokenized, so measure again and cut more if need be.
+            if excess > len(inside):
+                raise LimRankError(
+                    f"the query and its instruction leave no room for a passage within {limit} tokens "
+                    f"(query begins {prompt.prefix.removeprefix(self._format.head)[-60:]!r}); raise max_length"
+                )
+            keep = max(inside[len(inside) - excess], start) - start
+            shorter = self.encode([Prompt(prompt.prefix, prompt.passage[:keep].rstrip(), prompt.suffix)], total)[0]
+            if len(shorter.ids) <= limit:
+                return Tokens(shorter.ids, total - len(shorter.ids))
+            excess += len(shorter.ids) - limit
+
+
+def _start_ids(tokenizer: Any) -> list[int]:
+    """The ids that the tokenizer puts before every text (a begin-of-sequence token for some families)."""
+    with_special, alone = tokenizer("x").input_ids, tokenizer("x", add_special_tokens=False).input_ids
+    return with_special[: len(with_special) - len(alone)] if with_special[-len(alone) :] == alone else []

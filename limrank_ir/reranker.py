@@ -1,0 +1,295 @@
+"""LimRank: pairs in, verdicts out. The class that every adapter of this package stands on."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+
+from limrank_ir.engines import Engine
+from limrank_ir.errors import LimRankError
+from limrank_ir.models import DEFAULT, THINK_MODES, Model, Think, resolve
+from limrank_ir.prompts import Prompt, task_query
+from limrank_ir.prompts import prompt_format as _formats
+from limrank_ir.store import VerdictStore, key
+from limrank_ir.verdict import Ranked, Verdict
+
+log = logging.getLogger("limrank_ir")
+
+Pair: TypeAlias = Sequence[str | None]
+"""(query, passage) or (query, passage, instruction); an instruction may be None."""
+
+RULES = "1"  # part of the store's keys: changes when the same prompt and settings would give another verdict
+
+
+@dataclass(slots=True)
+class Run:
+    """What happened in one call of `LimRank.judge`.
+
+    Attributes:
+        pairs: pairs asked for.
+        unique: different pairs among them.
+        stored: unique pairs whose verdicts were in the store.
+        judged: unique pairs that the model judged.
+        cut: judged pairs whose passage was cut.
+        cut_tokens: tokens that they lost.
+        cleaned: judged pairs from which reserved strings were taken out (`limrank_ir.prompts.clean`).
+        forced: judged pairs whose thought came to no verdict, so that it was forced.
+        tokens: prompt and reasoning tokens of judged pairs.
+        seconds: wall-clock time.
+    """
+
+    pairs: int = 0
+    unique: int = 0
+    stored: int = 0
+    judged: int = 0
+    cut: int = 0
+    cut_tokens: int = 0
+    cleaned: int = 0
+    forced: int = 0
+    tokens: int = 0
+    seconds: float = 0.0
+
+    def count(self, verdict: Verdict, prompt: Prompt) -> None:
+        """Take a verdict of the model into the figures."""
+        self.judged += 1
+        self.cut += verdict.cut_tokens > 0
+        self.cut_tokens += verdict.cut_tokens
+        self.cleaned += prompt.cleaned
+        self.forced += verdict.finish != "verdict"
+        self.tokens += verdict.prompt_tokens + verdict.reasoning_tokens
+
+    def remarks(self) -> list[str]:
+        """What a user should know about how the text was read, a sentence each."""
+        said = []
+        if self.cut:
+            said.append(f"{self.cut} of {self.judged} passages were cut to fit ({self.cut_tokens} tokens in all)")
+        if self.cleaned:
+            said.append(f"reserved strings were taken out of {self.cleaned} of {self.judged} pairs")
+        if self.forced:
+            said.append(f"{self.forced} of {self.judged} thoughts came to no verdict, so it was forced")
+        return said
+
+
+class LimRank:
+    """A pointwise reranker by a language model that reads (query, passage), may think, and says true or false.
+
+    Example:
+        >>> limrank = LimRank()  # doctest: +SKIP
+        >>> limrank.rank("how do I copy a file?", ["shutil.copy(src, dst)", "os.remove(path)"])  # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        model: str = DEFAULT,
+        *,
+        adapter: str | None = None,
+        prompt_format: str | None = None,
+        engine: Literal["local"] | Engine = "local",
+        think: Think | None = None,
+        budget: int = 8192,
+        task: str | None = None,
+        store: str | os.PathLike[str] | VerdictStore | None = None,
+        device: str | None = None,
+        dtype: str | None = None,
+        max_length: int | None = None,
+        batch_size: int | None = None,
+    ) -> None:
+        """Choose a model; its weights load with the first pair.
+
+        Args:
+            model: a name (``limrank models`` lists them), a local folder or a hub id.
+            adapter: a PEFT adapter to merge into the weights: folder or hub id.
+            prompt_format: ``"rank1"`` or ``"qwen3"``, for folders and hub ids.
+            engine: ``"local"``, or an object with the methods of `limrank_ir.engines.Engine`.
+            think: ``"never"`` asks for the verdict at once, ``"always"`` lets the model reason first; None: the
+                model's own default.
+            budget: the most tokens of a thought; then the verdict is forced (limrank.md 2.5).
+            task: a BRIGHT task whose query prompt is put around every query, or None.
+            store: a file that keeps verdicts (made when it is not there), or an open store, or None.
+            device: ``"cpu"``, ``"cuda"``, ...; None: a GPU when there is one.
+            dtype: ``"float32"``, ``"bfloat16"``, ``"float16"``; None: float32 on a CPU, bfloat16 on a GPU.
+            max_length: the most tokens of a prompt with its thought; longer passages are cut, counted and reported.
+            batch_size: the most passages in a batch; None: by tokens, as suits the device.
+
+        Raises:
+            LimRankError: an option is unknown or impossible.
+        """
+        self.model = resolve(model, adapter=adapter, prompt_format=prompt_format)
+        self.think: Think = self.model.think if think is None else think
+        if self.think not in THINK_MODES:
+            raise LimRankError(f"think is {think!r}; choose one of: {', '.join(THINK_MODES)}")
+        if budget < 1:
+            raise LimRankError(f"budget is {budget}; a thought needs at least 1 token")
+        self.budget, self.task, self.last_run = budget, task, Run()
+        self._format, self._store_place = _formats(self.model.prompt_format), store
+        self._render("", "", None)  # finds an unknown task or think mode now, not after the first stage
+        self.engine = _local(self.model, device, dtype, max_length, batch_size) if engine == "local" else engine
+        if isinstance(self.engine, str):
+            raise LimRankError(f"unknown engine {engine!r}; choose 'local' or give an engine object")
+
+    def __repr__(self) -> str:
+        """The model's name and what differs from its defaults."""
+        think = "" if self.think == self.model.think else f", think={self.think!r}"
+        return f"LimRank({self.model.name!r}{think})"
+
+    @cached_property
+    def store(self) -> VerdictStore | None:
+        """The store, opened on first use."""
+        place = self._store_place
+        return place if place is None or isinstance(place, VerdictStore) else VerdictStore(place)
+
+    def judge(self, pairs: Iterable[Pair], *, progress: Callable[[int], None] | None = None) -> list[Verdict]:
+        """Judge pairs. Each different pair is judged once; what the store knows is not judged again.
+
+        Args:
+            pairs: (query, passage) or (query, passage, instruction).
+            progress: called with the number of pairs done since it was called last.
+
+        Returns:
+            One verdict a pair, in order. `last_run` then holds what happened.
+
+        Raises:
+            LimRankError: a pair is not text, a query is empty, or the model or the store cannot be used.
+        """
+        started = time.perf_counter()
+        asked = [_checked(number, pair) for number, pair in enumerate(pairs)]
+        places: dict[tuple[str, str, str | None], list[int]] = {}
+        for number, pair in enumerate(asked):
+            places.setdefault(pair, []).append(number)
+        numbers = list(places.values())
+        prompts = [self._render(*pair) for pair in places]
+        run = self.last_run = Run(pairs=len(asked), unique=len(prompts))
+        verdicts: dict[int, Verdict] = {}
+
+        def arrived(batch: Iterable[tuple[int, Verdict]]) -> None:
+            verdicts.update(batch)
+            if progress is not None:
+                progress(sum(len(numbers[index]) for index, _ in batch))
+
+        keys = self._keys(prompts) if self.store is not None and prompts else []
+        if self.store is not None:
+            known = self.store.get(keys)
+            arrived([(index, known[name]) for index, name in enumerate(keys) if name in known])
+            run.stored = len(verdicts)
+        if len(verdicts) < len(prompts):
+            batches = self.engine.judge(
+                prompts, think=self.think == "always", budget=self.budget, done=frozenset(verdicts)
+            )
+            for batch in batches:
+                if self.store is not None:
+                    self.store.put((keys[index], verdict) for index, verdict in batch)
+                for index, verdict in batch:
+                    run.count(verdict, prompts[index])
+                arrived(batch)
+        if missing := len(prompts) - len(verdicts):
+            raise LimRankError(f"{self.engine!r} gave no verdict for {missing} of {len(prompts)} pairs")
+        run.seconds = time.perf_counter() - started
+        for remark in run.remarks():
+            log.warning("%s", remark)
+        order = {number: index for index, places_of in enumerate(numbers) for number in places_of}
+        return [verdicts[order[number]] for number in range(len(asked))]
+
+    def predict(self, pairs: Any, *, show_progress_bar: bool = False) -> np.ndarray:
+        """Score pairs, as sentence-transformers' ``CrossEncoder.predict`` does.
+
+        Args:
+            pairs: a list of pairs, or one pair.
+            show_progress_bar: draw a progress bar on stderr.
+
+        Returns:
+            float64 log-odds of shape ``[pairs]``; of one pair a scalar array.
+
+        Raises:
+            LimRankError: see `judge`.
+        """
+        if _is_pair(pairs):
+            return np.float64(self._judged([pairs], show_progress_bar)[0].log_odds)  # type: ignore[return-value]
+        return np.array([verdict.log_odds for verdict in self._judged(pairs, show_progress_bar)], dtype=np.float64)
+
+    def rank(
+        self,
+        query: str,
+        passages: Sequence[str],
+        *,
+        top_k: int | None = None,
+        instruction: str | None = None,
+        show_progress_bar: bool = False,
+    ) -> list[Ranked]:
+        """Rank passages for a query.
+
+        Args:
+            query: the query.
+            passages: the passages' texts.
+            top_k: how many to return; None: all. All of them are judged.
+            instruction: what counts as relevant, in the user's words.
+            show_progress_bar: draw a progress bar on stderr.
+
+        Returns:
+            The passages, best first; equal scores keep the given order.
+
+        Raises:
+            LimRankError: see `judge`; or `top_k` is below 1.
+
+        Example:
+            >>> LimRank().rank("capital of France", ["Paris", "Rome"], top_k=1)[0].text  # doctest: +SKIP
+            'Paris'
+        """
+        if top_k is not None and top_k < 1:
+            raise LimRankError(f"top_k is {top_k}; it must be at least 1")
+        verdicts = self._judged([(query, passage, instruction) for passage in passages], show_progress_bar)
+        ranked = [
+            Ranked(index, passage, verdict.log_odds, verdict.probability, verdict.reasoning)
+            for index, (passage, verdict) in enumerate(zip(passages, verdicts, strict=True))
+        ]
+        return sorted(ranked, key=lambda passage: -passage.score)[:top_k]
+
+    def _judged(self, pairs: Sequence[Pair], show_progress_bar: bool) -> list[Verdict]:
+        if not show_progress_bar:
+            return self.judge(pairs)
+        from tqdm.auto import tqdm
+
+        with tqdm(total=len(pairs), desc=self.model.name, unit="pair") as bar:
+            return self.judge(pairs, progress=bar.update)
+
+    def _render(self, query: str, passage: str, instruction: str | None) -> Prompt:
+        query = task_query(query, self.task)
+        return self._format.render(query, passage, instruction, think=self.think == "always")
+
+    def _keys(self, prompts: Sequence[Prompt]) -> list[bytes]:
+        """Names in the store: everything that changes a verdict. The prompt's text holds format, query and passage."""
+        budget = self.budget if self.think == "always" else 0
+        settings = (RULES, self.engine.identity, self._format.name, self.think, str(budget))
+        return [key(*settings, prompt.prefix, prompt.passage, prompt.suffix) for prompt in prompts]
+
+
+def _local(
+    model: Model, device: str | None, dtype: str | None, max_length: int | None, batch_size: int | None
+) -> Engine:
+    from limrank_ir.engines.local import LocalEngine
+
+    return LocalEngine(model, device=device, dtype=dtype, max_length=max_length, batch_size=batch_size)
+
+
+def _is_pair(value: Any) -> bool:
+    return isinstance(value, (tuple, list)) and len(value) in (2, 3) and all(isinstance(part, str) for part in value)
+
+
+def _checked(number: int, pair: Pair) -> tuple[str, str, str | None]:
+    """A pair as (query, passage, instruction), or one line that says what is wrong with it."""
+    if isinstance(pair, str) or len(pair) not in (2, 3):
+        raise LimRankError(f"pair {number}: give (query, passage) or (query, passage, instruction)")
+    query, passage, instruction = pair if len(pair) == 3 else (*pair, None)
+    for name, text in (("query", query), ("passage", passage), ("instruction", instruction)):
+        if not isinstance(text, str) and (name != "instruction" or text is not None):
+            raise LimRankError(f"pair {number}: the {name} is {type(text).__name__}, not text; fill or drop it first")
+    assert isinstance(query, str) and isinstance(passage, str)  # for the type checker
+    if not query.strip():
+        raise LimRankError(f"pair {number}: the query is empty; fill or drop it first")
+    return query, passage, instruction

@@ -1,0 +1,443 @@
+import gzip
+import json
+import math
+import struct
+import tempfile
+from pathlib import Path
+
+import ir_measures
+import numpy as np
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from ir_measures import RR, nDCG
+
+from limrank_ir.errors import LimRankError
+from limrank_ir.trec import RunEntry, Topic, iter_run, read_qrels, read_run, read_topics, trec_order, write_run
+
+
+def message(function, *args, **options) -> str:
+    with pytest.raises(LimRankError) as caught:
+        list(function(*args, **options))
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def written(path: Path, content: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(gzip.compress(content.encode()) if path.name.endswith(".gz") else content.encode())
+    return path
+
+
+# runs
+
+
+RUN = "q2 Q0 d1 1 2.5 bm25\nq1\tQ0\td1  1   -3e-2\tbm25 \r\n\n  q2 Q0 d2 0 7 bm25\n"
+
+
+@pytest.mark.parametrize("name", ["run.txt", "run.txt.gz"])
+def test_iter_run_streams_the_lines_as_they_are(tmp_path, name):
+    assert list(iter_run(written(tmp_path / name, RUN))) == [
+        RunEntry("q2", "d1", 1, 2.5, "bm25"),
+        RunEntry("q1", "d1", 1, -0.03, "bm25"),
+        RunEntry("q2", "d2", 0, 7.0, "bm25"),
+    ]
+
+
+def test_read_run_groups_by_query_and_sorts_by_score_not_by_rank(tmp_path):
+    run = read_run(written(tmp_path / "run", RUN))
+    assert list(run) == ["q2", "q1"]
+    assert [entry.docno for entry in run["q2"]] == ["d2", "d1"]
+
+
+def test_only_ascii_whitespace_ends_a_column(tmp_path):
+    odd = "a\u00a0b\u3000c\u2028d\x85e\x1cf"
+    path = written(tmp_path / "run", f"q\x0bQ0\x0c{odd} 1 1.0 t\n")
+    assert next(iter_run(path)).docno == odd
+
+
+def test_trec_order_compares_as_float32_and_breaks_ties_by_docno_downward():
+    # 1 + 1e-12 is 1 in float32; 1e300 and 1e200 are both infinite there.
+    assert trec_order([("a", 1 + 1e-12), ("c", 1.0), ("b", 1.0), ("d", 1.0001)]) == [
+        ("d", 1.0001),
+        ("c", 1.0),
+        ("b", 1.0),
+        ("a", 1 + 1e-12),
+    ]
+    assert trec_order([("a", 1e300), ("b", 1e200)]) == [("b", 1e200), ("a", 1e300)]
+    assert [docno for docno, _ in trec_order([("d10", 0.0), ("d9", -0.0), ("é", 0.0)])] == ["é", "d9", "d10"]
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("q Q0 d 1 2.0", "5 columns, not 6; write 'qid Q0 docno rank score tag' without spaces inside"),
+        ("q Q0 d 1 2.0 my tag", "7 columns, not 6; write"),
+        ("q Q0 d 1 high tag", "score 'high' is no number; check the columns"),
+        ("q Q0 d 1 nan tag", "score 'nan' is not finite and cannot be ranked; correct it"),
+        ("q Q0 d 1 -inf tag", "score '-inf' is not finite"),
+        ("q Q0 d 1 1e999 tag", "score '1e999' is not finite"),
+        ("q Q0 d 1.0 2.0 tag", "rank '1.0' is no integer; check the columns"),
+        ("p Q0 d 9 9.0 tag", "document 'd' again for query 'p'; list it once"),
+    ],
+)
+def test_errors_in_a_run_name_the_line_and_the_remedy(tmp_path, line, expected):
+    path = written(tmp_path / "run.txt", f"p Q0 d 1 1.0 tag\n\nq Q0 e 1 1.0 tag\n{line}\n")
+    assert message(iter_run, path).startswith(f"{path}:4: {expected}")
+    assert message(read_run, path).startswith(f"{path}:4: {expected}")
+
+
+@pytest.mark.parametrize("content", ["", "\n\n"])
+def test_an_empty_run(tmp_path, content):
+    path = written(tmp_path / "run.txt", content)
+    assert message(read_run, path) == f"{path}: empty run; check the first stage that made it"
+
+
+def test_a_run_cut_short_or_in_another_encoding(tmp_path):
+    cut = tmp_path / "run.gz"
+    cut.write_bytes(gzip.compress(RUN.encode())[:-12])
+    assert "run.gz: gzip data broken or cut short" in message(read_run, cut)
+    latin = tmp_path / "run.txt"
+    latin.write_bytes(RUN.encode() + b"q9 Q0 \xe9 1 1 t\n")
+    assert message(read_run, latin) == f"{latin}:5: not UTF-8 (byte 0xe9); convert the file to UTF-8"
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_qid(tmp_path):
+    assert list(read_run(written(tmp_path / "run", "\ufeff" + RUN))) == ["q2", "q1"]
+
+
+def test_write_run_ranks_and_keeps_every_digit(tmp_path):
+    path = tmp_path / "new" / "run.txt"
+    run = {
+        "q2": [("a", 0.1), ("b", 12345.678901234567), ("c", np.float32(0.1)), ("d", -1e-300), ("e", 3)],
+        "none": [],
+        "q1": {"b": 1.0, "a": 1.0}.items(),
+    }
+    write_run(path, run, tag="my-tag")
+    assert path.read_text() == (
+        "q2 Q0 b 1 12345.678901234567 my-tag\n"
+        "q2 Q0 e 2 3.0 my-tag\n"
+        "q2 Q0 c 3 0.10000000149011612 my-tag\n"
+        "q2 Q0 a 4 0.1 my-tag\n"
+        "q2 Q0 d 5 -1e-300 my-tag\n"
+        "q1 Q0 b 1 1.0 my-tag\n"
+        "q1 Q0 a 2 1.0 my-tag\n"
+    )
+
+
+def test_the_usual_tag(tmp_path):
+    write_run(tmp_path / "run", {"q": iter([("d", 1.0)])})
+    assert (tmp_path / "run").read_text() == "q Q0 d 1 1.0 limrank\n"
+
+
+@pytest.mark.parametrize(
+    ("run", "tag", "expected"),
+    [
+        ({"q": [("a", 1.0), ("b", math.nan)]}, "t", "query 'q', document 'b': score nan; give a finite one"),
+        ({"q": [("a", math.inf)]}, "t", "query 'q', document 'a': score inf; give a finite one"),
+        ({"q": [("a", 1.0), ("b", 1.0), ("a", 2.0)]}, "t", "document 'a' twice for query 'q'; list it once"),
+        ({"q": [("a b", 1.0)]}, "t", "docno 'a b' is empty, or holds whitespace"),
+        ({"q": [("a\n", 1.0)]}, "t", r"docno 'a\n' is empty, or holds whitespace"),
+        ({"q": [("", 1.0)]}, "t", "docno '' is empty, or holds whitespace"),
+        ({"q": [("\ud83d", 1.0)]}, "t", r"docno '\ud83d' is empty, or holds whitespace, a byte-order mark or half"),
+        ({"\ufeffq": [("a", 1.0)]}, "t", r"qid '\ufeffq' is empty, or holds whitespace, a byte-order mark"),
+        ({"q\t1": [("a", 1.0)]}, "t", r"qid 'q\t1' is empty, or holds whitespace"),
+        ({"q": [("a", 1.0)]}, "my tag", "tag 'my tag' is empty, or holds whitespace"),
+        ({}, "t", "empty run, nothing to write; check the queries and the first stage"),
+        ({"q": []}, "t", "empty run, nothing to write"),
+    ],
+)
+def test_write_run_refuses_what_would_not_be_read_back(tmp_path, run, tag, expected):
+    path = written(tmp_path / "run.txt", "the old run")
+    whole = {"whole": [("d", 1.0)], **run} if "empty run" not in expected else run
+    assert message(write_run, path, whole, tag=tag).startswith(f"{path}: {expected}")
+    assert path.read_text() == "the old run"
+    assert [file.name for file in tmp_path.iterdir()] == ["run.txt"]
+
+
+COLUMN = st.text(st.characters(codec="utf-8", exclude_characters=" \t\n\r\v\f\ufeff"), min_size=1)
+SCORE = st.floats(allow_nan=False, allow_infinity=False)
+# Scores that are one apart in float64 and often equal in float32.
+CLOSE = st.sampled_from([1.0, 1.0 + 2**-52, 1.0 - 2**-53, 1.0 + 2**-23, 1.0 + 2**-25, 0.0, -0.0, 1e-50, -7.25, 1e39])
+RUNS = st.dictionaries(COLUMN, st.dictionaries(COLUMN, SCORE | CLOSE, min_size=1), min_size=1)
+
+
+@given(RUNS, COLUMN, st.sampled_from(["run.txt", "run.txt.gz"]))
+@example({"q\u00a01": {"d\u2028\u3000": -0.0, "\x85\x1c": 5e-324, "#": 1.7976931348623157e308}}, "ta\u00a0g", "run.txt")
+@settings(deadline=None, max_examples=100)
+def test_what_write_run_accepts_is_read_back_bit_by_bit(run, tag, name):
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / name
+        write_run(path, {qid: scores.items() for qid, scores in run.items()}, tag=tag)
+        entries = list(iter_run(path))
+        grouped = read_run(path)
+    assert {qid: {entry.docno: entry.score for entry in entries} for qid, entries in grouped.items()} == run
+    assert all(struct.pack("d", entry.score) == struct.pack("d", run[entry.qid][entry.docno]) for entry in entries)
+    assert {entry.tag for entry in entries} == {tag}
+    # The order of the lines, the ranks and trec_eval's order are one.
+    assert [entry for entries in grouped.values() for entry in entries] == entries
+    for listed in grouped.values():
+        assert [entry.rank for entry in listed] == list(range(1, len(listed) + 1))
+
+
+@given(
+    st.dictionaries(
+        st.text("abBZ019-é文\U0001f600", min_size=1, max_size=3),
+        st.tuples(CLOSE, st.integers(0, 3)),
+        min_size=1,
+        max_size=15,
+    )
+)
+@settings(deadline=None, max_examples=60)
+def test_the_ranks_are_those_that_ir_measures_goes_by(judged):
+    qrels = {"q": {docno: grade for docno, (_, grade) in judged.items()}}
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "run"
+        write_run(path, {"q": [(docno, score) for docno, (score, _) in judged.items()]})
+        entries = list(iter_run(path))
+        scored = list(ir_measures.read_trec_run(str(path)))
+    # One document relevant at a time: its reciprocal rank tells where the evaluation saw it.
+    single = {entry.docno: {entry.docno: {entry.docno: 1}} for entry in entries}
+    for entry in entries:
+        run = {entry.docno: {other.doc_id: other.score for other in scored}}
+        assert ir_measures.calc_aggregate([RR], single[entry.docno], run)[RR] == pytest.approx(1 / entry.rank)
+    gains = [qrels["q"][entry.docno] for entry in entries]
+    best = sum(gain / math.log2(rank + 1) for rank, gain in enumerate(sorted(gains, reverse=True)[:10], 1))
+    dcg = sum(gain / math.log2(rank + 1) for rank, gain in enumerate(gains[:10], 1))
+    measured = ir_measures.calc_aggregate([nDCG @ 10], qrels, scored)[nDCG @ 10]
+    assert measured == pytest.approx(dcg / best if best else 0.0, abs=1e-9)
+
+
+# judgments
+
+
+QRELS = {"q1": {"d1": 2, "d2": -100}, "q2": {"d1": 0}}
+PLAIN = "q1 0 d1 2\nq1\tQ0\td2\t-100\r\n\nq1 0 d1 2\nq2 1 d1 0\n"
+BEIR = "query-id\tcorpus-id\tscore\nq1\td1\t2\nq1\td2\t-100\nq2\td1\t0\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("qrels.txt", PLAIN),
+        ("qrels.txt", "\ufeff" + PLAIN),
+        ("qrels.txt.gz", PLAIN),
+        ("qrels/test.tsv", BEIR),
+        ("qrels/test.tsv", "\ufeff" + BEIR.replace("\n", "\r\n")),
+    ],
+)
+def test_qrels(tmp_path, name, content):
+    path = written(tmp_path / name, content)
+    assert read_qrels(path) == QRELS
+    assert read_qrels(str(tmp_path)) == QRELS
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ("q 0 d 1\nq 0 e\n", ":2: 3 columns, not 4; write 'qid 0 docno grade'"),
+        ("q 0 d 1 x\n", ":1: 5 columns, not 4"),
+        ("query-id\tcorpus-id\tscore\nq\t0\td\t1\n", ":2: 4 columns, not 3; write 'query-id corpus-id score'"),
+        ("q d 1\n", ":1: 3 columns, not 4"),
+        ("q 0 d 1.5\n", ":1: grade '1.5' is no integer; check the columns"),
+        ("q 0 d 1\nq 0 d 0\n", ":2: document 'd' has grade 0 for query 'q' but had 1 before; keep one"),
+        ("\n", ": no judgments in it; write 'qid 0 docno grade'"),
+        ("query-id\tcorpus-id\tscore\n", ": no judgments in it"),
+    ],
+)
+def test_errors_in_qrels(tmp_path, content, expected):
+    path = written(tmp_path / "qrels.txt", content)
+    assert message(read_qrels, tmp_path).startswith(f"{path}{expected}")
+
+
+def test_a_folder_without_qrels_or_topics(tmp_path):
+    assert message(read_qrels, tmp_path) == (
+        f"{tmp_path}: the folder holds no qrels.txt or qrels.txt.gz or qrels/test.tsv; name the file itself"
+    )
+    assert message(read_topics, tmp_path).startswith(f"{tmp_path}: the folder holds no topics.jsonl or ")
+
+
+# topics
+
+
+JSON_TOPICS = """\
+{"qid": "q1", "query": "cats", "instruction": "Pets only."}
+{"qid": 2, "query": "dogs", "instruction": "", "answer": [1]}
+"""
+TOPICS = {"q1": Topic("q1", "cats", "Pets only."), "2": Topic("2", "dogs")}
+
+
+@pytest.mark.parametrize("name", ["topics.jsonl", "topics.jsonl.gz", "queries.jsonl", "queries.jsonl.gz"])
+def test_topics_in_a_folder(tmp_path, name):
+    path = written(tmp_path / name, JSON_TOPICS)
+    assert read_topics(tmp_path) == TOPICS
+    assert read_topics(str(path)) == TOPICS
+
+
+def test_our_topics_come_before_beirs_in_one_folder(tmp_path):
+    written(tmp_path / "queries.jsonl", '{"_id": "1", "text": "every query"}')
+    written(tmp_path / "topics.jsonl.gz", JSON_TOPICS)
+    assert read_topics(tmp_path) == TOPICS
+
+
+@pytest.mark.parametrize("qid", ["qid", "id", "_id", "query_id"])
+@pytest.mark.parametrize("query", ["query", "text", "title"])
+def test_every_name_of_the_keys(tmp_path, qid, query):
+    path = written(tmp_path / "t", json.dumps({"metadata": {"id": 1}, qid: 7, query: "words"}))
+    assert read_topics(path) == {"7": Topic("7", "words")}
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+def test_tsv_topics(tmp_path, end, mark):
+    rows = ["q1\tcats\tPets only.", "", "2\t\"dogs\" or 'wolves'\x0bor\u2028foxes", "3\tdogs\t"]
+    path = written(tmp_path / "topics.tsv", mark + end.join(rows))
+    assert list(read_topics(path).values()) == [
+        Topic("q1", "cats", "Pets only."),
+        Topic("2", "\"dogs\" or 'wolves'\x0bor\u2028foxes"),
+        Topic("3", "dogs"),
+    ]
+
+
+TREC_OPEN = """
+
+<top>
+
+<num> Number: 301
+<title> International Organized
+Crime &amp; R&notes &lt; Q&A
+
+<desc> Description:
+Identify organizations.
+
+<narr> Narrative:
+A relevant document must name
+one: the organization.
+
+</top>
+
+<!-- taken out:
+<top><num> Number: 302 <title> Polio
+</top> -->
+<TOP>
+<NUM> Number: 303
+<TITLE>
+<DESC> Description: Identify achievements.
+</TOP>
+"""
+TREC_CLOSED = """\
+<top lang='en'><num>1</num><title>
+MEASUREMENT OF DIELECTRIC CONSTANT
+</title>
+</top>
+<top><num>2</num><title>Topic: pressure</title><dom>Domain: physics</dom><narr>Narrative: Any.</narr></top>
+"""
+TREC_COVID = """\
+<?xml version="1.0" encoding="UTF-8"?>
+<topics task="COVIDSearch 2020" batch="4">
+  <topic number="1">
+    <query>coronavirus origin</query>
+    <question>what is the origin of COVID-19</question>
+    <narrative>seeking a range of information &#8212; all of it</narrative>
+  </topic>
+  <topic type="faceted" number='2'>
+    <question>how does it spread</question>
+    <subtopic number="1" type="nav">ignored</subtopic>
+  </topic>
+</topics>
+"""
+TREC_CT = """\
+<topics task="2021 TREC Clinical Trials">
+  <topic number="2013_1">
+    Patient is a 45-year-old man, platelets &lt;50
+    and a cough.
+  </topic>
+  <topic number="2">Another one.</topic>
+</topics>
+"""
+
+
+@pytest.mark.parametrize("name", ["topics", "topics.gz"])
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (
+            TREC_OPEN,
+            [
+                Topic(
+                    "301",
+                    "International Organized Crime & R&notes < Q&A",
+                    "A relevant document must name one: the organization.",
+                ),
+                Topic("303", "Identify achievements."),
+            ],
+        ),
+        (TREC_CLOSED, [Topic("1", "MEASUREMENT OF DIELECTRIC CONSTANT"), Topic("2", "pressure", "Any.")]),
+        (
+            TREC_COVID,
+            [
+                Topic("1", "coronavirus origin", "seeking a range of information \u2014 all of it"),
+                Topic("2", "how does it spread"),
+            ],
+        ),
+        (
+            TREC_CT,
+            [Topic("2013_1", "Patient is a 45-year-old man, platelets <50 and a cough."), Topic("2", "Another one.")],
+        ),
+    ],
+    ids=["open tags", "closed tags", "TREC-COVID", "TREC CT"],
+)
+def test_trec_topics(tmp_path, name, content, expected):
+    assert list(read_topics(written(tmp_path / name, content)).values()) == expected
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ('{"qid": "1", "query": "x"}\n\n{"qid": 1, "query": "y"}', ":3: topic '1' again; give every topic its own id"),
+        ('{"query": "x"}', ":1: no 'qid' or 'id' or '_id' or 'query_id' in this record; add one"),
+        ('{"qid": "1"}', ":1: no 'query' or 'text' or 'title' in this record; add one"),
+        ('{"qid": "1", "query": " "}', ":1: topic '1' has no query; write one or remove the topic"),
+        ('{"qid": "", "query": "x"}', ":1: topic without an id; give it one"),
+        ('{"qid": "1", "query": "x"}\n{"qid": "2", query: "y"}', ":2: malformed JSON (Expecting property name"),
+        ('{"qid": "1", "query": "x", "instruction": ["y"]}', ":1: 'instruction' holds a list; make it a string"),
+        ("1\tx\n2 y\n", ":2: 1 tab-separated columns, not 2 or 3; write 'qid<TAB>query[<TAB>instruction]'"),
+        ("1\tx\ty\tz\n", ":1: 4 tab-separated columns"),
+        ("1\tx\n\ty\n", ":2: topic without an id"),
+        ("1\tx\n2\t\n", ":2: topic '2' has no query"),
+        ("1\tx\n1\tx\n", ":2: topic '1' again"),
+        ("<top>\n<num> 1\n<title> x\n</top>\n\n<top>\n<title> y\n</top>", ":6: topic without an id; give it one"),
+        ("<topics>\n<!-- a\n b --><topic id='1'><query/></topic></topics>", ":3: topic '1' has no query"),
+        ("<top><num>1<title>x</top>\n<top><num>1<title>y</top>", ":2: topic '1' again"),
+        ("<html>\n<p>No such page</p></html>", ": no <top> or <topic> in it; give TREC topics, JSONL or"),
+        ("", ": the file is empty; check how it was made"),
+    ],
+)
+def test_errors_in_topics(tmp_path, content, expected):
+    path = written(tmp_path / "topics.jsonl", content)
+    assert message(read_topics, tmp_path).startswith(f"{path}{expected}")
+
+
+FILLED = st.text(min_size=1).filter(str.strip)
+LISTED = st.lists(st.builds(Topic, FILLED, FILLED, st.none() | FILLED), min_size=1, unique_by=lambda topic: topic.qid)
+
+
+@given(LISTED, st.booleans(), st.sampled_from(["t.jsonl", "t.jsonl.gz"]))
+@settings(deadline=None, max_examples=60)
+def test_jsonl_topics_give_back_every_character(topics, escaped, name):
+    rows = [json.dumps(topic._asdict(), ensure_ascii=escaped) + "\n" for topic in topics]
+    with tempfile.TemporaryDirectory() as folder:
+        assert list(read_topics(written(Path(folder) / name, "".join(rows))).values()) == topics
+
+
+CELL = st.text(st.characters(codec="utf-8", exclude_characters="\t\n\r"), min_size=1).filter(str.strip)
+
+
+@given(st.lists(st.builds(Topic, CELL, CELL, st.none() | CELL), unique_by=lambda topic: topic.qid))
+@settings(deadline=None, max_examples=60)
+def test_tsv_topics_give_back_every_character(topics):
+    first = Topic("first", "keeps the others from looking like JSON or XML")
+    topics = [first, *(topic for topic in topics if topic.qid != "first")]
+    rows = ["\t".join(part for part in topic if part is not None) for topic in topics]
+    with tempfile.TemporaryDirectory() as folder:
+        assert list(read_topics(written(Path(folder) / "t.tsv", "\n".join(rows))).values()) == topics
