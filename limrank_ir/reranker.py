@@ -25,6 +25,7 @@ log = logging.getLogger("limrank_ir")
 Pair: TypeAlias = Sequence[str | None]
 """(query, passage) or (query, passage, instruction); an instruction may be None."""
 
+BUDGET = 8192  # tokens of a thought, as the released code has it (limrank.md 2.5)
 RULES = "1"  # part of the store's keys: changes when the same prompt and settings would give another verdict
 
 
@@ -93,7 +94,7 @@ class LimRank:
         prompt_format: str | None = None,
         engine: Literal["local"] | Engine = "local",
         think: Think | None = None,
-        budget: int = 8192,
+        budget: int = BUDGET,
         task: str | None = None,
         store: str | os.PathLike[str] | VerdictStore | None = None,
         device: str | None = None,

@@ -123,14 +123,14 @@ def write_run(
             whitespace (it would shift the columns), or a run without lines; and as for
             :func:`limrank_ir.files.replacing`.
     """
-    _check_writable(path, "tag", tag)
+    check_writable(path, "tag", tag)
     written = 0
     with replacing(path) as file:
         for qid, scored in run.items():
-            _check_writable(path, "qid", qid)
+            check_writable(path, "qid", qid)
             scores: dict[str, float] = {}
             for docno, score in scored:
-                _check_writable(path, "docno", docno)
+                check_writable(path, "docno", docno)
                 if docno in scores:
                     raise LimRankError(f"{path}: document {docno!r} twice for query {qid!r}; list it once")
                 if not math.isfinite(score):
@@ -302,8 +302,17 @@ def _score(place: str, text: str) -> float:
     return score
 
 
-def _check_writable(path: str | PathLike[str], what: str, text: str) -> None:
-    """Refuse an id or tag that a run cannot hold."""
+def check_writable(path: str | PathLike[str], what: str, text: str) -> None:
+    """Refuse an id or a tag that a run cannot hold.
+
+    Args:
+        path: what the error message begins with.
+        what: ``"qid"``, ``"docno"`` or ``"tag"``, for the message.
+        text: the id or tag.
+
+    Raises:
+        LimRankError: it is empty or holds whitespace, a byte-order mark or half a character.
+    """
     if not _WRITABLE.fullmatch(text):
         raise LimRankError(
             f"{path}: {what} {text!r} is empty, or holds whitespace, a byte-order mark or half a character; rename it"

@@ -1,120 +1,39 @@
 """The demonstration collection: Python's own documentation strings, and questions with judgments.
 
-Every machine that runs this package already holds the text: some 3,500 passages, one for each documented module,
-class, function and method of the standard library, and the language reference behind ``help("with")``. The questions
-and judgments (``queries.jsonl``) were written for it and hold on Python 3.11, 3.12 and 3.13.
+Every machine that runs this package already holds the text: some 5,400 passages, one for each documented module,
+class, function and method of the standard library, and the language reference behind ``help("with")``. Each begins
+with its name and signature, as in ``os.fsync(fd)``, and the name is the docno.
+
+The 100 questions (``queries.jsonl``) ask for what one of the passages does. The odd ones (q001, q003, ...) describe a
+symptom in everyday words, the even ones use the words of a programmer who has heard of the thing. Every judgment holds
+on Python 3.11, 3.12 and 3.13. What only one of them has is not judged; four relevant passages are about calls that
+only Linux has, such as ``select.epoll``.
 """
 
 from __future__ import annotations
 
-import importlib
-import inspect
 import json
-import pkgutil
-import re
+import subprocess
 import sys
-import types
-import warnings
-from collections.abc import Iterator
 from importlib import resources
-from typing import Any, NamedTuple
+from typing import Any
 
-MIN_WORDS = 8
-"""Shorter passages, name and signature counted, say too little to be judged. os.fsync has nine."""
-
-MAX_WORDS = 300
-"""Where a topic of the language reference is cut. Docstrings are never cut: one object, one passage."""
-
-
-class Passage(NamedTuple):
-    """One passage.
-
-    Attributes:
-        docno: its name, as a Python programmer would write it (``os.fsync``), or ``topic:with``. No white space.
-        text: name and signature, an empty line, documentation.
-    """
-
-    docno: str
-    text: str
-
-
-# Modules left out:
-# - importing them does something (prints, opens a browser, sets readline's completer) or needs a display;
-# - platform twins of os and os.path, whose names nobody writes;
-# - modules that Python 3.12 or 3.13 dropped, and internals that no program uses: without them the three versions
-#   have nearly the same passages, and no old twin (pipes.quote, crypt.crypt) is left unjudged on one of them.
-_SKIPPED = frozenset(
-    [
-        "antigravity",
-        "idlelib",
-        "rlcompleter",
-        "this",
-        "tkinter",
-        "turtle",
-        "turtledemo",
-        "genericpath",
-        "nt",
-        "ntpath",
-        "posix",
-        "posixpath",
-        "nturl2path",
-        "aifc",
-        "asynchat",
-        "asyncore",
-        "audioop",
-        "cgi",
-        "cgitb",
-        "chunk",
-        "crypt",
-        "distutils",
-        "imghdr",
-        "imp",
-        "lib2to3",
-        "mailcap",
-        "msilib",
-        "nis",
-        "nntplib",
-        "ossaudiodev",
-        "pipes",
-        "smtpd",
-        "sndhdr",
-        "spwd",
-        "sre_compile",
-        "sre_constants",
-        "sre_parse",
-        "sunau",
-        "telnetlib",
-        "uu",
-        "xdrlib",
-        "encodings",
-        "opcode",
-        "pydoc_data",
-        "pyexpat",
-        "socket.SocketType",
-    ]
-)
-
-# Their defaults are read from this installation (platform.architecture(executable="/usr/bin/python3")).
-_LOCAL_DEFAULTS = frozenset(("platform", "sysconfig"))
-
-_ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
-_SIGNATURE_ONLY = re.compile(r"\w*(\([^()]*\))?( -> \w+)?")  # of a namedtuple, a dataclass, a node of ast
-_UNDERLINE = re.compile(r"([*=\-~^#])\1+")
-_DEFINITION = re.compile(r"(?:(?:async|class|classmethod|exception|static) )*([A-Za-z_][\w.]*)(?:\(.*\)|\[.*\])?")
+from limrank_ir.corpus import Passage
+from limrank_ir.demo import docstrings
 
 
 def passages() -> list[Passage]:
-    """Build the collection, sorted by docno.
+    """Build the collection, sorted by docno, in a second or two.
 
-    The same interpreter always gives the same bytes. Run with ``-OO``, Python has no docstrings, and nearly nothing
-    is left.
+    One interpreter always gives the same passages, whatever the caller has imported and whatever the environment.
 
     Returns:
-        The passages, each with at least `MIN_WORDS` words of documentation, no two with the same documentation.
+        The passages: no two with the same documentation, none shorter than 8 words.
     """
-    texts = _docstrings()
-    _add_topics(texts)
-    return [Passage(docno, text) for docno, text in sorted(texts.items())]
+    # -I and -S: no environment variables, no site-packages, nothing that could change the standard library.
+    command = [sys.executable, "-I", "-S", docstrings.__file__]
+    child = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=True)
+    return [Passage(docno, text) for docno, text in json.loads(child.stdout.splitlines()[-1]).items()]
 
 
 def queries() -> list[tuple[str, str]]:
@@ -138,215 +57,3 @@ def qrels() -> dict[str, dict[str, int]]:
 def _lines() -> list[dict[str, Any]]:
     path = resources.files("limrank_ir.demo") / "queries.jsonl"
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-
-
-# --- docstrings ---------------------------------------------------------------------------------------------------
-
-
-def _docstrings() -> dict[str, str]:
-    """Return docno -> text for everything in the standard library that has a docstring of its own."""
-    modules = dict(_modules())
-    # Several names lead to one object: asyncio.run is asyncio.runners.run, os.error is OSError. All candidates are
-    # collected with a rank, and the best name of each object wins; then the best class name of each method.
-    ranked: list[tuple[tuple[Any, ...], str, Any]] = [((0,), name, module) for name, module in modules.items()]
-    documented = set(map(id, modules.values()))
-    for position, (module_name, module) in enumerate(modules.items()):
-        exported = getattr(module, "__all__", ())
-        for name, obj in vars(module).items():
-            home = _home(obj)
-            if name.startswith("_") or inspect.ismodule(obj) or _root(home) not in sys.stdlib_module_names:
-                continue
-            at_home = _root(home).lstrip("_") == _root(module_name)
-            builtin = module_name == "builtins"
-            qualified = name if builtin else f"{module_name}.{name}"
-            if not (builtin or at_home or name in exported) or qualified in _SKIPPED:
-                continue
-            alias = name != getattr(obj, "__name__", name)  # array.ArrayType is array.array
-            rank = (1, not builtin, not at_home, alias, qualified.count("."), name not in exported, position)
-            ranked.append((rank, qualified, obj))
-            if not exported or name in exported:
-                documented.add(id(obj))
-    ranked.sort(key=lambda candidate: (candidate[0], candidate[1]))
-
-    named: dict[int, str] = {}
-    objects: list[tuple[str, Any]] = []
-    for _, name, obj in ranked:
-        if id(obj) in documented and named.setdefault(id(obj), name) == name:
-            objects.append((name, obj))
-    # Base classes and short names first, so that what classes share is found where people look for it: in bytes
-    # rather than bytearray, in ExitStack rather than AsyncExitStack.
-    classes = [(name, obj) for name, obj in objects if inspect.isclass(obj)]
-    classes.sort(key=lambda pair: (_home(pair[1]) != "builtins", len(pair[1].__mro__), len(pair[0])))
-    members = [(f"{name}.{attr}", member) for name, cls in classes for attr, member in _own(cls, named)]
-
-    texts: dict[str, str] = {}
-    seen: set[str] = set()
-    for name, obj in objects + members:
-        doc = _doc(obj)
-        text = f"{name}{_signature(obj)}\n\n{doc}"
-        if _is_long_enough(text) and doc not in seen and not _SIGNATURE_ONLY.fullmatch(doc):
-            seen.add(doc)
-            texts[name] = text
-    return texts
-
-
-def _is_long_enough(text: str) -> bool:
-    return len(re.findall(r"\w+", text)) >= MIN_WORDS
-
-
-def _modules() -> Iterator[tuple[str, types.ModuleType]]:
-    """Import the public modules of the standard library, packages before what is in them."""
-    pending = sorted(name for name in sys.stdlib_module_names if not name.startswith("_") and name not in _SKIPPED)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # importing a deprecated module says so
-        while pending:
-            name = pending.pop(0)
-            try:
-                module = importlib.import_module(name)
-            except Exception:  # another platform's module, or an optional one that was not built
-                continue
-            yield name, module
-            if name == "os":
-                yield "os.path", module.path
-            found = sorted(info.name for info in pkgutil.iter_modules(getattr(module, "__path__", ())))
-            pending += [f"{name}.{part}" for part in found if part[0] != "_" and part not in ("test", "tests")]
-
-
-def _own(cls: type, public: dict[int, str]) -> Iterator[tuple[str, Any]]:
-    """Yield the public members that a class defines, or has from a base that nobody sees (``_io._IOBase``)."""
-    for base in cls.__mro__:
-        if base is cls or id(base) not in public:
-            yield from ((name, obj) for name, obj in sorted(vars(base).items()) if not name.startswith("_"))
-
-
-def _home(obj: Any) -> str:
-    home = getattr(obj, "__module__", None)
-    return home if isinstance(home, str) else ""
-
-
-def _root(module_name: str) -> str:
-    return module_name.partition(".")[0]
-
-
-def _doc(obj: Any) -> str:
-    """Return an object's own docstring, cleaned; for a class, with what its constructor says."""
-    doc = getattr(obj, "__doc__", None)
-    if not isinstance(doc, str) or (not inspect.isclass(obj) and doc == type(obj).__doc__):
-        return ""  # an instance shows its class's docstring
-    parts = [doc]
-    if inspect.isclass(obj) and inspect.isfunction(init := vars(obj).get("__init__")):
-        parts.append(init.__doc__ or "")
-    return _ADDRESS.sub("", "\n\n".join(cleaned for part in parts if (cleaned := inspect.cleandoc(part))))
-
-
-def _signature(obj: Any) -> str:
-    """Return ``(a, b=1)``, or nothing.
-
-    Annotations are left out, and so are defaults other than plain constants: the repr of anything else may hold a
-    memory address, the order of a set or the state of this process (``file=sys.stdout``).
-    """
-    if isinstance(obj, (classmethod, staticmethod)):
-        obj = obj.__func__
-    if not callable(obj):
-        return ""
-    try:
-        signature = inspect.signature(obj)
-    except Exception:  # many C functions, which have it in their docstring instead; each fails in its own way
-        return ""
-    parameters = []
-    for parameter in signature.parameters.values():
-        local = _root(_home(obj)) in _LOCAL_DEFAULTS
-        if parameter.default is not parameter.empty and (local or not _is_constant(parameter.default)):
-            parameter = parameter.replace(default=_ELLIPSIS)
-        parameters.append(parameter.replace(annotation=parameter.empty))
-    return str(inspect.Signature(parameters))
-
-
-class _Ellipsis:
-    def __repr__(self) -> str:
-        return "..."
-
-
-_ELLIPSIS = _Ellipsis()
-
-
-def _is_constant(value: Any) -> bool:
-    if type(value) is tuple:
-        return all(map(_is_constant, value))
-    return type(value) in (type(None), bool, int, float, str, bytes)
-
-
-# --- the language reference ---------------------------------------------------------------------------------------
-
-
-def _add_topics(texts: dict[str, str]) -> None:
-    """Add the topics of ``help()`` to docno -> text.
-
-    A topic runs to 9,000 words, and long ones repeat short ones. Whole, such a topic would answer a hundred
-    questions, each in a sentence that a reranker never reaches; cut blindly, "#7" would be another text on the next
-    version of Python. So a topic is cut where its authors cut it: a section is ``topic:compound/the-match-statement``,
-    a definition is its own passage (``object.__hash__``) or joins the docstring of the same name (``str.partition``).
-    Only what is still long is cut at paragraphs, and numbered (``#2``).
-    """
-    try:
-        topics: dict[str, str] = importlib.import_module("pydoc_data.topics").topics
-    except ImportError:  # some distributions leave it out
-        return
-    seen: set[str] = set()
-    for topic, source in sorted(topics.items(), key=lambda item: (len(item[1]), item[0])):
-        parts: dict[tuple[str, str], list[str]] = {}
-        for docno, title, chunk in _chunks(source, texts, f"topic:{topic}"):
-            if (words := " ".join(chunk.split())) not in seen:
-                seen.add(words)
-                parts.setdefault((docno, title), []).append(chunk)
-        for (docno, title), chunks in parts.items():
-            for number, piece in enumerate(_packed(chunks), 1):
-                if number == 1 and docno in texts:
-                    texts[docno] += f"\n\n{piece}"
-                elif _is_long_enough(piece):
-                    texts[docno if number == 1 else f"{docno}#{number}"] = f"{title}\n\n{piece}"
-
-
-def _chunks(source: str, texts: dict[str, str], docno: str, owner: str = "") -> Iterator[tuple[str, str, str]]:
-    """Yield (docno, title, chunk): a chunk is a paragraph together with the indented ones that follow it."""
-    blocks = re.split(r"\n\s*\n", source.strip("\n"))
-    starts = [i for i, block in enumerate(blocks) if i == 0 or not block.startswith(" ")]
-    base, title = docno, owner
-    headings: list[str] = []
-    marks: list[str] = []  # underlines in order of appearance: the level of a heading is the place of its mark
-    for start, end in zip(starts, [*starts[1:], len(blocks)], strict=True):
-        head, body = blocks[start], inspect.cleandoc("\n" + "\n\n".join(blocks[start + 1 : end]))
-        lines = head.splitlines()
-        defined = [match[1] for line in lines if (match := _DEFINITION.fullmatch(line))]
-        name = f"{owner}.{defined[0]}" if owner and defined else "".join(defined[:1])
-        if len(lines) == 2 and _UNDERLINE.fullmatch(lines[1]):
-            if lines[1][0] not in marks:
-                marks.append(lines[1][0])
-            headings = [*headings[: marks.index(lines[1][0])], lines[0]]
-            title = ": ".join(headings)
-            docno = "/".join([base] + [re.sub(r"[^a-z0-9]+", "-", h.lower()).strip("-") for h in headings[1:]])
-        elif (
-            body
-            and len(defined) == len(lines)
-            and (name in texts if owner or lines[0].startswith("class ") else "." in name)
-        ):
-            yield name, name, head
-            yield from _chunks(body, texts, name, owner=name)
-        else:
-            yield docno, title, "\n\n".join(blocks[start:end])
-
-
-def _packed(chunks: list[str]) -> Iterator[str]:
-    """Join chunks to pieces of up to `MAX_WORDS` words; a longer chunk is taken apart, a longer paragraph is not."""
-    piece: list[str] = []
-    size = 0
-    for chunk in chunks:
-        for part in chunk.split("\n\n") if len(chunk.split()) > MAX_WORDS else [chunk]:
-            words = len(part.split())
-            if piece and size + words > MAX_WORDS:
-                yield "\n\n".join(piece)
-                piece, size = [], 0
-            piece.append(part)
-            size += words
-    if piece:
-        yield "\n\n".join(piece)

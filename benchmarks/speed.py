@@ -1,0 +1,220 @@
+"""Pairs per second: a plain transformers loop, ours, and what the matrix products alone would allow.
+
+    python -m limrank_ir.benchmarks.speed
+
+All three come from one run on the same pairs, taken in turns, so that their ratios hold on a noisy machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import random
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+import transformers
+from rich.console import Console
+from rich.table import Table
+
+from limrank_ir import __version__
+from limrank_ir.demo.collection import passages
+from limrank_ir.engines.local import LocalEngine
+from limrank_ir.models import DEFAULT, resolve
+from limrank_ir.prompts import Prompt, prompt_format
+from limrank_ir.weights import locate
+
+QUERY = (
+    "My script sometimes leaves half a file behind when the power goes. The next start then reads garbage and "
+    "crashes. How do I make sure that what I wrote is on disk before I go on?"
+)
+PLAIN_BATCH = 16
+SEED = 7
+
+
+def sample(tokenizer: Any, count: int) -> list[str]:
+    """Passages of 20 to 540 tokens from the demo's collection, with its own mix of lengths."""
+    texts = [passage.text for passage in passages()]
+    random.Random(SEED).shuffle(texts)
+    chosen = []
+    for text in texts:
+        if 20 <= len(tokenizer(text).input_ids) <= 540:
+            chosen.append(text)
+            if len(chosen) == count:
+                return chosen
+    raise SystemExit(f"the collection has only {len(chosen)} passages of 20 to 540 tokens")
+
+
+def plain_loop(model: Any, tokenizer: Any, texts: list[str], labels: tuple[int, int]) -> np.ndarray:
+    """What a careful user writes with transformers alone: padded batches, the last position's logits."""
+    scores: list[float] = []
+    for start in range(0, len(texts), PLAIN_BATCH):
+        batch = tokenizer(texts[start : start + PLAIN_BATCH], padding=True, return_tensors="pt").to(model.device)
+        with torch.inference_mode():
+            last = model(**batch).logits[:, -1].double()
+        scores += (last[:, labels[0]] - last[:, labels[1]]).tolist()
+    return np.array(scores)
+
+
+def our_way(engine: LocalEngine, prompts: list[Prompt]) -> np.ndarray:
+    """The local engine."""
+    scores = np.zeros(len(prompts))
+    for batch in engine.judge(prompts, think=False, budget=1):
+        for index, verdict in batch:
+            scores[index] = verdict.log_odds
+    return scores
+
+
+def product_seconds(model: Any, tokens: int) -> float:
+    """Seconds that the layers' matrix products take for some tokens, at the best rate measured for each shape."""
+    weights = [
+        module.weight
+        for name, module in model.get_decoder().named_modules()
+        if isinstance(module, torch.nn.Linear) and "embed" not in name
+    ]
+    seconds = 0.0
+    rows = 2048
+    for shape in {tuple(weight.shape) for weight in weights}:
+        same = [weight for weight in weights if tuple(weight.shape) == shape]
+        x = torch.randn(rows, shape[1], dtype=same[0].dtype, device=same[0].device)
+        best = min(timed(lambda x=x, w=same[0]: torch.nn.functional.linear(x, w)) for _ in range(8))
+        seconds += best * len(same) * tokens / rows
+    return seconds
+
+
+def timed(work: Callable[[], Any]) -> float:
+    """Seconds of one call."""
+    started = time.perf_counter()
+    work()
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.perf_counter() - started
+
+
+def measure(
+    model_name: str, pairs: int, repeats: int, device: str | None, dtype: str | None, batch_tokens: int | None
+) -> dict[str, Any]:
+    """Run all three in turns.
+
+    Args:
+        model_name: a model of `limrank_ir.models`.
+        pairs: passages for the one query.
+        repeats: turns; the fastest of each counts.
+        device: where to run; None: a GPU when there is one.
+        dtype: precision; None: the device's default.
+        batch_tokens: tokens of a batch of ours; None: the default.
+
+    Returns:
+        The figures, with versions and hardware.
+    """
+    spec = resolve(model_name)
+    fmt = prompt_format(spec.prompt_format)
+    engine = LocalEngine(spec, device=device, dtype=dtype, batch_tokens=batch_tokens)
+    folder = locate(spec.weights)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder, padding_side="left")
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    texts = sample(tokenizer, pairs)
+    prompts = [fmt.render(QUERY, text) for text in texts]
+    whole = [prompt.prefix + prompt.passage + prompt.suffix for prompt in prompts]
+    plain = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=engine.dtype).to(engine.device).eval()
+
+    our_way(engine, prompts[:4])
+    loaded = engine._loaded
+    labels = loaded.tokenizer.label_ids
+    plain_loop(plain, tokenizer, whole[:2], labels)
+    lengths = [len(tokens.ids) for tokens in loaded.tokenizer.encode(prompts, spec.context)]
+    prefix = len(loaded.tokenizer.encode([Prompt(prompts[0].prefix, "", "")], spec.context)[0].ids) - 1
+    unique = sum(lengths) - prefix * (pairs - 1)
+
+    results: dict[str, list[float]] = {"plain": [], "ours": [], "limit": []}
+    scores: dict[str, np.ndarray] = {}
+    for _ in range(repeats):
+        results["limit"].append(product_seconds(plain, unique))
+        results["plain"].append(timed(lambda: scores.update(plain=plain_loop(plain, tokenizer, whole, labels))))
+        results["ours"].append(timed(lambda: scores.update(ours=our_way(engine, prompts))))
+    rate = {name: pairs / min(seconds) for name, seconds in results.items()}
+    return {
+        "model": model_name,
+        "pairs": pairs,
+        "repeats": repeats,
+        "passage_tokens": {
+            "shortest": min(lengths) - prefix,
+            "mean": round(float(np.mean(lengths)) - prefix, 1),
+            "longest": max(lengths) - prefix,
+        },
+        "prefix_tokens": prefix,
+        "pairs_per_second": {name: round(value, 3) for name, value in rate.items()},
+        "ours_to_plain": round(rate["ours"] / rate["plain"], 2),
+        "ours_to_limit": round(rate["ours"] / rate["limit"], 3),
+        "largest_score_difference": float(np.abs(scores["plain"] - scores["ours"]).max()),
+        "device": str(engine.device),
+        "dtype": str(engine.dtype).removeprefix("torch."),
+        "threads": torch.get_num_threads(),
+        "hardware": torch.cuda.get_device_name() if engine.device.type == "cuda" else _processor(),
+        "versions": {
+            "limrank-ir": __version__,
+            "torch": torch.__version__,
+            "transformers": transformers.__version__,
+            "python": platform.python_version(),
+        },
+    }
+
+
+def _processor() -> str:
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            name = next(line.split(":", 1)[1].strip() for line in file if line.startswith("model name"))
+    except (OSError, StopIteration):
+        name = platform.processor() or platform.machine()
+    return f"{name}, {os.cpu_count()} cores"
+
+
+def main() -> None:
+    """Print the comparison as a table, or as JSON."""
+    parser = argparse.ArgumentParser(prog="python -m limrank_ir.benchmarks.speed", description=__doc__)
+    parser.add_argument("--model", default=DEFAULT, help="default: %(default)s")
+    parser.add_argument("--pairs", type=int, default=64, help="passages for one query (default: %(default)s)")
+    parser.add_argument("--repeats", type=int, default=3, help="turns, of which the fastest counts")
+    parser.add_argument("--device", help="cpu, cuda, ...")
+    parser.add_argument("--dtype", choices=("float32", "bfloat16", "float16"))
+    parser.add_argument("--batch-tokens", type=int, help="tokens of a batch of ours")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    options = parser.parse_args()
+    figures = measure(
+        options.model, options.pairs, options.repeats, options.device, options.dtype, options.batch_tokens
+    )
+    if options.json:
+        print(json.dumps(figures, indent=2))
+        return
+    rates = figures["pairs_per_second"]
+    table = Table(title=f"{figures['model']}: {figures['pairs']} passages for one query")
+    for column in ("", "pairs/s", "to plain loop", "to limit"):
+        table.add_column(column, justify="left" if not column else "right")
+    names = {
+        "plain": f"plain transformers loop, batches of {PLAIN_BATCH}",
+        "ours": "LimRank-IR, local engine",
+        "limit": "matrix products alone (limit)",
+    }
+    for name, label in names.items():
+        row = [f"{rates[name]:.2f}", f"{rates[name] / rates['plain']:.2f}x", f"{rates[name] / rates['limit']:.0%}"]
+        table.add_row(label, *row)
+    console = Console()
+    console.print(table)
+    lengths, versions = figures["passage_tokens"], figures["versions"]
+    console.print(
+        f"passages of {lengths['shortest']}-{lengths['longest']} tokens (mean {lengths['mean']}) after a prefix of "
+        f"{figures['prefix_tokens']}; largest score difference {figures['largest_score_difference']:.1e}\n"
+        f"{figures['device']} ({figures['hardware']}), {figures['dtype']}, {figures['threads']} threads; "
+        + ", ".join(f"{name} {version}" for name, version in versions.items()),
+        highlight=False,
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,7 @@
+"""``python -m limrank_ir``: the command line, where no ``limrank`` is on the path."""
+
+from __future__ import annotations
+
+from limrank_ir.cli import main
+
+main()

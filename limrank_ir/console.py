@@ -1,0 +1,170 @@
+"""What the command line prints beside its results: notes, errors and progress, all on stderr."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import time
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from limrank_ir.output import write_stdout
+
+log = logging.getLogger("limrank_ir")
+
+PULSE = 60.0  # seconds between lines of progress where there is no terminal to draw a bar on
+_HUSHED = {"TRANSFORMERS_VERBOSITY": "error", "HF_HUB_VERBOSITY": "error", "TOKENIZERS_PARALLELISM": "false"}
+
+out = Console(highlight=False)
+err = Console(stderr=True, highlight=False)
+
+
+def hush() -> None:
+    """Keep libraries from talking to a user who asked us: to be called before they are imported."""
+    for name, value in _HUSHED.items():
+        os.environ.setdefault(name, value)
+    if not sys.warnoptions:  # python -W, PYTHONWARNINGS: somebody wants to see them
+        warnings.simplefilter("ignore")
+
+
+class _Notes(logging.Handler):
+    """Shows what the package logs as notes, a line each."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        _line("note:", "dim", record.getMessage())
+
+
+@contextmanager
+def session() -> Iterator[None]:
+    """Show the package's log on stderr while a command runs."""
+    handler, level, propagate = _Notes(), log.level, log.propagate
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    log.propagate = False
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        log.setLevel(level)
+        log.propagate = propagate
+
+
+def quiet(value: bool) -> bool:
+    """Silence notes and progress for the rest of the session, if ``value`` says so (the callback of ``--quiet``)."""
+    if value:
+        log.setLevel(logging.ERROR)
+        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    return value
+
+
+def error(message: str) -> None:
+    """Say in one line what went wrong, whatever the message holds."""
+    _line("limrank:", "bold red", message)
+
+
+def _line(head: str, style: str, message: str) -> None:
+    # A Text is printed as it is: brackets in a path are no markup. soft_wrap: a line stays a line.
+    err.print(Text.assemble((head, style), " ", " ".join(message.splitlines())), soft_wrap=True)
+
+
+@contextmanager
+def progress(task: str, total: int | None, unit: str) -> Iterator[Callable[[int], None]]:
+    """Show how far a job is: a bar on a terminal, else a line a minute; nothing with ``--quiet``.
+
+    Args:
+        task: what is being done.
+        total: how many units there are, or None.
+        unit: the unit's name, in the plural.
+
+    Yields:
+        A function to be called with the number of units done since it was called last.
+    """
+    if not log.isEnabledFor(logging.INFO):
+        yield lambda count: None
+    elif not err.is_terminal:
+        yield _pulse(task, total, unit)
+    else:
+        columns = (
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=None),
+            MofNCompleteColumn(),
+            _Rate(unit),
+            TimeRemainingColumn(compact=True),
+        )
+        # Rich would send what others print on stdout to this console, which is stderr.
+        with Progress(
+            *columns, console=err, transient=True, expand=True, redirect_stdout=False, redirect_stderr=False
+        ) as bar:
+            job = bar.add_task(task, total=total)
+            yield lambda count: bar.advance(job, count)
+
+
+class _Rate(ProgressColumn):
+    """Units a second."""
+
+    def __init__(self, unit: str) -> None:
+        super().__init__()
+        self.unit = unit
+
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed
+        return Text(f"{speed:,.1f} {self.unit}/s" if speed else "")
+
+
+def _pulse(task: str, total: int | None, unit: str) -> Callable[[int], None]:
+    """Log progress once in a while, for runs whose stderr goes into a file."""
+    started = last = time.monotonic()
+    done = 0
+
+    def advance(count: int) -> None:
+        nonlocal done, last
+        done += count
+        now = time.monotonic()
+        if now - last < PULSE:
+            return
+        last, rate = now, done / (now - started)
+        left = f" of {total:,}" if total else ""
+        rest = f", {duration((total - done) / rate)} left" if total and rate else ""
+        log.info("%s: %s%s %s, %s %s/s%s", task, f"{done:,}", left, unit, f"{rate:,.1f}", unit, rest)
+
+    return advance
+
+
+def duration(seconds: float) -> str:
+    """Write a time as people do: ``0.4 s``, ``12 s``, ``3 min``, ``1 h 20 min``."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]], *, left: int = 1) -> None:
+    """Print a result on stdout: a table on a terminal, else tab-separated lines for other programs.
+
+    Args:
+        header: the columns' names.
+        rows: the cells.
+        left: how many columns are text and stand at the left; those after them are numbers.
+    """
+    if not out.is_terminal:
+        write_stdout("".join("\t".join(row) + "\n" for row in [header, *rows]))
+        return
+    drawn = Table()
+    for number, name in enumerate(header):
+        drawn.add_column(
+            Text(name),
+            justify="left" if number < left else "right",
+            overflow="fold",
+        )
+    for row in rows:
+        drawn.add_row(*map(Text, row))
+    out.print(drawn)

@@ -1,0 +1,158 @@
+"""Scoring runs with ir_measures, and whether their differences may be chance."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from os import PathLike
+from typing import Any
+
+from limrank_ir.errors import LimRankError
+from limrank_ir.trec import read_qrels, read_run
+
+log = logging.getLogger("limrank_ir")
+
+EXAMPLES = "nDCG@10, RR@10, R@100, P@5, AP, Judged@10, Success@1, nDCG(dcg='exp-log2')@10"
+_INSTALL = "eval needs ir_measures and scipy; run: pip install 'limrank-ir[pyterrier]'"
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The figures of one run.
+
+    Attributes:
+        run: the file.
+        mean: measure to its value over all queries of the qrels (for counts, such as NumRet, their sum).
+        per_query: qid to measure to value, for all queries of the qrels.
+        missing: queries of the qrels that the run does not have; they count as 0.
+    """
+
+    run: str
+    mean: dict[str, float]
+    per_query: dict[str, dict[str, float]]
+    missing: int
+
+
+def parse_measures(names: str) -> list[Any]:
+    """Parse measures.
+
+    Args:
+        names: names as ir_measures writes them, apart by spaces or commas: ``"nDCG@10 RR@10"``.
+
+    Returns:
+        ir_measures' measures, each once, in the given order.
+
+    Raises:
+        LimRankError: an unknown measure, or one that no installed package computes.
+    """
+    try:
+        import ir_measures
+    except ImportError as error:
+        raise LimRankError(_INSTALL) from error
+    measures = []
+    for name in filter(None, (word.strip(",") for word in names.split())):
+        try:
+            measure = ir_measures.parse_measure(name)
+            supported = ir_measures.DefaultPipeline.supports(measure)
+        # ir_measures evaluates names as Python: what a wrong one raises depends on how it is wrong.
+        except Exception as error:
+            raise LimRankError(f"--measures: {name!r} is no measure; such as: {EXAMPLES}") from error
+        if not supported:
+            raise LimRankError(f"--measures: no installed package computes {name!r}; such as: {EXAMPLES}")
+        measures.append(measure)
+    if not measures:
+        raise LimRankError(f"--measures: give at least one, such as: {EXAMPLES}")
+    return list(dict.fromkeys(measures))
+
+
+def evaluate(
+    qrels: str | PathLike[str], runs: Iterable[str | PathLike[str]], measures: Sequence[Any]
+) -> list[Evaluation]:
+    """Score runs against judgments, with trec_eval's rules (``-c``) for all measures.
+
+    A query of the qrels that a run does not have counts as 0. Equal scores, compared as float32, rank by descending
+    docno, also for measures that ir_measures takes from elsewhere. A grade below 0 means that the document is taken
+    out of the ranking first (BRIGHT's excluded ids).
+
+    Args:
+        qrels: the judgments (`limrank_ir.trec.read_qrels`).
+        runs: TREC runs.
+        measures: what `parse_measures` returns.
+
+    Returns:
+        The runs' figures. What was left out or missing is logged.
+
+    Raises:
+        LimRankError: a file is wrong; the message says where.
+    """
+    import ir_measures
+
+    judged = read_qrels(qrels)
+    grades = {
+        qid: kept for qid, docs in judged.items() if (kept := {doc: grade for doc, grade in docs.items() if grade >= 0})
+    }
+    if not grades:
+        raise LimRankError(f"{qrels}: all grades are below 0, which takes documents out; add judgments")
+    if dropped := len(judged) - len(grades):
+        log.warning("%d queries of %s have no grade of 0 or more and are left out", dropped, qrels)
+    evaluator = ir_measures.evaluator(measures, grades)
+    evaluations = []
+    for path in runs:
+        run = read_run(path)
+        ranked = {}
+        for qid in grades.keys() & run.keys():
+            docnos = [entry.docno for entry in run[qid] if judged[qid].get(entry.docno, 0) >= 0]
+            if docnos:
+                # Places as scores: every package behind ir_measures then sees the same order, without ties.
+                ranked[qid] = {docno: -float(place) for place, docno in enumerate(docnos)}
+        if missing := len(grades) - len(ranked):
+            log.warning("%s: %d of %d queries of the qrels are missing and count as 0", path, missing, len(grades))
+        if unjudged := len(run.keys() - judged.keys()):
+            log.warning("%s: %d of %d queries are not in the qrels and are left out", path, unjudged, len(run))
+        results = evaluator.calc(ranked)
+        per_query: dict[str, dict[str, float]] = {qid: {} for qid in grades}
+        for metric in results.per_query:
+            per_query[metric.query_id][str(metric.measure)] = float(metric.value)
+        mean = {str(measure): float(results.aggregated[measure]) for measure in measures}
+        evaluations.append(Evaluation(str(path), mean, per_query, missing))
+    return evaluations
+
+
+def significance(evaluations: Sequence[Evaluation]) -> list[dict[str, float | None]]:
+    """Paired two-sided t-tests of each run against the first, with Holm's correction over the runs.
+
+    Args:
+        evaluations: at least two, of the same qrels and measures.
+
+    Returns:
+        For each run but the first, measure to corrected p-value; None where it cannot be told (one query).
+        Without any difference it is 1.
+
+    Raises:
+        LimRankError: scipy or statsmodels, which come with PyTerrier, are missing.
+    """
+    try:
+        from statsmodels.stats.multitest import multipletests
+    except ImportError as error:
+        raise LimRankError(_INSTALL) from error
+
+    first, *others = evaluations
+    if len(first.per_query) < 2:
+        log.warning("a t-test needs at least 2 queries, the qrels have 1")
+        return [dict.fromkeys(first.mean) for _ in others]
+    corrected: list[dict[str, float | None]] = [{} for _ in others]
+    for measure in first.mean:
+        raw = [_t_test(first.per_query, other.per_query, measure) for other in others]
+        for found, value in zip(corrected, multipletests(raw, method="holm")[1], strict=True):
+            found[measure] = float(value)
+    return corrected
+
+
+def _t_test(one: Mapping[str, Mapping[str, float]], other: Mapping[str, Mapping[str, float]], measure: str) -> float:
+    from scipy.stats import ttest_rel
+
+    pairs = [(one[qid][measure], other[qid][measure]) for qid in one]
+    if all(left == right for left, right in pairs):
+        return 1.0  # scipy would divide 0 by 0
+    return float(ttest_rel(*zip(*pairs, strict=True)).pvalue)

@@ -1,0 +1,70 @@
+"""Where the command line's results go: checked before the work starts, written whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from limrank_ir.errors import LimRankError
+from limrank_ir.trec import write_run
+
+STDOUT = Path("-")
+
+
+def check_places(outputs: Mapping[str, Path | None], inputs: Mapping[str, Path | None]) -> None:
+    """Make sure that results can be written, before hours are spent on them. Nothing is left behind by the check.
+
+    Args:
+        outputs: option to the file that it names; None where it was not given.
+        inputs: the same of what is read.
+
+    Raises:
+        LimRankError: a place cannot be written, or an output would replace an input or another output.
+    """
+    taken = {path.resolve(): option for option, path in inputs.items() if path is not None}
+    for option, path in outputs.items():
+        if path is None or path == STDOUT:
+            continue
+        try:
+            if path.is_dir():
+                raise LimRankError(f"{option} {path}: is a folder; name a file in it")
+            if path.exists() and not path.is_file():
+                continue  # a device or a pipe
+            folder = next(parent for parent in path.absolute().parents if parent.exists())
+            with tempfile.TemporaryFile(dir=folder):
+                pass
+        except OSError as error:
+            raise LimRankError(
+                f"{option} {path}: cannot write here ({error.strerror}); choose another place"
+            ) from error
+        other = taken.setdefault(path.resolve(), option)
+        if other != option:
+            raise LimRankError(f"{option} {path}: is the file of {other}, too; give another")
+
+
+def save_run(path: Path, run: Mapping[str, Iterable[tuple[str, float]]], tag: str) -> None:
+    """Write a TREC run into a file, or to stdout if the path is ``-`` (see `limrank_ir.trec.write_run`)."""
+    if path != STDOUT:
+        write_run(path, run, tag=tag)
+        return
+    with tempfile.TemporaryDirectory(prefix="limrank-") as folder:
+        whole = Path(folder, "run")
+        write_run(whole, run, tag=tag)
+        write_stdout(whole.read_text(encoding="utf-8"))
+
+
+def write_json(value: Any) -> None:
+    """Print a value as JSON on stdout."""
+    write_stdout(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def write_stdout(text: str) -> None:
+    """Print results in UTF-8, whatever the terminal's encoding is."""
+    sys.stdout.flush()
+    # Half characters can only stand in JSON strings here (odd file names), and become JSON's own \udc80 for them.
+    sys.stdout.buffer.write(text.encode("utf-8", "backslashreplace"))
+    sys.stdout.buffer.flush()

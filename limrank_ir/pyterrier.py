@@ -1,0 +1,188 @@
+"""LimRank in PyTerrier: ``bm25 % 100 >> text >> LimRankReranker()``.
+
+Long documents: ``pt.text.sliding(text_attr="text", prepend_attr=None) >> LimRankReranker() >> pt.text.max_passage()``
+keeps the best passage of each document, with its reasoning. Rewritten queries: put ``pt.rewrite.reset()`` in front.
+"""
+
+from __future__ import annotations
+
+from copy import copy
+from typing import Any, ClassVar, Literal
+
+import pandas as pd
+import pyterrier as pt
+
+from limrank_ir.errors import LimRankError
+from limrank_ir.models import DEFAULT, Think
+from limrank_ir.reranker import BUDGET, LimRank
+from limrank_ir.store import VerdictStore
+
+
+# The options that describe the model, as `limrank_ir.LimRank` takes them.
+MODEL_OPTIONS = (
+    "adapter", "prompt_format", "think", "budget", "task", "store", "device", "dtype", "max_length", "batch_size",
+)  # fmt: skip
+
+
+class LimRankReranker(pt.Transformer):
+    """Reranks a result frame with `limrank_ir.LimRank`.
+
+    Needs the columns ``qid``, ``docno``, ``query`` and the text; keeps all rows, their order and all other columns;
+    sets ``score`` and ``rank``. A column ``instruction``, where there is one, reaches the prompt.
+
+    All rows of a frame are judged together, not query by query, and pairs that repeat are judged once. Nothing is
+    loaded before the first frame with rows.
+
+    Caveats: `ScorerCache` drops ``reasoning`` and does not know which model filled it; `KeyValueCache` keeps
+    ``reasoning`` but not ranks (append ``pt.apply.generic(pt.model.add_ranks)``). The `store` has neither fault and
+    commits batch by batch.
+
+    Example:
+        >>> import pyterrier as pt  # doctest: +SKIP
+        >>> pipeline = bm25 % 100 >> dataset.text_loader(["text"]) >> LimRankReranker()  # doctest: +SKIP
+        >>> pt.Experiment([bm25, pipeline], topics, qrels, ["ndcg_cut_10"])  # doctest: +SKIP
+    """
+
+    # A help_url of our own keeps PyTerrier from fetching its documentation's inventory to draw this box.
+    schematic: ClassVar = {"label": "LimRank", "help_url": "https://arxiv.org/abs/2510.23544"}
+
+    def __init__(
+        self,
+        model: str | LimRank = DEFAULT,
+        *,
+        text_field: str = "text",
+        score: Literal["log_odds", "probability"] = "log_odds",
+        explain: bool = False,
+        top_k: int | None = None,
+        verbose: bool = False,
+        adapter: str | None = None,
+        prompt_format: str | None = None,
+        think: Think | None = None,
+        budget: int = BUDGET,
+        task: str | None = None,
+        store: str | VerdictStore | None = None,
+        device: str | None = None,
+        dtype: str | None = None,
+        max_length: int | None = None,
+        batch_size: int | None = None,
+    ) -> None:
+        """Choose a model and what to return.
+
+        Args:
+            model: a name, folder or hub id; or a `LimRank`, for example one that other transformers share. The
+                options from `adapter` on describe a model given by name and must not be given with a `LimRank`.
+            text_field: the column that holds the passage.
+            score: ``"log_odds"`` (for ranking), or ``"probability"``: P(true) as in the paper. It saturates, and
+                evaluation breaks the ties by document id.
+            explain: add a column ``reasoning`` (None where the model did not think).
+            top_k: judge only the first k results of each query and drop the rest; the frame then needs ``rank``.
+            verbose: draw a progress bar.
+            adapter: see `limrank_ir.LimRank`, like all options below.
+            prompt_format: see there.
+            think: see there.
+            budget: see there.
+            task: see there.
+            store: see there.
+            device: see there.
+            dtype: see there.
+            max_length: see there.
+            batch_size: see there.
+
+        Raises:
+            LimRankError: an option is unknown or impossible.
+        """
+        if score not in ("log_odds", "probability"):
+            raise LimRankError(f"score is {score!r}; choose 'log_odds' or 'probability'")
+        if top_k is not None and top_k < 1:
+            raise LimRankError(f"top_k is {top_k}; it must be at least 1")
+        self.model, self.text_field, self.score, self.explain = model, text_field, score, explain
+        self.top_k, self.verbose, self.adapter, self.prompt_format = top_k, verbose, adapter, prompt_format
+        self.think, self.budget, self.task, self.store = think, budget, task, store
+        self.device, self.dtype, self.max_length, self.batch_size = device, dtype, max_length, batch_size
+        options: dict[str, Any] = {name: getattr(self, name) for name in MODEL_OPTIONS}
+        if isinstance(model, LimRank):
+            if given := [name for name, value in options.items() if value not in (None, BUDGET)]:
+                raise LimRankError(f"{', '.join(given)}: give these to the LimRank itself, not beside it")
+            self._limrank = model
+        else:
+            self._limrank = LimRank(model, **options)
+
+    def __repr__(self) -> str:
+        """The model and the options that differ from their defaults."""
+        defaults = {"text_field": "text", "score": "log_odds", "explain": False, "budget": BUDGET}
+        names = ("adapter", "text_field", "score", "explain", "top_k", "think", "budget", "task", "max_length")
+        given = [f"{name}={getattr(self, name)!r}" for name in names if getattr(self, name) != defaults.get(name)]
+        return f"LimRankReranker({', '.join([repr(self.model), *given])})"
+
+    def _key(self) -> tuple[Any, ...]:
+        """What changes the output: not `verbose`, `store`, `device` or `batch_size`."""
+        model = id(self.model) if isinstance(self.model, LimRank) else self.model
+        return (
+            type(self), model, self.adapter, self.prompt_format, self.think, self.budget, self.task, self.dtype,
+            self.max_length, self.text_field, self.score, self.explain, self.top_k,
+        )  # fmt: skip
+
+    def __eq__(self, other: object) -> bool:
+        return self._key() == other._key() if isinstance(other, LimRankReranker) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self._key())
+
+    def transform(self, inp: pd.DataFrame) -> pd.DataFrame:
+        """Rerank a result frame.
+
+        Args:
+            inp: columns ``qid``, ``docno``, ``query`` and the text field; it is not changed.
+
+        Returns:
+            The same rows in the same order with ``score`` (float64), ``rank`` (from 0) and, with ``explain=True``,
+            ``reasoning``; with `top_k` only each query's first rows.
+
+        Raises:
+            pt.validate.InputValidationError: a column is missing.
+            LimRankError: a query or text is missing, or see `limrank_ir.LimRank.judge`.
+        """
+        needed = ["query", self.text_field] + ([] if self.top_k is None else ["rank"])
+        pt.validate.result_frame(inp, extra_columns=needed, context=self)
+        if self.top_k is not None:
+            inp = inp[inp["rank"] < self.top_k]
+        added = ["reasoning"] if self.explain else []
+        out = inp.drop(columns=["score", "rank", *added], errors="ignore")
+        verdicts = self._judge(out)
+        scores = [verdict.log_odds if self.score == "log_odds" else verdict.probability for verdict in verdicts]
+        out = out.assign(score=pd.Series(scores, index=out.index, dtype="float64"))
+        if self.explain:
+            thoughts = [verdict.reasoning for verdict in verdicts]
+            out = out.assign(reasoning=pd.Series(thoughts, index=out.index, dtype="object"))
+        return pt.model.add_ranks(out)
+
+    def _judge(self, frame: pd.DataFrame) -> list[Any]:
+        columns = ["query", self.text_field]
+        missing = frame[columns].isna()
+        if missing.any(axis=None):
+            column = next(name for name in columns if missing[name].any())
+            row = frame[missing[column]].iloc[0]
+            raise LimRankError(
+                f"{self!r}: no {column!r} for qid {row['qid']!r}, docno {row['docno']!r} "
+                f"({int(missing[column].sum())} rows); drop these rows, or check the text loader"
+            )
+        pairs: list[Any] = list(zip(frame["query"], frame[self.text_field], strict=True))
+        if "instruction" in frame.columns:
+            instructions = frame["instruction"].astype(object).where(frame["instruction"].notna(), None)
+            pairs = [(*pair, instruction) for pair, instruction in zip(pairs, instructions, strict=True)]
+        if not self.verbose or not pairs:
+            return self._limrank.judge(pairs)
+        with pt.tqdm(total=len(pairs), desc=self._limrank.model.name, unit="pair") as bar:
+            return self._limrank.judge(pairs, progress=bar.update)
+
+    def compile(self) -> pt.Transformer:
+        """Show PyTerrier the cutoff of `top_k`, so that it can ask the first stage for fewer results.
+
+        Returns:
+            ``pt.RankCutoff(top_k) >> self``, or this transformer when there is no `top_k`.
+        """
+        if self.top_k is None:
+            return self
+        uncut = copy(self)
+        uncut.top_k = None
+        return pt.RankCutoff(self.top_k) >> uncut

@@ -1,0 +1,61 @@
+"""What the tests share: the real small model, once, and no network."""
+
+from __future__ import annotations
+
+import os
+
+os.environ["HF_HUB_OFFLINE"] = "1"  # before anything imports huggingface_hub
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+SHARED = Path(__file__).parents[2] / "shared"
+
+
+@pytest.fixture(scope="session")
+def smol_folder() -> Path:
+    """The default model's weights as a transformers folder."""
+    from limrank_ir.models import SMOL
+    from limrank_ir.weights import locate
+
+    return locate(SMOL)
+
+
+@pytest.fixture(scope="session")
+def smol(smol_folder: Path) -> tuple[Any, Any]:
+    """The default model and its tokenizer as transformers loads them, for comparison."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    model = AutoModelForCausalLM.from_pretrained(smol_folder, dtype=torch.float32).eval()
+    return model, AutoTokenizer.from_pretrained(smol_folder)
+
+
+@pytest.fixture(scope="session")
+def limrank() -> Any:
+    """The default reranker."""
+    from limrank_ir import LimRank
+
+    return LimRank()
+
+
+@pytest.fixture(scope="session")
+def docstrings() -> list[str]:
+    """Real passages of all lengths: documentation of the standard library."""
+    from pydoc_data.topics import topics
+
+    texts = [text for _, text in sorted(topics.items())]
+    words = [text.split() for text in texts]
+    return [" ".join(row[: 12 + 37 * (number % 9)]) for number, row in enumerate(words)]
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _pyterrier_offline() -> Iterator[None]:
+    """Keep PyTerrier from fetching its documentation's inventory when it draws schematics."""
+    import pyterrier as pt
+
+    pt.documentation._cached_objects_inv = {}
+    yield

@@ -1,0 +1,71 @@
+"""The released rule, plain and slow: one prompt at a time, no cache shared, no batch (limrank.md, section 2.5)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+STOPS = ["</think> true", "</think> false"]
+
+
+@dataclass
+class Reference:
+    log_odds: float
+    text: str | None
+    finish: str
+    tokens: int
+
+
+def wire(query: str, passage: str) -> str:
+    return (
+        "Determine if the following passage is relevant to the query. Answer only with 'true' or 'false'.\n"
+        f"Query: {query}\n"
+        f"Passage: {passage}\n"
+        "<think>"
+    )
+
+
+def _log_odds(logits: torch.Tensor, tokenizer: Any) -> float:
+    true, false = (tokenizer(label, add_special_tokens=False).input_ids[0] for label in (" true", " false"))
+    logprobs = torch.log_softmax(logits.double(), dim=-1)
+    return float(logprobs[true] - logprobs[false])
+
+
+@torch.inference_mode()
+def at_the_end(model: Any, tokenizer: Any, prompt: str) -> float:
+    ids = tokenizer(prompt, return_tensors="pt").input_ids
+    return _log_odds(model(ids).logits[0, -1], tokenizer)
+
+
+@torch.inference_mode()
+def judge(model: Any, tokenizer: Any, query: str, passage: str, *, budget: int | None = None) -> Reference:
+    """The verdict on one pair; `budget` None: without thinking."""
+    prompt = wire(query, passage)
+    if budget is None:
+        return Reference(at_the_end(model, tokenizer, prompt + "\n\n</think>"), None, "verdict", 0)
+    ids = tokenizer(prompt, return_tensors="pt").input_ids
+    out = model.generate(
+        ids,
+        attention_mask=torch.ones_like(ids),
+        max_new_tokens=budget,
+        do_sample=False,
+        output_logits=True,
+        return_dict_in_generate=True,
+        pad_token_id=0,
+    )
+    new = out.sequences[0, ids.shape[1] :].tolist()
+    for step in range(1, len(new) + 1):  # greedy: what follows a stop does not change what came before
+        text = tokenizer.decode(new[:step])
+        if any(stop in text for stop in STOPS):
+            end = min(text.index(stop) for stop in STOPS if stop in text)
+            return Reference(_log_odds(out.logits[step - 1][0], tokenizer), text[:end].strip(), "verdict", step)
+    ended = new[-1] == tokenizer.eos_token_id
+    text = tokenizer.decode(new[:-1] if ended else new)
+    thought = text.rstrip()
+    if not thought.endswith((".", "!", "?")):
+        end = max(thought.rfind("."), thought.rfind("!"), thought.rfind("?"))
+        thought = thought[: end + 1] if end != -1 else thought
+    forced = f"{prompt}\n{thought.strip()}\n</think>"
+    return Reference(at_the_end(model, tokenizer, forced), text.strip(), "eos" if ended else "budget", len(new))

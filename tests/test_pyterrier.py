@@ -1,0 +1,220 @@
+"""LimRankReranker against PyTerrier's own contract, with the real small model."""
+
+from __future__ import annotations
+
+import warnings
+
+import ir_measures
+import pandas as pd
+import pyterrier as pt
+import pytest
+from ir_measures import nDCG
+from pandas.testing import assert_frame_equal
+
+from limrank_ir import LimRank, LimRankError
+from limrank_ir.pyterrier import LimRankReranker
+
+SHARED = LimRank()  # no weights yet; transformers below share them
+
+
+@pt.testing.transformer_test_class
+def TestPlain():
+    return LimRankReranker(SHARED)
+
+
+@pt.testing.transformer_test_class
+def TestExplainOtherField():
+    return LimRankReranker(SHARED, explain=True, text_field="body", score="probability")
+
+
+@pt.testing.transformer_test_class
+def TestTopK():
+    return LimRankReranker(SHARED, top_k=3)
+
+
+@pt.testing.transformer_test_class
+def TestInAPipeline():
+    return LimRankReranker(SHARED) % 5
+
+
+@pytest.fixture
+def results() -> pd.DataFrame:
+    texts = ["os.fsync forces a file to disk", "a cake needs flour", "shutil.copy copies a file", "a cake needs flour"]
+    return pd.DataFrame(
+        {
+            "qid": ["2", "2", "1", "1"],
+            "query": ["save my file for sure", "save my file for sure", "duplicate a file", "duplicate a file"],
+            "docno": ["d1", "d2", "d3", "d2"],
+            "text": texts,
+            "score": [3.0, 2.0, 5.0, 1.0],
+            "rank": [0, 1, 0, 1],
+            "note": ["w", "x", "y", "z"],
+        },
+        index=[7, 3, 5, 1],
+    )
+
+
+def test_rows_order_index_and_columns_are_kept(results):
+    before = results.copy(deep=True)
+    out = LimRankReranker(SHARED).transform(results)
+    assert_frame_equal(results, before)
+    assert list(out.columns) == ["qid", "query", "docno", "text", "note", "score", "rank"]
+    assert_frame_equal(
+        out[["qid", "query", "docno", "text", "note"]], before[["qid", "query", "docno", "text", "note"]]
+    )
+    assert out["score"].dtype == "float64" and out["rank"].dtype == "int64"
+    scores = SHARED.predict(list(zip(before["query"], before["text"], strict=True)))
+    assert out["score"].tolist() == pytest.approx(scores.tolist(), abs=1e-3)
+    for _, group in out.groupby("qid"):
+        assert group.sort_values("score", ascending=False)["rank"].tolist() == [0, 1]
+
+
+def test_no_weights_for_inspection_empty_frames_and_drawing(monkeypatch):
+    monkeypatch.setattr("limrank_ir.engines.loading.load", lambda *_: pytest.fail("weights were loaded"))
+    reranker = LimRankReranker(explain=True, device="cpu")
+    assert pt.inspect.transformer_inputs(reranker) == [["qid", "docno", "query", "text"]]
+    columns = ["qid", "docno", "query", "text", "score", "rank"]
+    empty = reranker.transform(pd.DataFrame(columns=columns))
+    assert list(empty.columns) == ["qid", "docno", "query", "text", "score", "reasoning", "rank"]
+    assert list(empty.columns) == pt.inspect.transformer_outputs(reranker, columns)
+    assert empty["score"].dtype == "float64" and empty["rank"].dtype == "int64"
+    assert "LimRank" in pt.schematic.draw(reranker)
+    assert pt.inspect.transformer_attributes(reranker)
+
+
+def test_missing_text_or_column_is_an_error(results):
+    with pytest.raises(pt.validate.InputValidationError, match="text"):
+        LimRankReranker(SHARED).transform(results.drop(columns=["text"]))
+    results.loc[3, "text"] = None
+    with pytest.raises(LimRankError, match=r"no 'text' for qid '2', docno 'd2' \(1 rows\)"):
+        LimRankReranker(SHARED).transform(results)
+
+
+def test_explain_keeps_the_thought(results):
+    thinking = LimRankReranker(LimRank(think="always", budget=6), explain=True)
+    out = thinking.transform(results.head(2))
+    assert out["reasoning"].str.len().gt(0).all()
+    assert LimRankReranker(SHARED, explain=True).transform(results)["reasoning"].isna().all()
+
+
+def test_instructions_reach_the_prompt(results):
+    plain = LimRankReranker(SHARED).transform(results)["score"]
+    asked = LimRankReranker(SHARED).transform(results.assign(instruction=["only recipes", None, None, None]))["score"]
+    assert abs(asked[7] - plain[7]) > 1e-3
+    assert asked[[3, 5, 1]].tolist() == pytest.approx(plain[[3, 5, 1]].tolist(), abs=1e-3)
+
+
+def test_equality_is_about_the_output():
+    first = LimRankReranker("limrank-smol", verbose=True, batch_size=4)
+    assert first == LimRankReranker("limrank-smol") and hash(first) == hash(LimRankReranker("limrank-smol"))
+    for other in (
+        LimRankReranker(SHARED),
+        LimRankReranker(explain=True),
+        LimRankReranker(text_field="body"),
+        LimRankReranker(think="always"),
+        LimRankReranker(score="probability"),
+        LimRankReranker(top_k=2),
+        "limrank-smol",
+    ):
+        assert first != other
+    assert repr(LimRankReranker(explain=True, top_k=3)) == "LimRankReranker('limrank-smol', explain=True, top_k=3)"
+    assert eval(repr(LimRankReranker(think="always", budget=9))) == LimRankReranker(think="always", budget=9)
+
+
+def test_top_k_compiles_to_a_cutoff(results):
+    reranker = LimRankReranker(SHARED, top_k=1)
+    compiled = reranker.compile()
+    assert isinstance(compiled[0], pt.RankCutoff) and compiled[0].k == 1
+    out = reranker.transform(results)
+    assert out["docno"].tolist() == ["d1", "d3"] and out["rank"].tolist() == [0, 0]
+    assert_frame_equal(compiled(results).reset_index(drop=True), out.reset_index(drop=True))
+    assert LimRankReranker(SHARED).compile() == LimRankReranker(SHARED)
+
+
+def test_all_rows_are_one_call_and_repeated_pairs_are_judged_once(results):
+    limrank = LimRank()
+    twice = pd.concat([results, results.assign(qid=results["qid"] + "x")])
+    LimRankReranker(limrank).transform(twice)
+    assert (limrank.last_run.pairs, limrank.last_run.unique, limrank.last_run.judged) == (8, 4, 4)
+
+
+def test_verbose_draws_a_bar(results, capsys):
+    LimRankReranker(SHARED, verbose=True).transform(results)
+    assert "limrank-smol: 100%" in capsys.readouterr().err
+    LimRankReranker(SHARED).transform(results)
+    assert capsys.readouterr().err == ""
+
+
+TOPICS = pd.DataFrame({"qid": ["1", "2"], "query": ["duplicate a file", "save my file for sure"]})
+QRELS = pd.DataFrame({"qid": ["1", "2"], "docno": ["d3", "d1"], "label": [1, 1]})
+
+
+@pytest.mark.parametrize("plan", ["linear", "tree"])
+def test_experiment(results, plan):
+    texts = dict(zip(results["docno"], results["text"], strict=True))
+    first = pt.Transformer.from_df(results[["qid", "query", "docno", "score", "rank"]].reset_index(drop=True))
+    limrank = LimRank()
+    pipeline = first >> pt.apply.text(lambda row: texts[row["docno"]]) >> LimRankReranker(limrank)
+    table = pt.Experiment(
+        {"first": first, "limrank": pipeline, "again": pipeline % 1}, TOPICS, QRELS, [nDCG @ 10, "mrt"],
+        validate="error", plan=plan,
+    )  # fmt: skip
+    assert len(table) == 3
+    run = pipeline(TOPICS).rename(columns={"qid": "query_id", "docno": "doc_id"})
+    qrels = QRELS.rename(columns={"qid": "query_id", "docno": "doc_id", "label": "relevance"})
+    expected = ir_measures.calc_aggregate([nDCG @ 10], qrels, run)[nDCG @ 10]
+    assert table.set_index("name").loc["limrank", "nDCG@10"] == pytest.approx(expected)
+
+
+def test_experiment_names_a_pipeline_without_text(results):
+    first = pt.Transformer.from_df(results[["qid", "query", "docno", "score", "rank"]])
+    with pytest.raises(ValueError, match="Validation"):
+        pt.Experiment([first >> LimRankReranker(SHARED)], TOPICS, QRELS, [nDCG @ 10], validate="error")
+
+
+def test_tree_plan_judges_a_shared_stage_once(results):
+    limrank = LimRank()
+    runs: list[int] = []
+    judge = limrank.judge
+    limrank.judge = lambda pairs, **kw: runs.append(len(pairs)) or judge(pairs, **kw)  # type: ignore[method-assign]
+    first = pt.Transformer.from_df(results.reset_index(drop=True))
+    systems = [first >> LimRankReranker(limrank), first >> LimRankReranker(limrank) % 1]
+    pt.Experiment(systems, TOPICS, QRELS, [nDCG @ 10], plan="tree")
+    assert sum(runs) == 4
+
+
+def test_inside_caches(results, tmp_path):
+    caching = pytest.importorskip("pyterrier_caching")
+    rows = results.reset_index(drop=True)
+    expected = LimRankReranker(SHARED).transform(rows)
+    with caching.ScorerCache(tmp_path / "scores", LimRankReranker(SHARED)) as cache:
+        assert cache(rows)["score"].tolist() == pytest.approx(expected["score"].tolist(), abs=1e-3)
+    with caching.ScorerCache(tmp_path / "scores") as cache:
+        assert cache(rows)["rank"].tolist() == expected["rank"].tolist()
+    thinking = LimRankReranker(LimRank(think="always", budget=4), explain=True)
+    columns = {"key": ["query", "docno"], "value": ["score", "reasoning"]}
+    with caching.KeyValueCache(tmp_path / "thoughts", thinking, **columns) as cache:
+        thoughts = cache(rows)["reasoning"].tolist()
+    with caching.KeyValueCache(tmp_path / "thoughts", **columns) as cache:
+        assert cache(rows)["reasoning"].tolist() == thoughts and all(thoughts)
+
+
+def test_long_documents_by_passages():
+    long = "flour and sugar. " * 60 + "os.fsync forces a file to disk. " + "eggs and milk. " * 60
+    frame = pd.DataFrame({"qid": ["1"], "query": ["save my file for sure"], "docno": ["d"], "text": [long]})
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        split = pt.text.sliding(text_attr="text", length=40, stride=20, prepend_attr=None)
+        out = (split >> LimRankReranker(SHARED) >> pt.text.max_passage())(frame)
+        passages = LimRankReranker(SHARED)(split(frame))
+    assert out["docno"].tolist() == ["d"]
+    assert out["score"].iloc[0] == pytest.approx(passages["score"].max(), abs=1e-3) and len(passages) > 5
+
+
+def test_bad_options():
+    with pytest.raises(LimRankError, match="score is 'logit'"):
+        LimRankReranker(score="logit")
+    with pytest.raises(LimRankError, match="top_k is 0"):
+        LimRankReranker(top_k=0)
+    with pytest.raises(LimRankError, match="think, store: give these to the LimRank itself"):
+        LimRankReranker(SHARED, think="never", store="x")
