@@ -164,9 +164,9 @@ def prompt_format(name: str) -> PromptFormat:
         raise LimRankError(f"unknown prompt format {name!r}; choose one of: {', '.join(FORMATS)}") from None
 
 
-# A reserved string is a thinking tag or a control token of chat formats, alone or in a row, with a label behind it.
+# A reserved string is a row of thinking tags and control tokens of chat formats, each with the labels behind it.
 _TAG = r"(?:<\s*/?\s*think\s*>|<\|[\w.:/-]{1,60}\|>)"
-_RESERVED = re.compile(rf"\s*{_TAG}(?:\s*{_TAG})*(?:\s*(?:true|false|yes|no)\b)?(?:\s*{_TAG})*", re.IGNORECASE)
+_RESERVED = re.compile(rf"(?:\s*{_TAG}(?:\s*(?:true|false|yes|no)\b)*)+", re.IGNORECASE)
 _SURROGATES = re.compile("[\ud800-\udfff]")
 
 

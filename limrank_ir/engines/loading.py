@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from limrank_ir.engines import packed
+from limrank_ir.engines.cpu import speed_up
 from limrank_ir.engines.packed import Packing
 from limrank_ir.engines.tokens import PromptTokenizer
 from limrank_ir.errors import LimRankError
@@ -126,6 +127,8 @@ def load(weights: Path, adapter: Path | None, fmt: PromptFormat, device: torch.d
     model = model.to(device).eval().requires_grad_(False)
     if model.config.model_type not in TESTED_FAMILIES:
         _check_family(model)
+    elif device.type == "cpu" and dtype == torch.float32:
+        speed_up(model)
     return Loaded(model, PromptTokenizer(tokenizer, fmt), fmt, _end_ids(model, tokenizer))
 
 

@@ -59,7 +59,7 @@ class PromptTokenizer:
         first = [self._plain.encode(label).ids[0] for label in fmt.labels]
         if first[0] == first[1]:
             raise LimRankError(
-                f"this tokenizer gives the labels {fmt.labels} the same first token; wrong prompt format?"
+                f"the labels {fmt.labels} begin with the same token; is {fmt.name!r} the right prompt format?"
             )
         self.label_ids: tuple[int, int] = (first[0], first[1])
 

