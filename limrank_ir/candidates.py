@@ -1,4 +1,4 @@
-"""Candidates: what a reranker is to judge, put together from a TREC run, topics and a corpus, and the verdicts on it."""
+"""Candidates: what a reranker is to judge (a run, topics and a corpus put together), and the verdicts on it."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from typing import TypeAlias
 
 from limrank_ir.corpus import read_passages
 from limrank_ir.errors import LimRankError
-from limrank_ir.files import replacing, rows
-from limrank_ir.trec import Topic, check_writable, read_run, read_topics, trec_order
+from limrank_ir.files import rows
+from limrank_ir.output import opened, some
+from limrank_ir.trec import Topic, check_writable, columns, read_run, read_topics, trec_order
 from limrank_ir.verdict import Verdict
 
 log = logging.getLogger("limrank_ir")
@@ -75,7 +76,7 @@ def read_candidates(run: Path, topics: Path, corpus: Path, *, k: int, exclude: P
     known = read_topics(topics)
     if unknown := [qid for qid in entries if qid not in known]:
         raise LimRankError(
-            f"{topics}: {len(unknown)} of {len(entries)} queries of {run} are not in these topics ({_some(unknown)}); "
+            f"{topics}: {len(unknown)} of {len(entries)} queries of {run} are not in these topics ({some(unknown)}); "
             "give the topics that the run was made with"
         )
     for qid, documents in entries.items():
@@ -101,7 +102,7 @@ def _without(ranked: Mapping[str, list[str]], exclude: Path) -> dict[str, list[s
     count = sum(map(len, ranked.values())) - sum(map(len, left.values()))
     log.info("%d documents taken out of the run (%s)", count, exclude)
     if emptied := [qid for qid, docnos in left.items() if not docnos]:
-        log.warning("%d queries have no documents left (%s)", len(emptied), _some(emptied))
+        log.warning("%d queries have no documents left (%s)", len(emptied), some(emptied))
     return left
 
 
@@ -120,10 +121,10 @@ def read_excluded(path: str | PathLike[str]) -> set[tuple[str, str]]:
     """
     excluded = set()
     for place, line in rows(path):
-        columns = line.split()
-        if len(columns) not in (2, 4):
-            raise LimRankError(f"{place}: {len(columns)} columns, not 2 or 4; write 'qid docno' or 'qid 0 docno grade'")
-        qid, docno = columns[0], columns[1 if len(columns) == 2 else 2]
+        found = columns(line)
+        if len(found) not in (2, 4):
+            raise LimRankError(f"{place}: {len(found)} columns, not 2 or 4; write 'qid docno' or 'qid 0 docno grade'")
+        qid, docno = found[0], found[1 if len(found) == 2 else 2]
         if docno != "N/A":
             excluded.add((qid, docno))
     return excluded
@@ -134,17 +135,17 @@ def scores(ranking: Ranking) -> dict[str, list[tuple[str, float]]]:
     return {qid: [(docno, verdict.log_odds) for docno, verdict in ranked] for qid, ranked in ranking.items()}
 
 
-def write_explanations(path: str | PathLike[str], ranking: Ranking) -> None:
+def write_explanations(path: Path, ranking: Ranking) -> None:
     """Write why each document stands where it stands: JSONL, a line a document, in the order of the ranking.
 
     Args:
-        path: the file, compressed if it ends in ``.gz``; replaced if it is there.
+        path: the file, compressed if it ends in ``.gz``; ``-`` is stdout.
         ranking: the verdicts.
 
     Raises:
         LimRankError: as for `limrank_ir.files.replacing`.
     """
-    with replacing(path) as file:
+    with opened(path) as file:
         for qid, ranked in ranking.items():
             for rank, (docno, verdict) in enumerate(ranked, 1):
                 record = {"qid": qid, "docno": docno, "rank": rank, **explained(verdict)}
@@ -164,7 +165,3 @@ def explained(verdict: Verdict) -> dict[str, object]:
             "cut": verdict.cut_tokens,
         },
     }
-
-
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(map(repr, names[:3])) + (", ..." if len(names) > 3 else "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import sys
@@ -9,17 +10,24 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
+import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
+from typer.core import TyperGroup
 
+from limrank_ir.errors import LimRankError
 from limrank_ir.output import write_stdout
 
 log = logging.getLogger("limrank_ir")
 
+NARROWEST, GAP = 8, 2  # of a table's text column, and between columns
 PULSE = 60.0  # seconds between lines of progress where there is no terminal to draw a bar on
+INPUT, FAILURE, INTERRUPTED = 2, 1, 130
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _HUSHED = {"TRANSFORMERS_VERBOSITY": "error", "HF_HUB_VERBOSITY": "error", "TOKENIZERS_PARALLELISM": "false"}
 
 out = Console(highlight=False)
@@ -158,13 +166,44 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], *, left: int = 1
     if not out.is_terminal:
         write_stdout("".join("\t".join(row) + "\n" for row in [header, *rows]))
         return
-    drawn = Table()
-    for number, name in enumerate(header):
-        drawn.add_column(
-            Text(name),
-            justify="left" if number < left else "right",
-            overflow="fold",
-        )
+    drawn = Table(box=None, pad_edge=False, padding=(0, GAP, 0, 0), header_style="bold")
+    for name in header[:left]:
+        drawn.add_column(Text(name), overflow="fold", vertical="bottom")
+    for name in header[left:]:  # numbers stay on one line, however narrow the terminal is
+        drawn.add_column(Text(name.replace(" ", "\n")), justify="right", no_wrap=True)
     for row in rows:
         drawn.add_row(*map(Text, row))
-    out.print(drawn)
+    numbers = [
+        max(len(cell) for name in column for cell in name.split()) for column in zip(header, *rows, strict=True)
+    ][left:]
+    least = (NARROWEST + GAP) * left + sum(width + GAP for width in numbers)
+    if least > out.width:
+        drawn.width = least  # the terminal breaks the lines, but everything is there
+    out.print(drawn, crop=False, no_wrap=True)
+
+
+class Commands(TyperGroup):
+    """The commands together: what goes wrong in one becomes a line on stderr and an exit status."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run a command."""
+        with session():
+            try:
+                result = super().invoke(ctx)
+                sys.stdout.flush()
+                return result
+            except LimRankError as failure:
+                error(str(failure))
+                status = INPUT
+            except KeyboardInterrupt as stop:
+                error(str(stop) or "interrupted")
+                status = INTERRUPTED
+            except BrokenPipeError:  # who read our output has seen enough
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+                status = FAILURE
+            except OSError as failure:
+                if failure.errno not in _NO_ROOM:
+                    raise
+                error(f"{failure.filename or 'output'}: {failure.strerror}; make room, or write somewhere else")
+                status = FAILURE
+        raise typer.Exit(status)

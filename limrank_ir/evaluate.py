@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
+from pathlib import PurePath
+from subprocess import CalledProcessError
 from typing import Any
 
 from limrank_ir.errors import LimRankError
@@ -13,7 +16,8 @@ from limrank_ir.trec import read_qrels, read_run
 
 log = logging.getLogger("limrank_ir")
 
-EXAMPLES = "nDCG@10, RR@10, R@100, P@5, AP, Judged@10, Success@1, nDCG(dcg='exp-log2')@10"
+EXAMPLES = "nDCG@10, RR@10, R@100, P@5, AP, Judged@10, Success@1, P(rel=2)@10"
+_BETWEEN = re.compile(r"[\s,]+(?![^()]*\))")  # not inside parentheses: P(rel=2, judged_only=True)@10
 _INSTALL = "eval needs ir_measures and scipy; run: pip install 'limrank-ir[pyterrier]'"
 
 
@@ -51,11 +55,11 @@ def parse_measures(names: str) -> list[Any]:
     except ImportError as error:
         raise LimRankError(_INSTALL) from error
     measures = []
-    for name in filter(None, (word.strip(",") for word in names.split())):
+    for name in filter(None, _BETWEEN.split(names)):
         try:
             measure = ir_measures.parse_measure(name)
             supported = ir_measures.DefaultPipeline.supports(measure)
-        # ir_measures evaluates names as Python: what a wrong one raises depends on how it is wrong.
+        # ir_measures reads names as Python: what it raises depends on how a name is wrong.
         except Exception as error:
             raise LimRankError(f"--measures: {name!r} is no measure; such as: {EXAMPLES}") from error
         if not supported:
@@ -101,8 +105,8 @@ def evaluate(
     for path in runs:
         run = read_run(path)
         ranked = {}
-        for qid in grades.keys() & run.keys():
-            docnos = [entry.docno for entry in run[qid] if judged[qid].get(entry.docno, 0) >= 0]
+        for qid in grades:
+            docnos = [entry.docno for entry in run.get(qid, ()) if judged[qid].get(entry.docno, 0) >= 0]
             if docnos:
                 # Places as scores: every package behind ir_measures then sees the same order, without ties.
                 ranked[qid] = {docno: -float(place) for place, docno in enumerate(docnos)}
@@ -110,7 +114,13 @@ def evaluate(
             log.warning("%s: %d of %d queries of the qrels are missing and count as 0", path, missing, len(grades))
         if unjudged := len(run.keys() - judged.keys()):
             log.warning("%s: %d of %d queries are not in the qrels and are left out", path, unjudged, len(run))
-        results = evaluator.calc(ranked)
+        try:
+            results = evaluator.calc(ranked)
+        except CalledProcessError as error:
+            raise LimRankError(
+                f"{path}: a program behind ir_measures failed; if ERR is among the measures leave it out: "
+                "gdeval, which computes it, wants whole numbers as query ids"
+            ) from error
         per_query: dict[str, dict[str, float]] = {qid: {} for qid in grades}
         for metric in results.per_query:
             per_query[metric.query_id][str(metric.measure)] = float(metric.value)
@@ -133,7 +143,7 @@ def significance(evaluations: Sequence[Evaluation]) -> list[dict[str, float | No
         LimRankError: scipy or statsmodels, which come with PyTerrier, are missing.
     """
     try:
-        from statsmodels.stats.multitest import multipletests
+        from statsmodels.stats.multitest import multipletests  # type: ignore[import-untyped]
     except ImportError as error:
         raise LimRankError(_INSTALL) from error
 
@@ -150,9 +160,63 @@ def significance(evaluations: Sequence[Evaluation]) -> list[dict[str, float | No
 
 
 def _t_test(one: Mapping[str, Mapping[str, float]], other: Mapping[str, Mapping[str, float]], measure: str) -> float:
-    from scipy.stats import ttest_rel
+    from scipy.stats import ttest_rel  # type: ignore[import-untyped]
 
     pairs = [(one[qid][measure], other[qid][measure]) for qid in one]
     if all(left == right for left, right in pairs):
         return 1.0  # scipy would divide 0 by 0
     return float(ttest_rel(*zip(*pairs, strict=True)).pvalue)
+
+
+def mean_table(
+    evaluations: Sequence[Evaluation], p_values: Sequence[Mapping[str, float | None]]
+) -> tuple[list[str], list[list[str]]]:
+    """Lay out the means, a row a run; with p-values each measure has a second column, empty for the baseline."""
+    header, rows = ["run"], [[name] for name in _names(evaluations)]
+    for measure in evaluations[0].mean:
+        header.append(measure)
+        for row, evaluation in zip(rows, evaluations, strict=True):
+            row.append(f"{evaluation.mean[measure]:.4f}")
+        if p_values:
+            header.append(f"p {measure}")
+            rows[0].append("")
+            for row, values in zip(rows[1:], p_values, strict=True):
+                row.append(_p_value(values[measure]))
+    return header, rows
+
+
+def query_table(evaluations: Sequence[Evaluation]) -> tuple[list[str], list[list[str]]]:
+    """Lay out the values of every query, a row a query and run."""
+    rows = [
+        [qid, name, *(f"{value:.4f}" for value in (evaluation.per_query[qid][measure] for measure in evaluation.mean))]
+        for qid in evaluations[0].per_query
+        for name, evaluation in zip(_names(evaluations), evaluations, strict=True)
+    ]
+    return ["query", "run", *evaluations[0].mean], rows
+
+
+def as_json(
+    evaluations: Sequence[Evaluation], p_values: Sequence[Mapping[str, float | None]], *, per_query: bool
+) -> list[dict[str, Any]]:
+    """The same as JSON records, unrounded."""
+    records: list[dict[str, Any]] = []
+    for number, evaluation in enumerate(evaluations):
+        record: dict[str, Any] = {"run": evaluation.run, "mean": evaluation.mean, "missing": evaluation.missing}
+        if p_values:
+            record["p"] = p_values[number - 1] if number else None
+        if per_query:
+            record["per_query"] = evaluation.per_query
+        records.append(record)
+    return records
+
+
+def _names(evaluations: Sequence[Evaluation]) -> list[str]:
+    """Names for the tables: the files' names where they differ, else their paths."""
+    names = [PurePath(evaluation.run).name for evaluation in evaluations]
+    return names if len(set(names)) == len(names) else [evaluation.run for evaluation in evaluations]
+
+
+def _p_value(value: float | None) -> str:
+    if value is None:
+        return "?"
+    return "<0.0001" if value < 0.0001 else f"{value:.4f}"

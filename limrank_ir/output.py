@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from limrank_ir.errors import LimRankError
+from limrank_ir.files import replacing
 from limrank_ir.trec import write_run
 
 STDOUT = Path("-")
@@ -27,7 +30,12 @@ def check_places(outputs: Mapping[str, Path | None], inputs: Mapping[str, Path |
     """
     taken = {path.resolve(): option for option, path in inputs.items() if path is not None}
     for option, path in outputs.items():
-        if path is None or path == STDOUT:
+        if path is None:
+            continue
+        if path == STDOUT:
+            if STDOUT in taken:
+                raise LimRankError(f"{taken[STDOUT]} and {option} both want stdout; give {taken[STDOUT]} a file")
+            taken[STDOUT] = option
             continue
         try:
             if path.is_dir():
@@ -55,6 +63,28 @@ def save_run(path: Path, run: Mapping[str, Iterable[tuple[str, float]]], tag: st
         whole = Path(folder, "run")
         write_run(whole, run, tag=tag)
         write_stdout(whole.read_text(encoding="utf-8"))
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[TextIO]:
+    """Open a file for a result, or stdout if the path is ``-``; it gets the whole or nothing."""
+    if path != STDOUT:
+        with replacing(path) as file:
+            yield file
+        return
+    whole = io.StringIO()
+    yield whole
+    write_stdout(whole.getvalue())
+
+
+def named(path: Path) -> str:
+    """A place, for a message."""
+    return "stdout" if path == STDOUT else str(path)
+
+
+def some(names: Sequence[str]) -> str:
+    """The first few of many names, for a message."""
+    return ", ".join(map(repr, names[:3])) + (", ..." if len(names) > 3 else "")
 
 
 def write_json(value: Any) -> None:

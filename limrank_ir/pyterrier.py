@@ -17,7 +17,6 @@ from limrank_ir.models import DEFAULT, Think
 from limrank_ir.reranker import BUDGET, LimRank
 from limrank_ir.store import VerdictStore
 
-
 # The options that describe the model, as `limrank_ir.LimRank` takes them.
 MODEL_OPTIONS = (
     "adapter", "prompt_format", "think", "budget", "task", "store", "device", "dtype", "max_length", "batch_size",

@@ -80,7 +80,9 @@ class VerdictStore:
             (found,) = self._database.execute("PRAGMA quick_check(1)").fetchone()
         if found != "ok":
             self._database.close()
-            raise LimRankError(f"{self.path}: damaged ({found}); put it away and start with a new store")
+            raise LimRankError(
+                f"{self.path}: damaged ({found.splitlines()[-1]}); put it away and start with a new store"
+            )
 
     def get(self, keys: Sequence[bytes]) -> dict[bytes, Verdict]:
         """Look up verdicts.

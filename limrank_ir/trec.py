@@ -13,12 +13,16 @@ from typing import NamedTuple
 from limrank_ir.errors import LimRankError
 from limrank_ir.files import find, json_object, json_text, need_json_text, replacing, rows, sniff, tsv_columns
 
-# Columns end at ASCII whitespace, as in trec_eval: str.split() would also end them at U+00A0, U+3000 and others.
 _COLUMN = re.compile(r"[^ \t\n\r\v\f]+")
 # What a column may hold when written: no byte-order mark and no surrogates either, which would not be read back.
 _WRITABLE = re.compile("[^ \t\n\r\v\f\ufeff\ud800-\udfff]+")
 
 _BEIR_QRELS_HEADER = ["query-id", "corpus-id", "score"]
+
+
+def columns(line: str) -> list[str]:
+    """Split a line at ASCII whitespace, as trec_eval does: an id may hold U+00A0 or U+3000."""
+    return _COLUMN.findall(line)
 
 
 class RunEntry(NamedTuple):
@@ -71,12 +75,12 @@ def iter_run(path: str | PathLike[str]) -> Iterator[RunEntry]:
     """
     seen: dict[str, set[str]] = {}
     for place, line in rows(path):
-        columns = _COLUMN.findall(line)
-        if len(columns) != 6:
+        found = columns(line)
+        if len(found) != 6:
             raise LimRankError(
-                f"{place}: {len(columns)} columns, not 6; write 'qid Q0 docno rank score tag' without spaces inside"
+                f"{place}: {len(found)} columns, not 6; write 'qid Q0 docno rank score tag' without spaces inside"
             )
-        qid, _, docno, rank, score, tag = columns
+        qid, _, docno, rank, score, tag = found
         docnos = seen.setdefault(qid, set())
         if docno in docnos:
             raise LimRankError(f"{place}: document {docno!r} again for query {qid!r}; list it once")
@@ -160,13 +164,13 @@ def read_qrels(path: str | PathLike[str]) -> dict[str, dict[str, int]]:
     qrels: dict[str, dict[str, int]] = {}
     layout = ["qid", "0", "docno", "grade"]
     for place, line in rows(file):
-        columns = _COLUMN.findall(line)
-        if columns == _BEIR_QRELS_HEADER:
-            layout = columns
+        found = columns(line)
+        if found == _BEIR_QRELS_HEADER:
+            layout = found
             continue
-        if len(columns) != len(layout):
-            raise LimRankError(f"{place}: {len(columns)} columns, not {len(layout)}; write {' '.join(layout)!r}")
-        qid, docno, grade = columns[0], columns[-2], _integer(place, "grade", columns[-1])
+        if len(found) != len(layout):
+            raise LimRankError(f"{place}: {len(found)} columns, not {len(layout)}; write {' '.join(layout)!r}")
+        qid, docno, grade = found[0], found[-2], _integer(place, "grade", found[-1])
         if qrels.setdefault(qid, {}).setdefault(docno, grade) != grade:
             raise LimRankError(
                 f"{place}: document {docno!r} has grade {grade} for query {qid!r} but had "

@@ -1,0 +1,222 @@
+"""Evaluation: trec_eval's numbers, and what is missing is said."""
+
+import json
+import math
+
+import ir_measures
+import pytest
+import pytrec_eval
+from scipy import stats
+from typer.testing import CliRunner
+
+from limrank_ir.cli import app
+from limrank_ir.errors import LimRankError
+from limrank_ir.evaluate import evaluate, parse_measures, significance
+
+QRELS = """\
+q1 0 a 2
+q1 0 b 1
+q1 0 c 0
+q2 0 a 1
+q2 0 d 1
+q3 0 e 3
+q4 0 a 1
+q5 0 b 2
+"""
+FIRST = """\
+q1 Q0 c 1 9 one
+q1 Q0 a 2 8 one
+q1 Q0 x 3 7 one
+q2 Q0 d 1 2.5 one
+q2 Q0 y 2 1.5 one
+q2 Q0 a 3 0.5 one
+q3 Q0 x 1 3 one
+q3 Q0 e 2 2 one
+q4 Q0 b 1 1 one
+q5 Q0 b 1 1 one
+"""
+SECOND = FIRST.replace("q1 Q0 a 2 8", "q1 Q0 a 2 10").replace("q3 Q0 e 2 2", "q3 Q0 e 2 4")
+THIRD = SECOND.replace("q4 Q0 b 1 1", "q4 Q0 a 1 1").replace("q5 Q0 b 1 1", "q5 Q0 c 1 1")
+MEASURES = "nDCG@10 RR@10 R@2 AP P(rel=2)@1 Judged@3"
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    for name, text in {"qrels.txt": QRELS, "one.txt": FIRST, "two.txt": SECOND, "three.txt": THIRD}.items():
+        (tmp_path / name).write_text(text)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def run_eval(*arguments):
+    return CliRunner().invoke(app, ["eval", "--qrels", "qrels.txt", *arguments])
+
+
+def table(text):
+    header, *rows = [line.split("\t") for line in text.splitlines()]
+    return [dict(zip(header, row, strict=True)) for row in rows]
+
+
+def means(qrels, run, measures="nDCG@10"):
+    (evaluation,) = evaluate(qrels, [run], parse_measures(measures))
+    return evaluation
+
+
+def test_the_numbers_are_those_of_ir_measures(folder):
+    ours = means("qrels.txt", "one.txt", MEASURES)
+    theirs = ir_measures.calc(
+        [ir_measures.parse_measure(name) for name in MEASURES.split()],
+        list(ir_measures.read_trec_qrels("qrels.txt")),
+        list(ir_measures.read_trec_run("one.txt")),
+    )
+    assert ours.mean == pytest.approx({str(m): value for m, value in theirs.aggregated.items()}, abs=1e-15)
+    per_query = {(m.query_id, str(m.measure)): m.value for m in theirs.per_query}
+    assert {(qid, name): value for qid, row in ours.per_query.items() for name, value in row.items()} == per_query
+    assert len(per_query) == 5 * 6
+
+
+def test_the_numbers_are_those_of_pytrec_eval(folder):
+    qrels, run = {}, {}
+    for line in QRELS.splitlines():
+        qid, _, docno, grade = line.split()
+        qrels.setdefault(qid, {})[docno] = int(grade)
+    for line in THIRD.splitlines():
+        qid, _, docno, _, score, _ = line.split()
+        run.setdefault(qid, {})[docno] = float(score)
+    theirs = pytrec_eval.RelevanceEvaluator(qrels, {"ndcg_cut_10", "recip_rank"}).evaluate(run)
+    ours = means("qrels.txt", "three.txt", "nDCG@10 RR").per_query
+    assert ours == {
+        qid: {"nDCG@10": values["ndcg_cut_10"], "RR": values["recip_rank"]} for qid, values in theirs.items()
+    }
+
+
+def test_all_measures_break_ties_as_trec_eval_does(folder):
+    """ir_measures takes RR@10 from another program, which ranks equal scores by ascending docno."""
+    (folder / "ties.txt").write_text("q1 Q0 c 1 1 t\nq1 Q0 a 2 1 t\nq1 Q0 z 3 1.00000001 t\n")
+    (folder / "few.txt").write_text("q1 0 a 1\n")
+    assert means("few.txt", "ties.txt", "RR@10 RR").mean == {"RR@10": 1 / 3, "RR": 1 / 3}
+
+
+def test_grades_below_0_take_documents_out_of_the_ranking(folder):
+    (folder / "signed.txt").write_text(QRELS + "q1 0 x -100\nq3 0 x -1\n")
+    assert means("signed.txt", "one.txt", "RR").per_query["q3"]["RR"] == 1.0
+    assert means("qrels.txt", "one.txt", "RR").per_query["q3"]["RR"] == 0.5
+
+
+def test_queries_that_a_run_does_not_have_count_as_0_and_are_counted(folder):
+    (folder / "part.txt").write_text("q3 Q0 e 1 1 t\nq9 Q0 a 1 1 t\n")
+    result = run_eval("part.txt", "-m", "RR nDCG@10 NumRet")
+    assert table(result.stdout) == [{"run": "part.txt", "RR": "0.2000", "nDCG@10": "0.2000", "NumRet": "1.0000"}]
+    assert result.stderr.splitlines() == [
+        "note: part.txt: 4 of 5 queries of the qrels are missing and count as 0",
+        "note: part.txt: 1 of 2 queries are not in the qrels and are left out",
+    ]
+    assert run_eval("part.txt", "-m", "RR", "--quiet").stderr == ""
+
+
+def test_a_query_with_only_negative_grades_is_left_out_and_counted(folder):
+    (folder / "qrels.txt").write_text("q1 0 a 1\nq2 0 d -1\n")
+    result = run_eval("one.txt", "-m", "RR")
+    assert table(result.stdout)[0]["RR"] == "0.5000"
+    assert "note: 1 queries of qrels.txt have no grade of 0 or more and are left out\n" in result.stderr
+
+
+def test_one_row_a_run_and_one_column_a_measure(folder):
+    rows = table(run_eval("one.txt", "two.txt", "--measures", "RR,R@2, RR").stdout)
+    assert rows == [
+        {"run": "one.txt", "RR": "0.6000", "R@2": f"{(0.5 + 0.5 + 1 + 0 + 1) / 5:.4f}"},
+        {"run": "two.txt", "RR": "0.8000", "R@2": f"{(0.5 + 0.5 + 1 + 0 + 1) / 5:.4f}"},
+    ]
+
+
+def test_runs_of_one_name_in_two_folders_keep_their_paths(folder):
+    (folder / "other").mkdir()
+    (folder / "other" / "one.txt").write_text(SECOND)
+    assert [row["run"] for row in table(run_eval("one.txt", "other/one.txt").stdout)] == ["one.txt", "other/one.txt"]
+
+
+def test_per_query_prints_every_query_of_every_run_before_the_means(folder):
+    queries, summary = run_eval("one.txt", "two.txt", "-m", "RR", "--per-query").stdout.split("\n\n")
+    rows = table(queries)
+    assert [(row["query"], row["run"]) for row in rows] == [
+        (f"q{number}", run) for number in range(1, 6) for run in ("one.txt", "two.txt")
+    ]
+    assert [row["RR"] for row in rows if row["query"] == "q1"] == ["0.5000", "1.0000"]
+    assert [row["RR"] for row in table(summary)] == ["0.6000", "0.8000"]
+
+
+def test_significance_is_the_paired_t_test_with_holms_correction(folder):
+    evaluations = evaluate("qrels.txt", ["one.txt", "two.txt", "three.txt"], parse_measures("RR"))
+    one, two, three = ([row["RR"] for row in evaluation.per_query.values()] for evaluation in evaluations)
+    raw = [stats.ttest_rel(one, two).pvalue, stats.ttest_rel(one, three).pvalue]
+    smaller, larger = sorted(raw)
+    holm = {smaller: min(1, 2 * smaller), larger: min(1, max(2 * smaller, larger))}
+    found = significance(evaluations)
+    assert [values["RR"] for values in found] == pytest.approx([holm[value] for value in raw])
+    assert 0 < found[0]["RR"] < 1
+    rows = table(run_eval("one.txt", "two.txt", "three.txt", "-m", "RR", "--significance").stdout)
+    assert [row["p RR"] for row in rows] == ["", *(f"{values['RR']:.4f}" for values in found)]
+
+
+def test_runs_that_do_not_differ_have_p_1(folder):
+    (found,) = significance(evaluate("qrels.txt", ["one.txt", "one.txt"], parse_measures("RR AP")))
+    assert found == {"RR": 1.0, "AP": 1.0}
+
+
+def test_one_query_is_too_few_for_a_t_test(folder):
+    (folder / "qrels.txt").write_text("q1 0 a 1\n")
+    result = run_eval("one.txt", "two.txt", "-m", "RR", "--significance")
+    assert "note: a t-test needs at least 2 queries, the qrels have 1\n" in result.stderr
+    assert [row["p RR"] for row in table(result.stdout)] == ["", "?"]
+    told = json.loads(run_eval("one.txt", "two.txt", "-m", "RR", "--significance", "--json").stdout)
+    assert told[1]["p"] == {"RR": None}
+
+
+def test_json_holds_unrounded_values(folder):
+    told = json.loads(run_eval("one.txt", "two.txt", "-m", "nDCG@10", "--json", "--per-query", "--significance").stdout)
+    assert [record["run"] for record in told] == ["one.txt", "two.txt"]
+    values = [row["nDCG@10"] for row in told[0]["per_query"].values()]
+    assert told[0]["mean"]["nDCG@10"] == pytest.approx(sum(values) / 5, abs=1e-15)
+    assert values[2] == pytest.approx(1 / math.log2(3), abs=1e-15)
+    assert (told[0]["p"], told[0]["missing"]) == (None, 0)
+    assert 0 < told[1]["p"]["nDCG@10"] <= 1
+    assert "per_query" not in json.loads(run_eval("one.txt", "--json").stdout)[0]
+
+
+def test_measures_may_have_parameters_with_commas():
+    assert [str(measure) for measure in parse_measures("P(rel=2, judged_only=True)@5, AP nDCG@10 AP")] == [
+        "P(rel=2,judged_only=True)@5",
+        "AP",
+        "nDCG@10",
+    ]
+
+
+@pytest.mark.parametrize("names", ["nDGC@10", "nDCG@ten", "nDCG(@10", "nDCG(foo=1)@10", "42", "", "import os", "P"])
+def test_what_is_no_measure_is_one_line_with_examples(names):
+    with pytest.raises(LimRankError, match=r"^--measures: .*such as: nDCG@10, RR@10"):
+        parse_measures(names)
+
+
+MISTAKES = {
+    "measure": (["one.txt", "-m", "nDGC@10"], "--measures: 'nDGC@10' is no measure; such as: nDCG@10, RR@10"),
+    "program that is not installed": (["one.txt", "-m", "alpha_nDCG@10"], "no installed package computes 'alpha_nDCG"),
+    "single run": (["one.txt", "--significance"], "--significance compares runs with the first one"),
+    "missing run": (["one.txt", "nothing.txt"], "nothing.txt: no such file"),
+    "bad run": (["one.txt", "qrels.txt"], "qrels.txt:1: 4 columns, not 6"),
+    "bad qrels": (["one.txt", "--qrels", "one.txt"], "one.txt:1: 6 columns, not 4"),
+}
+
+
+@pytest.mark.parametrize(("arguments", "message"), MISTAKES.values(), ids=MISTAKES)
+def test_mistakes_are_one_line_and_status_2(folder, arguments, message):
+    result = run_eval(*arguments)
+    assert (result.exit_code, result.stdout) == (2, "")
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("limrank: ") and message in line
+
+
+def test_only_negative_grades_are_no_judgments(folder):
+    (folder / "qrels.txt").write_text("q1 0 a -1\n")
+    result = run_eval("one.txt")
+    assert result.exit_code == 2
+    assert result.stderr.startswith("limrank: qrels.txt: all grades are below 0")

@@ -1,0 +1,133 @@
+"""LimRank: the conventions of CrossEncoder, pairs judged once, bad input said plainly, light to import."""
+
+from __future__ import annotations
+
+import math
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import limrank_ir
+from limrank_ir import LimRank, LimRankError, Ranked, Verdict
+
+PASSAGES = ["os.fsync(fd) forces a file to disk", "A cake needs flour.", "shutil.copy copies a file"]
+QUERY = "how do I make sure that a file is on disk?"
+
+
+def test_import_is_light():
+    code = (
+        "import sys, time; t = time.perf_counter(); import limrank_ir; s = time.perf_counter() - t;"
+        "from limrank_ir import LimRank; LimRank();"
+        "assert not {'torch', 'transformers', 'pyterrier', 'pandas'} & set(sys.modules), 'heavy'; print(s)"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert float(out.stdout) < 0.3
+    with pytest.raises(AttributeError, match="no attribute 'Nothing'"):
+        limrank_ir.Nothing  # noqa: B018
+    assert all(getattr(limrank_ir, name) for name in limrank_ir.__all__)
+
+
+def test_rank(limrank):
+    ranked = limrank.rank(QUERY, PASSAGES)
+    scores = limrank.predict([(QUERY, text) for text in PASSAGES])
+    assert [one.index for one in ranked] == np.argsort(-scores, kind="stable").tolist()
+    for one in ranked:
+        assert isinstance(one, Ranked) and one.text == PASSAGES[one.index] and one.reasoning is None
+        assert one.score == pytest.approx(scores[one.index], abs=1e-3)
+        assert one.probability == pytest.approx(1 / (1 + math.exp(-one.score)))
+    assert limrank.rank(QUERY, PASSAGES, top_k=2) == ranked[:2]
+    assert limrank.rank(QUERY, []) == []
+    asked = limrank.rank(QUERY, PASSAGES, instruction="only recipes")
+    assert [one.score for one in asked] != [one.score for one in ranked]
+    with pytest.raises(LimRankError, match="top_k is 0"):
+        limrank.rank(QUERY, PASSAGES, top_k=0)
+
+
+def test_equal_scores_keep_the_given_order(limrank):
+    ranked = limrank.rank(QUERY, [PASSAGES[0], PASSAGES[1], PASSAGES[0]])
+    assert [one.index for one in ranked if one.text == PASSAGES[0]] == [0, 2]
+
+
+def test_predict(limrank):
+    many = limrank.predict([(QUERY, PASSAGES[0]), [QUERY, PASSAGES[1]]])
+    assert many.dtype == np.float64 and many.shape == (2,)
+    one = limrank.predict((QUERY, PASSAGES[0]))
+    assert np.shape(one) == () and one == pytest.approx(many[0], abs=1e-3)
+    assert limrank.predict([]).shape == (0,)
+    assert type(limrank.judge([(QUERY, PASSAGES[0])])[0].log_odds) is float
+
+
+def test_repeated_pairs_are_judged_once_and_progress_counts_them_all(limrank):
+    steps: list[int] = []
+    pairs = [(QUERY, PASSAGES[0]), (QUERY, PASSAGES[1]), (QUERY, PASSAGES[0], None)]
+    verdicts = limrank.judge(iter(pairs), progress=steps.append)
+    assert verdicts[0] is verdicts[2] and verdicts[0] != verdicts[1]
+    run = limrank.last_run
+    assert (run.pairs, run.unique, run.judged, run.stored, sum(steps)) == (3, 2, 2, 0, 3)
+    assert run.tokens == verdicts[0].prompt_tokens + verdicts[1].prompt_tokens and run.seconds > 0
+
+
+def test_progress_bar(limrank, capsys):
+    limrank.predict([(QUERY, PASSAGES[0])], show_progress_bar=True)
+    assert "1/1" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("pairs", "message"),
+    [
+        ([("q", "p"), ("q", None)], "pair 1: the passage is NoneType, not text; fill or drop it first"),
+        ([(float("nan"), "p")], "pair 0: the query is float, not text"),
+        ([("q", "p", 3)], "pair 0: the instruction is int, not text"),
+        ([("  ", "p")], "pair 0: the query is empty"),
+        ([("q",)], "pair 0: give .query, passage. or"),
+        (["qp"], "pair 0: give .query, passage. or"),
+    ],
+)
+def test_bad_pairs(pairs, message):
+    with pytest.raises(LimRankError, match=message):
+        LimRank().judge(pairs)
+
+
+def test_bad_options():
+    for options, message in (
+        ({"model": "no-such-model"}, "unknown model 'no-such-model'"),
+        ({"think": "sometimes"}, "think is 'sometimes'; choose one of: never, always"),
+        ({"budget": 0}, "budget is 0"),
+        ({"task": "cooking"}, "unknown BRIGHT task"),
+        ({"engine": "steam"}, "unknown engine 'steam'"),
+        ({"model": "qwen3-reranker-4b", "think": "always"}, "no thinking mode"),
+    ):
+        with pytest.raises(LimRankError, match=message):
+            LimRank(**options)
+
+
+class Silent:
+    """An engine that forgets every second prompt."""
+
+    identity = "silent"
+
+    def judge(self, prompts, *, think, budget, done=frozenset()):
+        yield [(index, Verdict(float(index), None, 1, 0, "verdict")) for index in range(0, len(prompts), 2)]
+
+
+def test_a_missing_verdict_is_an_error():
+    with pytest.raises(LimRankError, match="gave no verdict for 1 of 3 pairs"):
+        LimRank(engine=Silent()).judge([("q", text) for text in PASSAGES])
+
+
+def test_remarks_are_said_once(caplog):
+    limrank = LimRank(engine=Silent())
+    limrank.judge([("q", "a <think> b")])
+    assert [record.getMessage() for record in caplog.records] == ["reserved strings were taken out of 1 of 1 pairs"]
+
+
+def test_probability_does_not_overflow():
+    assert [Verdict(odds, None, 1, 0, "verdict").probability for odds in (-1000.0, 0.0, 1000.0)] == [0.0, 0.5, 1.0]
+
+
+def test_crossencoder_evaluator_convention(limrank):
+    """sentence-transformers' evaluators need no more than predict(list of pairs) -> array that sorts."""
+    scores = limrank.predict([[QUERY, text] for text in PASSAGES])
+    assert np.argsort(-scores).tolist() == [one.index for one in limrank.rank(QUERY, PASSAGES)]

@@ -1,0 +1,200 @@
+"""The store: what was judged survives a kill, is shared, and no foreign file is touched."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from limrank_ir import LimRank, LimRankError, Verdict
+from limrank_ir.store import VerdictStore, key
+from tests import tiny
+
+VERDICT = Verdict(0.1 + 0.2, "a thought\n", 12, 3, "budget", 4)
+
+
+def test_verdicts_come_back_as_they_were(tmp_path):
+    with_reason, without = key("a"), key("b")
+    store = VerdictStore(tmp_path / "deep" / "v.sqlite")
+    store.put([(with_reason, VERDICT), (without, Verdict(-1e-300, None, 1, 0, "verdict"))])
+    store.put([(with_reason, Verdict(9.0, None, 1, 0, "verdict"))])  # the first verdict stays
+    store.close()
+    again = VerdictStore(tmp_path / "deep" / "v.sqlite")
+    assert again.get([with_reason, key("c"), without]) == {
+        with_reason: VERDICT,
+        without: Verdict(-1e-300, None, 1, 0, "verdict"),
+    }
+    assert len(again) == 2
+    assert again._database.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+
+
+def test_many_keys_at_once(tmp_path):
+    store = VerdictStore(tmp_path / "v")
+    keys = [key(str(number)) for number in range(2345)]
+    store.put((name, VERDICT) for name in keys)
+    assert store.get(keys) == dict.fromkeys(keys, VERDICT)
+
+
+@given(st.lists(st.text(), max_size=4), st.lists(st.text(), max_size=4))
+def test_keys_differ_when_their_parts_do(first, second):
+    assert (key(*first) == key(*second)) == (first == second)
+
+
+def _damaged(path: Path) -> None:
+    store = VerdictStore(path)
+    store.put((key(str(n)), Verdict(1.0, "x" * 500, 1, 1, "verdict")) for n in range(200))
+    store.close()
+    data = bytearray(path.read_bytes())
+    data[8192:16384] = b"\xa5" * 8192
+    path.write_bytes(data)
+
+
+def _other_database(path: Path) -> None:
+    with sqlite3.connect(path) as database:
+        database.execute("CREATE TABLE verdicts (key TEXT)")
+    database.close()
+
+
+def _other_layout(path: Path) -> None:
+    VerdictStore(path).close()
+    with sqlite3.connect(path) as database:
+        database.execute("PRAGMA journal_mode=DELETE")
+        database.execute("PRAGMA user_version=99")
+    database.close()
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda path: path.write_text("q1 Q0 d1 1 2.5 bm25\n" * 9), "is not a LimRank store; give another file"),
+        (lambda path: path.write_bytes(b"SQLite format 3\0"), "is not a LimRank store"),
+        (_other_database, "is not a LimRank store"),
+        (_other_layout, "is a store of layout 99, this version reads 1"),
+        (_damaged, "damaged|malformed"),
+    ],
+    ids=["text", "cut short", "another database", "another layout", "damaged"],
+)
+def test_foreign_and_damaged_files_are_refused_and_left_alone(tmp_path, make, message):
+    path = tmp_path / "v.sqlite"
+    make(path)
+    before = path.read_bytes()
+    with pytest.raises(LimRankError, match=message) as caught:
+        VerdictStore(path)
+    assert str(path) in str(caught.value) and "\n" not in str(caught.value)
+    assert path.read_bytes() == before
+    assert [entry.name for entry in tmp_path.iterdir()] == ["v.sqlite"]
+
+
+def test_a_folder_or_an_unwritable_place(tmp_path):
+    with pytest.raises(LimRankError, match="is a folder"):
+        VerdictStore(tmp_path)
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(LimRankError, match="cannot be used as a store"):
+        VerdictStore(tmp_path / "file" / "v.sqlite")
+
+
+def test_an_empty_file_becomes_a_store(tmp_path):
+    (tmp_path / "v").touch()
+    VerdictStore(tmp_path / "v").put([(key("a"), VERDICT)])
+    assert len(VerdictStore(tmp_path / "v")) == 1
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, smol_folder):
+    return tiny.make(tmp_path_factory.mktemp("tiny"), smol_folder)
+
+
+PAIRS = [(f"query {n % 7} about something", f"passage {n} " * (1 + n % 13)) for n in range(120)]
+
+SCRIPT = """
+import json, sys, time
+from limrank_ir import LimRank
+from limrank_ir.engines.loading import Loaded
+folder, store, slow = sys.argv[1:]
+run = Loaded.run
+def slowly(self, *args):
+    time.sleep(float(slow))
+    return run(self, *args)
+Loaded.run = slowly
+pairs = [(f"query {n % 7} about something", f"passage {n} " * (1 + n % 13)) for n in range(120)]
+limrank = LimRank(folder, prompt_format="rank1", think="never", store=store, batch_size=6)
+print("ready", flush=True)
+scores = limrank.predict(pairs).tolist()
+print(json.dumps([scores, limrank.last_run.judged, limrank.last_run.stored]))
+"""
+
+
+def start(folder: Path, store: Path, slow: float) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", SCRIPT, str(folder), str(store), str(slow)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+
+def rows(store: Path) -> int:
+    if not store.exists():
+        return 0
+    with sqlite3.connect(f"file:{store}?mode=ro", uri=True) as database:
+        return database.execute("SELECT COUNT(*) FROM verdicts").fetchone()[0]
+
+
+def test_kill_and_resume(folder, tmp_path):
+    """A real kill -9 in the middle: the second run goes on, and its result is identical, bit for bit."""
+    whole = start(folder, tmp_path / "whole.sqlite", 0)
+    expected, judged, _ = json.loads(whole.communicate()[0].splitlines()[-1])
+    assert judged == len(PAIRS)
+
+    store = tmp_path / "killed.sqlite"
+    process = start(folder, store, 0.3)
+    deadline = time.monotonic() + 60
+    while rows(store) < 30 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    kept = rows(store)
+    assert 30 <= kept < len(PAIRS)
+
+    again = start(folder, store, 0)
+    scores, judged, stored = json.loads(again.communicate()[0].splitlines()[-1])
+    assert (stored, judged) == (kept, len(PAIRS) - kept)  # nothing that was finished is judged again
+    assert scores == expected
+
+
+def test_two_processes_share_a_store(folder, tmp_path):
+    both = [start(folder, tmp_path / "shared.sqlite", 0.01) for _ in range(2)]
+    results = [json.loads(process.communicate()[0].splitlines()[-1])[0] for process in both]
+    assert [process.returncode for process in both] == [0, 0]
+    assert results[0] == pytest.approx(results[1], abs=1e-3)
+    assert rows(tmp_path / "shared.sqlite") == len(PAIRS)
+
+
+def test_everything_that_changes_a_verdict_is_in_the_key(folder, tmp_path, smol_folder):
+    other = tiny.make(tmp_path / "other", smol_folder, seed=9)
+    store = VerdictStore(tmp_path / "v")
+
+    def judged(name=folder, pair=("q", "p"), **options) -> int:
+        limrank = LimRank(str(name), prompt_format="rank1", store=store, **{"think": "never", **options})
+        limrank.judge([pair])
+        return limrank.last_run.judged
+
+    assert [judged(), judged()] == [1, 0]
+    for change in (
+        {"name": other},
+        {"think": "always", "budget": 3},
+        {"think": "always", "budget": 4},
+        {"dtype": "bfloat16"},
+        {"max_length": 99},
+        {"task": "pony"},
+        {"pair": ("q", "p2")},
+        {"pair": ("q2", "p")},
+        {"pair": ("q", "p", "only recipes")},
+    ):
+        assert [judged(**change), judged(**change)] == [1, 0], change
+    assert judged(batch_size=3) == 0 and judged(device="cpu") == 0 and judged(pair=("q", "p", None)) == 0
