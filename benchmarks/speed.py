@@ -14,6 +14,7 @@ import platform
 import random
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -82,7 +83,7 @@ def product_seconds(model: Any, tokens: int) -> float:
     for shape in {tuple(weight.shape) for weight in weights}:
         same = [weight for weight in weights if tuple(weight.shape) == shape]
         x = torch.randn(rows, shape[1], dtype=same[0].dtype, device=same[0].device)
-        best = min(timed(lambda x=x, w=same[0]: torch.nn.functional.linear(x, w)) for _ in range(8))
+        best = min(timed(partial(torch.nn.functional.linear, x, same[0])) for _ in range(8))
         seconds += best * len(same) * tokens / rows
     return seconds
 
