@@ -107,7 +107,7 @@ def _without(ranked: Mapping[str, list[str]], exclude: Path) -> dict[str, list[s
 
 
 def read_excluded(path: str | PathLike[str]) -> set[tuple[str, str]]:
-    """Read which documents shall not be ranked for a query (BRIGHT's excluded ids, limrank.md 4.3).
+    """Read which documents shall not be ranked for a query (BRIGHT's excluded ids, arXiv 2407.12883).
 
     Args:
         path: lines of ``qid docno``, as castorini publishes BRIGHT's, or of ``qid 0 docno grade``, as in qrels, whose

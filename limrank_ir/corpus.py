@@ -25,7 +25,7 @@ class Passage(NamedTuple):
 
     @property
     def reader_text(self) -> str:
-        """What a reranker reads: ``"{title} {text}"``, or the one that there is (limrank.md, section 2.5)."""
+        """What a reranker reads: ``"{title} {text}"``, or the one that there is (rank1.py of the released code)."""
         return " ".join(part for part in (self.title, self.text) if part)
 
 

@@ -49,7 +49,7 @@ def _qwen3(size: str) -> Model:
     return Model(name, f"Qwen/Qwen3-Reranker-{size.upper()}", None, "qwen3", "never", 16000, float(size[:-1]))
 
 
-# A context of 16,000 tokens is that of the released LimRank and Rank1 code (limrank.md 2.5).
+# A context of 16,000 tokens is that of the released LimRank and Rank1 code (rank1.py).
 MODELS = {
     model.name: model
     for model in (

@@ -1,7 +1,8 @@
 """The exact text that a model family reads: wire formats, task prompts, and what is done to users' text.
 
 A `PromptFormat` turns (query, passage, instruction) into a `Prompt`. The ``rank1`` format is the wire format of the
-released LimRank and Rank1 checkpoints, byte for byte (limrank.md, section 2.5).
+released LimRank and Rank1 checkpoints, byte for byte; its rules come from
+the released code (github SighingSnow/limrank: rerank-exps/rank1.py, the same in github orionw/rank1: rank1.py).
 """
 
 from __future__ import annotations
@@ -65,7 +66,7 @@ class PromptFormat:
         Args:
             query: the query; a task's query prompt is already around it (see `task_query`).
             passage: the passage, title included.
-            instruction: what counts as relevant, in the user's words (FollowIR, limrank.md section 5).
+            instruction: what counts as relevant, in the user's words (FollowIR, arXiv 2403.15246).
             think: whether the model shall think before its verdict.
 
         Returns:
@@ -84,7 +85,7 @@ class PromptFormat:
     def forced(self, prompt: Prompt, thought: str) -> Prompt:
         r"""End an unfinished thought, so that the next token is the verdict.
 
-        The released code's rule (limrank.md 2.5, "Fallback"): the thought is cut after its last ``.``, ``!`` or
+        The released code's rule for incomplete responses: the thought is cut after its last ``.``, ``!`` or
         ``?`` (kept whole when there is none), and ``"\n" + thought + "\n</think>"`` follows the prompt. An empty
         thought gives the suffix of a prompt that does not think, so the two agree.
 
@@ -190,7 +191,7 @@ def clean(text: str) -> str:
 
 
 def with_instruction(query: str, instruction: str | None) -> str:
-    """Join a query and its instruction as the released code does (FollowIR, limrank.md section 5).
+    """Join a query and its instruction as the released code does (for FollowIR, arXiv 2403.15246).
 
     Args:
         query: the query.
@@ -261,7 +262,7 @@ def task_query(query: str, task: str | None) -> str:
     """Wrap a query in the query prompt of its BRIGHT task.
 
     Args:
-        query: the original query, never the one expanded for the first stage (limrank.md, section 9, point 2).
+        query: the original query, never the one expanded for the first stage (Rank1 paper, arXiv 2502.18418).
         task: a BRIGHT task (``"biology"``, ``"pony"``, ...; ``-`` and ``_`` are the same), or None.
 
     Returns:

@@ -25,7 +25,7 @@ log = logging.getLogger("limrank_ir")
 Pair: TypeAlias = Sequence[str | None]
 """(query, passage) or (query, passage, instruction); an instruction may be None."""
 
-BUDGET = 8192  # tokens of a thought, as the released code has it (limrank.md 2.5)
+BUDGET = 8192  # tokens of a thought, as in the released code's rank1.py
 RULES = "1"  # part of the store's keys: changes when the same prompt and settings would give another verdict
 
 
@@ -111,7 +111,7 @@ class LimRank:
             engine: ``"local"``, or an object with the methods of `limrank_ir.engines.Engine`.
             think: ``"never"`` asks for the verdict at once, ``"always"`` lets the model reason first; None: the
                 model's own default.
-            budget: the most tokens of a thought; then the verdict is forced (limrank.md 2.5).
+            budget: the most tokens of a thought; then the verdict is forced (`PromptFormat.forced`).
             task: a BRIGHT task whose query prompt is put around every query, or None.
             store: a file that keeps verdicts (made when it is not there), or an open store, or None.
             device: ``"cpu"``, ``"cuda"``, ...; None: a GPU when there is one.

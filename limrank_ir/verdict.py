@@ -16,7 +16,8 @@ class Verdict:
 
     Attributes:
         log_odds: ``logprob(true) - logprob(false)`` at the label position, natural log, float64. Rankings use
-            this: P(true) saturates after a chain of thought and makes ties (limrank.md, section 9, point 6).
+            this: P(true) saturates after a chain of thought and makes ties, which evaluation
+            tools then break by document id.
         reasoning: the thought between ``<think>`` and ``</think>``, or None when the model did not think.
         prompt_tokens: length of the prompt in tokens, a forced end of thought included.
         reasoning_tokens: tokens generated before the verdict.

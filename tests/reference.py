@@ -1,4 +1,4 @@
-"""The released rule, plain and slow: one prompt at a time, no cache shared, no batch (limrank.md, section 2.5)."""
+"""The released rule, plain and slow: one prompt at a time, no cache shared, no batch (the released code's rank1.py)."""
 
 from __future__ import annotations
 

@@ -185,7 +185,7 @@ def _words(query: str) -> str:
 
 
 def _print_figures(console: Console, outcome: Outcome) -> None:
-    table = Table(title="Python's documentation, questions in everyday words", title_justify="left")
+    table = Table(title="Questions to Python's documentation", title_justify="left")
     table.add_column("")
     for column in (*MEASURES, "seconds", "pairs/s"):
         table.add_column(column, justify="right")
@@ -234,7 +234,11 @@ def _report(
 
     def rows(name: str, qid: str) -> list[Row]:
         ranking = outcome.rankings[name].get(qid, [])[:REPORT_ROWS]
-        return [Row(docno, texts[docno], score, judged[qid].get(docno, 0)) for docno, score in ranking]
+        # A passage begins with a signature; what the thing does should be in the line that the page shows.
+        return [
+            Row(docno, texts[docno].replace("\n\n", "  ", 1), score, judged[qid].get(docno, 0))
+            for docno, score in ranking
+        ]
 
     first, second = outcome.names
     return Report(

@@ -149,7 +149,9 @@ def _merge(model: Any, adapter: Path, vocabulary: int) -> Any:
     from peft import PeftModel
 
     if vocabulary > model.get_input_embeddings().num_embeddings:
-        model.resize_token_embeddings(vocabulary)  # added tags that do not fit into spare rows (limrank.md 2.4)
+        model.resize_token_embeddings(
+            vocabulary
+        )  # added tags that do not fit into spare rows (LLaMA-Factory's resize_vocab)
     return PeftModel.from_pretrained(model, adapter).merge_and_unload()
 
 
