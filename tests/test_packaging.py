@@ -71,7 +71,8 @@ def test_the_wheel_holds_code_and_data_and_nothing_else(built):
 
 def test_the_source_distribution_can_run_the_readmes_commands(built):
     (sdist,) = built.glob("*.tar.gz")
-    names = {name.split("/", 1)[-1] for name in tarfile.open(sdist).getnames()}
+    with tarfile.open(sdist) as archive:
+        names = {name.split("/", 1)[-1] for name in archive.getnames()}
     expected = {"Makefile", "constraints.txt", "setup.cfg", "pyproject.toml", "README.md", "LICENSE"}
     assert names >= expected | {"tests/conftest.py", "synth/__init__.py", "limrank_ir/demo/queries.jsonl"}
 

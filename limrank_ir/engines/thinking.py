@@ -97,7 +97,8 @@ def generate(loaded: Loaded, hidden: torch.Tensor, packing: Packing, budget: int
     """Think about each prompt of a batch, greedily.
 
     A row ends when its text holds a stop string (``</think> true``), when the model ends its text, or when the budget
-    is spent (the released code's rank1.py). The verdict's log-odds are those of the step that completed the stop string.
+    is spent, as in the released code's rank1.py. The verdict's log-odds are those of the step that completed the
+    stop string.
 
     Args:
         loaded: the model.
