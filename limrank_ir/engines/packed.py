@@ -128,13 +128,15 @@ class Packing:
         if self.prefixes is not None:
             old_keys, old_values = self.prefixes.layers[layer]
             keys, values = torch.cat([old_keys, keys]), torch.cat([old_values, values])
-        repeat = query.shape[1] // key.shape[1]
         k = keys.index_select(0, self._key).view(self.rows, self._deep, -1, size).transpose(1, 2)
         v = values.index_select(0, self._key).view(self.rows, self._deep, -1, size).transpose(1, 2)
         q = query[0].transpose(0, 1).index_select(0, self._query).view(self.rows, self._wide, -1, size).transpose(1, 2)
-        k, v = k.repeat_interleave(repeat, 1), v.repeat_interleave(repeat, 1)
+        shared = query.device.type == "cpu"  # GPU kernels that take a mask want a key head for each query head
+        if not shared:
+            repeat = query.shape[1] // key.shape[1]
+            k, v = k.repeat_interleave(repeat, 1), v.repeat_interleave(repeat, 1)
         mask = self._mask(window, query.dtype)
-        out = scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=scaling)
+        out = scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=scaling, enable_gqa=shared)
         return out.transpose(1, 2).flatten(0, 1).index_select(0, self._unpad)[None]
 
     def padded(self) -> dict[int, tuple[torch.Tensor, torch.Tensor]]:
