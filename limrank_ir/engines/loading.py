@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import gc
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -108,6 +110,8 @@ def load(weights: Path, adapter: Path | None, fmt: PromptFormat, device: torch.d
     from transformers.utils import logging as transformers_logging
 
     packed.register()
+    # At exit the interpreter would walk all objects of torch and transformers once more, for a second.
+    atexit.register(gc.freeze)
     bars = transformers_logging.is_progress_bar_enabled()
     transformers_logging.disable_progress_bar()
     try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass
 from typing import Any
@@ -48,10 +47,12 @@ class PromptTokenizer:
         backend = getattr(tokenizer, "backend_tokenizer", None)
         if backend is None:
             raise LimRankError("this model has no fast tokenizer (tokenizer.json); convert it with transformers first")
-        settings = json.loads(backend.to_str())
-        self._controls = {token["content"]: token["id"] for token in settings["added_tokens"]}
-        settings.update(added_tokens=[], truncation=None, padding=None, post_processor=None)
-        self._plain = Tokenizer.from_str(json.dumps(settings))
+        self._controls = {token.content: number for number, token in backend.get_added_tokens_decoder().items()}
+        # The same model without the added tokens: to it, "<|im_end|>" is ten ordinary characters.
+        self._plain = Tokenizer(backend.model)
+        for part in ("normalizer", "pre_tokenizer", "decoder"):
+            if getattr(backend, part) is not None:
+                setattr(self._plain, part, getattr(backend, part))
         found = "|".join(re.escape(token) for token in sorted(self._controls, key=len, reverse=True))
         self._control = re.compile(f"({found})" if found else r"(?!)()")
         self._start = _start_ids(tokenizer)
