@@ -262,9 +262,9 @@ def test_ctrl_c_while_indexing_leaves_nothing(folder, tmp_path_factory):
         text=True,
         env={**os.environ, "TMPDIR": str(temporary)},
     )
-    with open("corpus.tsv", "w") as corpus:  # opens when the command reads it; then it waits for more lines
-        corpus.write(CORPUS)
-        corpus.flush()
+    pipe = os.open("corpus.tsv", os.O_RDWR)  # for reading, too: opening must not wait for a command that has died
+    try:
+        os.write(pipe, CORPUS.encode())  # then the command waits for more lines
         deadline = time.monotonic() + 20
         while not list(temporary.glob("limrank-index-*")):
             assert time.monotonic() < deadline
@@ -272,6 +272,8 @@ def test_ctrl_c_while_indexing_leaves_nothing(folder, tmp_path_factory):
         time.sleep(0.2)
         running.send_signal(signal.SIGINT)
         _, said = running.communicate(timeout=20)
+    finally:
+        os.close(pipe)
     assert (running.returncode, said) == (130, "limrank: interrupted\n")
     assert list(temporary.iterdir()) == []
     assert not os.path.exists("run.txt")
