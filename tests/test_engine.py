@@ -134,6 +134,23 @@ def test_out_of_memory_halves_the_batch_and_goes_on(tiny_folder, monkeypatch):
         small(tiny_folder).predict(pairs)
 
 
+def test_out_of_memory_while_thinking_halves_the_batch(tiny_folder, monkeypatch):
+    pairs = [(QUERY, "word " * (n + 1)) for n in range(8)]
+    expected = small(tiny_folder, think="always", budget=6).judge(pairs)
+    logits, rows = Loaded.logits, []
+
+    def short_of_memory(self, hidden):
+        rows.append(len(hidden))
+        if len(hidden) > 3 and rows.count(len(hidden)) > 2:  # not at the first step
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return logits(self, hidden)
+
+    monkeypatch.setattr(Loaded, "logits", short_of_memory)
+    verdicts = small(tiny_folder, think="always", budget=6).judge(pairs)
+    assert max(rows) == 8 and 2 in rows
+    assert [verdict.reasoning for verdict in verdicts] == [verdict.reasoning for verdict in expected]
+
+
 def test_an_error_that_is_not_memory_is_not_hidden(tiny_folder, monkeypatch):
     monkeypatch.setattr(Loaded, "run", lambda *_: (_ for _ in ()).throw(RuntimeError("something else")))
     with pytest.raises(RuntimeError, match="something else"):

@@ -143,28 +143,31 @@ class LocalEngine:
             if think:
                 yield from self._think(prompts, wave, budget, done)
             else:
-                for rows, hidden, _ in self._forward(prompts, wave, done, self.max_length):
-                    yield self._verdicts(rows, hidden)
+                for rows, log_odds in self._forward(prompts, wave, done, self.max_length, self._score):
+                    yield [
+                        (row.index, _verdict(odds, None, row, 0, "verdict"))
+                        for row, odds in zip(rows, log_odds, strict=True)
+                    ]
 
-    def _verdicts(self, rows: list[Row], hidden: torch.Tensor) -> list[tuple[int, Verdict]]:
-        """Verdicts of prompts that end where the label comes."""
-        return [
-            (row.index, _verdict(odds, None, row, 0, "verdict"))
-            for row, odds in zip(rows, self._loaded.log_odds(hidden), strict=True)
-        ]
+    def _score(self, hidden: torch.Tensor, packing: Packing) -> list[float]:
+        """Log-odds of prompts that end where the label comes."""
+        return self._loaded.log_odds(hidden)
 
     def _think(
         self, prompts: Sequence[Prompt], wave: list[list[int]], budget: int, done: Set[int]
     ) -> Iterator[list[tuple[int, Verdict]]]:
         """Let the model think about a wave's prompts; force the verdicts of those that come to none."""
-        from limrank_ir.engines.thinking import generate
+        from limrank_ir.engines.thinking import Thought, generate
 
         # The prompt may fill half of the context; a thought gets at least the other half.
         limit = max(self.max_length - budget, self.max_length // 2) - FORCED_END
         budget = min(budget, self.max_length - limit - FORCED_END)
-        at_once = self._rows_that_fit(limit + budget)
-        for rows, hidden, packing in self._forward(prompts, wave, done, limit, at_once, keep=True):
-            thoughts = list(zip(rows, generate(self._loaded, hidden, packing, budget), strict=True))
+
+        def think(hidden: torch.Tensor, packing: Packing) -> list[Thought]:
+            return generate(self._loaded, hidden, packing, budget)
+
+        for rows, generated in self._forward(prompts, wave, done, limit, think, growth=budget):
+            thoughts = list(zip(rows, generated, strict=True))
             judged = [
                 (row.index, _verdict(thought.log_odds, thought.text, row, thought.tokens, thought.finish))
                 for row, thought in thoughts
@@ -176,8 +179,8 @@ class LocalEngine:
                 for index, (_, thought) in open_rows.items()
             }
             for again in waves(forced):
-                for parts, ends, _ in self._forward(forced, again, frozenset(), self.max_length):
-                    for end, odds in zip(parts, self._loaded.log_odds(ends), strict=True):
+                for ends, log_odds in self._forward(forced, again, frozenset(), self.max_length, self._score):
+                    for end, odds in zip(ends, log_odds, strict=True):
                         row, thought = open_rows[end.index]
                         cut = row.tokens.cut
                         verdict = _verdict(odds, thought.text, end, thought.tokens, thought.finish, cut)
@@ -190,28 +193,45 @@ class LocalEngine:
         wave: list[list[int]],
         done: Set[int],
         limit: int,
-        at_once: int | None = None,
+        then: Callable[[torch.Tensor, Packing], list[Result]],
         *,
-        keep: bool = False,
-    ) -> Iterator[tuple[list[Row], torch.Tensor, Packing]]:
+        growth: int = 0,
+    ) -> Iterator[tuple[list[Row], list[Result]]]:
         """Run a wave: its shared prefixes once, then the rest of each prompt, batch by batch.
 
+        Args:
+            prompts: the prompts by index.
+            wave: the groups of indices to run.
+            done: indices to leave out.
+            limit: the most tokens of a prompt.
+            then: turns the last hidden states of a batch and its layout into results, one a row; where it runs out
+                of memory the batch is halved, too.
+            growth: tokens that `then` may generate for each row; layouts keep what that needs, and batches are no
+                larger than memory allows for it.
+
         Yields:
-            (rows, their last hidden states, their layout); `done` rows are left out.
+            (rows, their results).
         """
         from limrank_ir.engines.packed import Packing
 
         loaded = self._loaded
         rows, prefixes = self._share_prefixes(prompts, wave, limit)
 
-        def run(part: list[int]) -> tuple[list[Row], torch.Tensor, Packing]:
+        def run(part: list[int]) -> tuple[list[Row], list[Result]]:
             chosen = [rows[position] for position in part]
             packing = Packing(
-                [row.own for row in chosen], [row.span for row in chosen], prefixes, device=loaded.device, keep=keep
+                [row.own for row in chosen],
+                [row.span for row in chosen],
+                prefixes,
+                device=loaded.device,
+                keep=growth > 0,
             )
-            return chosen, loaded.run([row.tokens.ids[-row.own :] for row in chosen], packing), packing
+            hidden = loaded.run([row.tokens.ids[-row.own :] for row in chosen], packing)
+            return chosen, then(hidden, packing)
 
-        most = min(at_once or len(rows), self._batch_size or len(rows))
+        most = self._batch_size or len(rows)
+        if growth:
+            most = min(most, self._rows_that_fit(max(len(row.tokens.ids) for row in rows) + growth))
         # Batches are made of all rows and `done` ones dropped after, so a resumed run forms the batches of a whole one.
         for batch in batches([row.own for row in rows], self._tokens_per_batch, most):
             if wanted := [position for position in batch if rows[position].index not in done]:
