@@ -38,10 +38,10 @@ class Run:
         unique: different pairs among them.
         stored: unique pairs whose verdicts were in the store.
         judged: unique pairs that the model judged.
-        cut: judged pairs whose passage was cut.
+        cut: unique pairs whose passage was cut, now or when the store got them.
         cut_tokens: tokens that they lost.
-        cleaned: judged pairs from which reserved strings were taken out (`limrank_ir.prompts.clean`).
-        forced: judged pairs whose thought came to no verdict, so that it was forced.
+        cleaned: unique pairs from which reserved strings were taken out (`limrank_ir.prompts.clean`).
+        forced: unique pairs whose thought came to no verdict, so that it was forced.
         tokens: prompt and reasoning tokens of judged pairs.
         seconds: wall-clock time.
     """
@@ -57,24 +57,25 @@ class Run:
     tokens: int = 0
     seconds: float = 0.0
 
-    def count(self, verdict: Verdict, prompt: Prompt) -> None:
-        """Take a verdict of the model into the figures."""
-        self.judged += 1
+    def count(self, verdict: Verdict, prompt: Prompt, *, stored: bool) -> None:
+        """Take a verdict into the figures."""
+        self.stored += stored
+        self.judged += not stored
         self.cut += verdict.cut_tokens > 0
         self.cut_tokens += verdict.cut_tokens
         self.cleaned += prompt.cleaned
         self.forced += verdict.finish != "verdict"
-        self.tokens += verdict.prompt_tokens + verdict.reasoning_tokens
+        self.tokens += 0 if stored else verdict.prompt_tokens + verdict.reasoning_tokens
 
     def remarks(self) -> list[str]:
         """What a user should know about how the text was read, a sentence each."""
         said = []
         if self.cut:
-            said.append(f"{self.cut} of {self.judged} passages were cut to fit ({self.cut_tokens} tokens in all)")
+            said.append(f"{self.cut} of {self.unique} passages were cut to fit ({self.cut_tokens} tokens in all)")
         if self.cleaned:
-            said.append(f"reserved strings were taken out of {self.cleaned} of {self.judged} pairs")
+            said.append(f"reserved strings were taken out of {self.cleaned} of {self.unique} pairs")
         if self.forced:
-            said.append(f"{self.forced} of {self.judged} thoughts came to no verdict, so it was forced")
+            said.append(f"{self.forced} of {self.unique} thoughts came to no verdict, so it was forced")
         return said
 
 
@@ -169,16 +170,17 @@ class LimRank:
         run = self.last_run = Run(pairs=len(asked), unique=len(prompts))
         verdicts: dict[int, Verdict] = {}
 
-        def arrived(batch: Iterable[tuple[int, Verdict]]) -> None:
+        def arrived(batch: Sequence[tuple[int, Verdict]], *, stored: bool) -> None:
             verdicts.update(batch)
+            for index, verdict in batch:
+                run.count(verdict, prompts[index], stored=stored)
             if progress is not None:
                 progress(sum(len(numbers[index]) for index, _ in batch))
 
         keys = self._keys(prompts) if self.store is not None and prompts else []
         if self.store is not None:
             known = self.store.get(keys)
-            arrived([(index, known[name]) for index, name in enumerate(keys) if name in known])
-            run.stored = len(verdicts)
+            arrived([(index, known[name]) for index, name in enumerate(keys) if name in known], stored=True)
         if len(verdicts) < len(prompts):
             batches = self.engine.judge(
                 prompts, think=self.think == "always", budget=self.budget, done=frozenset(verdicts)
@@ -186,9 +188,7 @@ class LimRank:
             for batch in batches:
                 if self.store is not None:
                     self.store.put((keys[index], verdict) for index, verdict in batch)
-                for index, verdict in batch:
-                    run.count(verdict, prompts[index])
-                arrived(batch)
+                arrived(batch, stored=False)
         if missing := len(prompts) - len(verdicts):
             raise LimRankError(f"{self.engine!r} gave no verdict for {missing} of {len(prompts)} pairs")
         run.seconds = time.perf_counter() - started
@@ -205,7 +205,7 @@ class LimRank:
             show_progress_bar: draw a progress bar on stderr.
 
         Returns:
-            float64 log-odds of shape ``[pairs]``; of one pair a scalar array.
+            float64 log-odds of shape ``[pairs]``; of one pair a float64 scalar.
 
         Raises:
             LimRankError: see `judge`.

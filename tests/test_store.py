@@ -175,6 +175,14 @@ def test_two_processes_share_a_store(folder, tmp_path):
     assert rows(tmp_path / "shared.sqlite") == len(PAIRS)
 
 
+def test_what_was_cut_is_reported_again_from_the_store(folder, tmp_path, caplog):
+    for judged in (1, 0):
+        limrank = LimRank(str(folder), prompt_format="rank1", think="never", store=tmp_path / "v", max_length=60)
+        limrank.judge([("q", "word " * 300)])
+        assert (limrank.last_run.judged, limrank.last_run.cut) == (judged, 1)
+    assert len(caplog.records) == 2 and caplog.records[0].getMessage() == caplog.records[1].getMessage()
+
+
 def test_everything_that_changes_a_verdict_is_in_the_key(folder, tmp_path, smol_folder):
     other = tiny.make(tmp_path / "other", smol_folder, seed=9)
     store = VerdictStore(tmp_path / "v")
