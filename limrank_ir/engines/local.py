@@ -32,7 +32,7 @@ log = logging.getLogger("limrank_ir")
 Result = TypeVar("Result")
 
 # On a CPU a batch's activations should stay near the caches (`python -m limrank_ir.benchmarks.speed --batch-tokens`).
-TOKENS_PER_BATCH = {"cpu": 1024, "cuda": 32768}
+TOKENS_PER_BATCH = {"cpu": 768, "cuda": 32768}
 CPU_CACHE_BYTES = 4 << 30  # keys and values of the thoughts that run at once
 FORCED_END = 8  # tokens kept free for the end of a thought that is forced
 
