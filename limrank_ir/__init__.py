@@ -10,13 +10,20 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from limrank_ir.errors import LimRankError
+    from limrank_ir.fusion import fuse
     from limrank_ir.reranker import LimRank
     from limrank_ir.verdict import Ranked, Verdict
 
 __version__ = "0.1.0"
-__all__ = ["LimRank", "LimRankError", "Ranked", "Verdict", "__version__"]
+__all__ = ["LimRank", "LimRankError", "Ranked", "Verdict", "__version__", "fuse"]
 
-_HOMES = {"LimRank": "reranker", "LimRankError": "errors", "Ranked": "verdict", "Verdict": "verdict"}
+_HOMES = {
+    "LimRank": "reranker",
+    "LimRankError": "errors",
+    "Ranked": "verdict",
+    "Verdict": "verdict",
+    "fuse": "fusion",
+}
 
 
 def __getattr__(name: str) -> Any:

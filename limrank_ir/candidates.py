@@ -8,19 +8,37 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from limrank_ir.corpus import read_passages
 from limrank_ir.errors import LimRankError
 from limrank_ir.files import rows
+from limrank_ir.fusion import fuse
 from limrank_ir.output import opened, some
-from limrank_ir.trec import Topic, check_writable, columns, read_run, read_topics, trec_order
+from limrank_ir.trec import RunEntry, Topic, check_writable, columns, read_run, read_topics, trec_order
 from limrank_ir.verdict import Verdict
 
 log = logging.getLogger("limrank_ir")
 
-Ranking: TypeAlias = dict[str, list[tuple[str, Verdict]]]
-"""qid to (docno, verdict), best first."""
+
+class RankedDocument(NamedTuple):
+    """One document in its new place.
+
+    Attributes:
+        docno: its id.
+        score: what it is ranked by: log-odds, because probabilities saturate and tie; or the fused score.
+        first_stage: its score in the first stage.
+        verdict: what the model said of it.
+    """
+
+    docno: str
+    score: float
+    first_stage: float
+    verdict: Verdict
+
+
+Ranking: TypeAlias = dict[str, list[RankedDocument]]
+"""qid to its documents, best first."""
 
 
 @dataclass(frozen=True)
@@ -28,31 +46,47 @@ class Candidates:
     """The documents to rerank.
 
     Attributes:
-        docnos: qid to its documents in the first stage's order; queries in the order of the run.
+        documents: qid to its documents, the first stage's lines in its order; queries in the order of the run.
         topics: the topics of these queries, at least.
         texts: docno to what the reranker reads.
     """
 
-    docnos: Mapping[str, Sequence[str]]
+    documents: Mapping[str, Sequence[RunEntry]]
     topics: Mapping[str, Topic]
     texts: Mapping[str, str]
 
     def pairs(self) -> list[tuple[str, str, str | None]]:
         """(query, passage, instruction) of every document, as `limrank_ir.LimRank.judge` takes them."""
         return [
-            (self.topics[qid].query, self.texts[docno], self.topics[qid].instruction)
-            for qid, docnos in self.docnos.items()
-            for docno in docnos
+            (self.topics[qid].query, self.texts[entry.docno], self.topics[qid].instruction)
+            for qid, entries in self.documents.items()
+            for entry in entries
         ]
 
-    def ranking(self, verdicts: Iterable[Verdict]) -> Ranking:
-        """Rank the documents by their verdicts, one for each of `pairs`; ties as in trec_eval."""
+    def ranking(self, verdicts: Iterable[Verdict], weight: float | None = None) -> Ranking:
+        """Rank the documents by their verdicts; ties as in trec_eval.
+
+        Args:
+            verdicts: one for each of `pairs`.
+            weight: the verdicts' share when they are fused with the first stage's scores (`limrank_ir.fuse`), over
+                the documents that were judged; None ranks by the verdicts alone.
+
+        Returns:
+            The ranking; queries in the order of the run.
+        """
         stream = iter(verdicts)
         ranking: Ranking = {}
-        for qid, docnos in self.docnos.items():
-            judged = {docno: next(stream) for docno in docnos}
-            order = trec_order((docno, verdict.log_odds) for docno, verdict in judged.items())
-            ranking[qid] = [(docno, judged[docno]) for docno, _ in order]
+        for qid, entries in self.documents.items():
+            judged = [next(stream) for _ in entries]
+            scores = [verdict.log_odds for verdict in judged]
+            if weight is not None:
+                scores = fuse(scores, [entry.score for entry in entries], weight).tolist()
+            ranked = {
+                entry.docno: RankedDocument(entry.docno, score, entry.score, verdict)
+                for entry, score, verdict in zip(entries, scores, judged, strict=True)
+            }
+            order = trec_order((document.docno, document.score) for document in ranked.values())
+            ranking[qid] = [ranked[docno] for docno, _ in order]
         return ranking
 
 
@@ -85,23 +119,22 @@ def read_candidates(run: Path, topics: Path, corpus: Path, *, k: int, exclude: P
             check_writable(run, "docno", entry.docno)
     if without := len(known) - len(entries):
         log.info("%d of %d topics have no documents in %s and are left out", without, len(known), run)
-    ranked = {qid: [entry.docno for entry in documents] for qid, documents in entries.items()}
     if exclude is not None:
-        ranked = _without(ranked, exclude)
-    docnos = {qid: documents[:k] for qid, documents in ranked.items() if documents}
-    if not docnos:
+        entries = _without(entries, exclude)
+    best = {qid: documents[:k] for qid, documents in entries.items() if documents}
+    if not best:
         raise LimRankError(f"{exclude}: all documents of {run} are excluded, nothing is left to rerank")
-    wanted = dict.fromkeys(docno for documents in docnos.values() for docno in documents)
-    return Candidates(docnos, known, read_passages(corpus, wanted))
+    wanted = dict.fromkeys(entry.docno for documents in best.values() for entry in documents)
+    return Candidates(best, known, read_passages(corpus, wanted))
 
 
-def _without(ranked: Mapping[str, list[str]], exclude: Path) -> dict[str, list[str]]:
-    """Take excluded documents out of rankings."""
+def _without(run: Mapping[str, list[RunEntry]], exclude: Path) -> dict[str, list[RunEntry]]:
+    """Take excluded documents out of a run."""
     excluded = read_excluded(exclude)
-    left = {qid: [docno for docno in docnos if (qid, docno) not in excluded] for qid, docnos in ranked.items()}
-    count = sum(map(len, ranked.values())) - sum(map(len, left.values()))
+    left = {qid: [entry for entry in entries if (qid, entry.docno) not in excluded] for qid, entries in run.items()}
+    count = sum(map(len, run.values())) - sum(map(len, left.values()))
     log.info("%d documents taken out of the run (%s)", count, exclude)
-    if emptied := [qid for qid, docnos in left.items() if not docnos]:
+    if emptied := [qid for qid, entries in left.items() if not entries]:
         log.warning("%d queries have no documents left (%s)", len(emptied), some(emptied))
     return left
 
@@ -131,8 +164,8 @@ def read_excluded(path: str | PathLike[str]) -> set[tuple[str, str]]:
 
 
 def scores(ranking: Ranking) -> dict[str, list[tuple[str, float]]]:
-    """A ranking as a run: log-odds, because probabilities saturate and tie."""
-    return {qid: [(docno, verdict.log_odds) for docno, verdict in ranked] for qid, ranked in ranking.items()}
+    """A ranking as a run."""
+    return {qid: [(document.docno, document.score) for document in ranked] for qid, ranked in ranking.items()}
 
 
 def write_explanations(path: Path, ranking: Ranking) -> None:
@@ -147,8 +180,9 @@ def write_explanations(path: Path, ranking: Ranking) -> None:
     """
     with opened(path) as file:
         for qid, ranked in ranking.items():
-            for rank, (docno, verdict) in enumerate(ranked, 1):
-                record = {"qid": qid, "docno": docno, "rank": rank, **explained(verdict)}
+            for rank, (docno, score, first_stage, verdict) in enumerate(ranked, 1):
+                place = {"qid": qid, "docno": docno, "rank": rank, "score": score, "first_stage": first_stage}
+                record = {**place, **explained(verdict)}
                 file.write(json.dumps(record, ensure_ascii=False) + "\n")
 
 

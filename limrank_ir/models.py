@@ -29,6 +29,7 @@ class Model:
         think: the default think mode.
         context: the most tokens of a prompt with its thought.
         parameters: size in billions, for the tables; None when unknown.
+        fuse: the reranker's share when its scores are fused with the first stage's (`limrank_ir.fusion.fuse`).
     """
 
     name: str
@@ -38,6 +39,7 @@ class Model:
     think: Think
     context: int
     parameters: float | None = None
+    fuse: float = 0.8  # ERank's: 0.2 * z(BM25) + 0.8 * z(reranker)
 
 
 def _rank1(size: str) -> Model:
@@ -49,11 +51,15 @@ def _qwen3(size: str) -> Model:
     return Model(name, f"Qwen/Qwen3-Reranker-{size.upper()}", None, "qwen3", "never", 16000, float(size[:-1]))
 
 
+_SMOL = Model(DEFAULT, SMOL, None, "rank1", "never", 8192, 0.135, fuse=0.5)
+
 # A context of 16,000 tokens is that of the released LimRank and Rank1 code (rank1.py).
 MODELS = {
     model.name: model
     for model in (
-        Model(DEFAULT, SMOL, None, "rank1", "never", 8192, 0.135),
+        _SMOL,
+        # The baseline: the same in everything but the adapter, which must beat it.
+        replace(_SMOL, name="limrank-smol-untrained", adapter=None),
         Model("limrank-7b", "songtingyu/limrank", None, "rank1", "always", 16000, 7.6),
         *map(_rank1, ("0.5b", "1.5b", "3b", "7b", "14b", "32b")),
         *map(_qwen3, ("0.6b", "4b", "8b")),

@@ -44,6 +44,13 @@ Dtype = Annotated[
 MaxLength = Annotated[
     int | None, typer.Option(min=1, metavar="N", help="The most tokens of a prompt; longer passages are cut.")
 ]
+Fuse = Annotated[
+    bool, typer.Option("--fuse", help="Let the run's own scores count, too, with the model's weight for its verdicts.")
+]
+FuseWeight = Annotated[
+    float | None,
+    typer.Option(min=0.0, max=1.0, metavar="X", help="--fuse with this weight: 0 the run's order, 1 the model's."),
+]
 BatchSize = Annotated[int | None, typer.Option(min=1, metavar="N", help="The most passages in a batch.")]
 Quiet = Annotated[
     bool, typer.Option("--quiet", "-q", callback=console.quiet, help="No notes and no progress, only errors.")

@@ -9,10 +9,13 @@ from __future__ import annotations
 from copy import copy
 from typing import Any, ClassVar, Literal
 
+import numpy as np
 import pandas as pd
 import pyterrier as pt
 
 from limrank_ir.errors import LimRankError
+from limrank_ir.fusion import fuse as fuse_scores
+from limrank_ir.fusion import fusion_weight
 from limrank_ir.models import DEFAULT, Think
 from limrank_ir.reranker import BUDGET, LimRank
 from limrank_ir.store import VerdictStore
@@ -34,11 +37,12 @@ class LimRankReranker(pt.Transformer):
 
     Caveats: `ScorerCache` drops ``reasoning`` and does not know which model filled it; `KeyValueCache` keeps
     ``reasoning`` but not ranks (append ``pt.apply.generic(pt.model.add_ranks)``). The `store` has neither fault and
-    commits batch by batch.
+    commits batch by batch. A fused score depends on the whole list: with `fuse` use the `store`, not those two.
 
     Example:
         >>> import pyterrier as pt  # doctest: +SKIP
         >>> pipeline = bm25 % 100 >> dataset.text_loader(["text"]) >> LimRankReranker()  # doctest: +SKIP
+        >>> fused = bm25 % 100 >> dataset.text_loader(["text"]) >> LimRankReranker(fuse=True)  # doctest: +SKIP
         >>> pt.Experiment([bm25, pipeline], topics, qrels, ["ndcg_cut_10"])  # doctest: +SKIP
     """
 
@@ -52,6 +56,7 @@ class LimRankReranker(pt.Transformer):
         text_field: str = "text",
         score: Literal["log_odds", "probability"] = "log_odds",
         explain: bool = False,
+        fuse: bool | float = False,
         top_k: int | None = None,
         verbose: bool = False,
         adapter: str | None = None,
@@ -73,7 +78,10 @@ class LimRankReranker(pt.Transformer):
             text_field: the column that holds the passage.
             score: ``"log_odds"`` (for ranking), or ``"probability"``: P(true) as in the paper. It saturates, and
                 evaluation breaks the ties by document id.
-            explain: add a column ``reasoning`` (None where the model did not think).
+            explain: add a column ``reasoning`` (None where the model did not think); with `fuse` also ``log_odds``.
+            fuse: rank by the model's log-odds and the frame's own ``score`` together (`limrank_ir.fuse`), over each
+                query's judged rows: True for the model's own weight (`limrank_ir.models.Model.fuse`), or a weight
+                from 0 (the order of the frame's scores) to 1 (the model's).
             top_k: judge only the first k results of each query and drop the rest; the frame then needs ``rank``.
             verbose: draw a progress bar.
             adapter: see `limrank_ir.LimRank`, like all options below.
@@ -94,7 +102,7 @@ class LimRankReranker(pt.Transformer):
             raise LimRankError(f"score is {score!r}; choose 'log_odds' or 'probability'")
         if top_k is not None and top_k < 1:
             raise LimRankError(f"top_k is {top_k}; it must be at least 1")
-        self.model, self.text_field, self.score, self.explain = model, text_field, score, explain
+        self.model, self.text_field, self.score, self.explain, self.fuse = model, text_field, score, explain, fuse
         self.top_k, self.verbose, self.adapter, self.prompt_format = top_k, verbose, adapter, prompt_format
         self.think, self.budget, self.task, self.store = think, budget, task, store
         self.device, self.dtype, self.max_length, self.batch_size = device, dtype, max_length, batch_size
@@ -105,12 +113,16 @@ class LimRankReranker(pt.Transformer):
             self._limrank = model
         else:
             self._limrank = LimRank(model, **options)
+        self._weight = fusion_weight(fuse, self._limrank.model.fuse)
+        if self._weight is not None and score == "probability":
+            raise LimRankError("score='probability' cannot be fused, because it saturates; leave out score or fuse")
 
     def __repr__(self) -> str:
         """The model and the options that differ from their defaults."""
-        defaults = {"text_field": "text", "score": "log_odds", "explain": False, "budget": BUDGET}
-        names = ("adapter", "text_field", "score", "explain", "top_k", "think", "budget", "task", "max_length")
-        given = [f"{name}={getattr(self, name)!r}" for name in names if getattr(self, name) != defaults.get(name)]
+        defaults = {"text_field": "text", "score": "log_odds", "explain": False, "fuse": False, "budget": BUDGET}
+        names = ("adapter", "text_field", "score", "explain", "fuse", "top_k", "think", "budget", "task", "max_length")
+        texts = {name: repr(getattr(self, name)) for name in names}  # as texts, fuse=0.0 is not fuse=False
+        given = [f"{name}={text}" for name, text in texts.items() if text != repr(defaults.get(name))]
         return f"LimRankReranker({', '.join([repr(self.model), *given])})"
 
     def _key(self) -> tuple[Any, ...]:
@@ -118,7 +130,7 @@ class LimRankReranker(pt.Transformer):
         model = id(self.model) if isinstance(self.model, LimRank) else self.model
         return (
             type(self), model, self.adapter, self.prompt_format, self.think, self.budget, self.task, self.dtype,
-            self.max_length, self.text_field, self.score, self.explain, self.top_k,
+            self.max_length, self.text_field, self.score, self.explain, self._weight, self.top_k,
         )  # fmt: skip
 
     def __eq__(self, other: object) -> bool:
@@ -131,29 +143,62 @@ class LimRankReranker(pt.Transformer):
         """Rerank a result frame.
 
         Args:
-            inp: columns ``qid``, ``docno``, ``query`` and the text field; it is not changed.
+            inp: columns ``qid``, ``docno``, ``query`` and the text field, with `fuse` ``score``, too; it is not
+                changed.
 
         Returns:
             The same rows in the same order with ``score`` (float64), ``rank`` (from 0) and, with ``explain=True``,
-            ``reasoning``; with `top_k` only each query's first rows.
+            ``reasoning`` (with `fuse` ``log_odds``, too); with `top_k` only each query's first rows.
 
         Raises:
             pt.validate.InputValidationError: a column is missing.
-            LimRankError: a query or text is missing, or see `limrank_ir.LimRank.judge`.
+            LimRankError: a query, a text or a score to fuse is missing, or see `limrank_ir.LimRank.judge`.
         """
-        needed = ["query", self.text_field] + ([] if self.top_k is None else ["rank"])
-        pt.validate.result_frame(inp, extra_columns=needed, context=self)
+        self._validate(inp)
         if self.top_k is not None:
             inp = inp[inp["rank"] < self.top_k]
-        added = ["reasoning"] if self.explain else []
-        out = inp.drop(columns=["score", "rank", *added], errors="ignore")
-        verdicts = self._judge(out)
-        scores = [verdict.log_odds if self.score == "log_odds" else verdict.probability for verdict in verdicts]
-        out = out.assign(score=pd.Series(scores, index=out.index, dtype="float64"))
+        first_stage = None if self._weight is None else self._first_stage(inp)  # a fault is found before the work
+        verdicts = self._judge(inp)
+        log_odds = [verdict.log_odds for verdict in verdicts]
+        scores = [verdict.probability for verdict in verdicts] if self.score == "probability" else log_odds
+        if first_stage is not None:
+            scores = self._fused(inp["qid"], np.array(log_odds), first_stage)
+        added = {"score": pd.Series(scores, index=inp.index, dtype="float64")}
         if self.explain:
             thoughts = [verdict.reasoning for verdict in verdicts]
-            out = out.assign(reasoning=pd.Series(thoughts, index=out.index, dtype="object"))
-        return pt.model.add_ranks(out)
+            added["reasoning"] = pd.Series(thoughts, index=inp.index, dtype="object")
+        if self.explain and first_stage is not None:
+            added["log_odds"] = pd.Series(log_odds, index=inp.index, dtype="float64")
+        return pt.model.add_ranks(inp.drop(columns=["rank", *added], errors="ignore").assign(**added))
+
+    def _validate(self, frame: pd.DataFrame) -> None:
+        needed = ["query", self.text_field] + ([] if self.top_k is None else ["rank"])
+        needed += [] if self._weight is None else ["score"]
+        try:
+            pt.validate.result_frame(frame, extra_columns=needed, context=self)
+        except pt.validate.InputValidationError as error:
+            if self._weight is None or "score" in frame.columns:
+                raise
+            hint = "fuse needs the first stage's column 'score': put a retriever in front, or leave out fuse."
+            raise pt.validate.InputValidationError(f"{hint} {error.args[0]}", error.modes) from error
+
+    def _first_stage(self, frame: pd.DataFrame) -> np.ndarray:
+        scores = pd.to_numeric(frame["score"], errors="coerce").to_numpy(dtype="float64", na_value=np.nan)
+        missing = ~np.isfinite(scores)
+        if missing.any():
+            row = frame[missing].iloc[0]
+            raise LimRankError(
+                f"{self!r}: no finite 'score' to fuse for qid {row['qid']!r}, docno {row['docno']!r} "
+                f"({int(missing.sum())} rows); fill or drop these rows, or leave out fuse"
+            )
+        return scores
+
+    def _fused(self, qids: pd.Series, log_odds: np.ndarray, first_stage: np.ndarray) -> list[float]:
+        assert self._weight is not None  # for the type checker
+        scores = log_odds.copy()
+        for rows in qids.groupby(qids, sort=False, dropna=False).indices.values():
+            scores[rows] = fuse_scores(log_odds[rows], first_stage[rows], self._weight)
+        return scores.tolist()
 
     def _judge(self, frame: pd.DataFrame) -> list[Any]:
         columns = ["query", self.text_field]

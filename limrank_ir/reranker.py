@@ -12,6 +12,7 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
+from limrank_ir import fusion
 from limrank_ir.engines import Engine
 from limrank_ir.errors import LimRankError
 from limrank_ir.models import DEFAULT, THINK_MODES, Model, Think, resolve
@@ -221,6 +222,8 @@ class LimRank:
         *,
         top_k: int | None = None,
         instruction: str | None = None,
+        first_stage: Sequence[float] | None = None,
+        fuse: bool | float = False,
         show_progress_bar: bool = False,
     ) -> list[Ranked]:
         """Rank passages for a query.
@@ -230,24 +233,37 @@ class LimRank:
             passages: the passages' texts.
             top_k: how many to return; None: all. All of them are judged.
             instruction: what counts as relevant, in the user's words.
+            first_stage: the scores by which the passages were found, one for each; they are used by `fuse` only.
+            fuse: rank by the model's and the first stage's scores together (`limrank_ir.fuse`): True for the model's
+                own weight (`Model.fuse`), or a weight from 0 (first stage) to 1 (model).
             show_progress_bar: draw a progress bar on stderr.
 
         Returns:
             The passages, best first; equal scores keep the given order.
 
         Raises:
-            LimRankError: see `judge`; or `top_k` is below 1.
+            LimRankError: see `judge`; or `top_k` is below 1, or the scores of the first stage or the weight are unfit.
 
         Example:
             >>> LimRank().rank("capital of France", ["Paris", "Rome"], top_k=1)[0].text  # doctest: +SKIP
             'Paris'
+            >>> LimRank().rank("a file", ["cp", "mv"], first_stage=[7.5, 7.1], fuse=True)  # doctest: +SKIP
         """
         if top_k is not None and top_k < 1:
             raise LimRankError(f"top_k is {top_k}; it must be at least 1")
+        weight = fusion.fusion_weight(fuse, self.model.fuse)
+        if weight is not None and first_stage is None:
+            raise LimRankError("fuse needs the first stage's scores; give first_stage=[a score for each passage]")
+        if weight is None and first_stage is not None:
+            raise LimRankError("first_stage has no effect without fuse; give fuse=True, too, or leave it out")
+        found = None if first_stage is None else fusion.first_stage_scores(first_stage, len(passages))
         verdicts = self._judged([(query, passage, instruction) for passage in passages], show_progress_bar)
+        scores = [verdict.log_odds for verdict in verdicts]
+        if weight is not None and found is not None:
+            scores = fusion.fuse(scores, found, weight).tolist()
         ranked = [
-            Ranked(index, passage, verdict.log_odds, verdict.probability, verdict.reasoning)
-            for index, (passage, verdict) in enumerate(zip(passages, verdicts, strict=True))
+            Ranked(index, passage, score, verdict.probability, verdict.reasoning)
+            for index, (passage, score, verdict) in enumerate(zip(passages, scores, verdicts, strict=True))
         ]
         return sorted(ranked, key=lambda passage: -passage.score)[:top_k]
 

@@ -49,8 +49,8 @@ class Ranked:
     Attributes:
         index: position of the passage in the list that was given.
         text: the passage as it was given.
-        score: log-odds of *true* (see :class:`Verdict`).
-        probability: P(true), in [0, 1].
+        score: log-odds of *true* (see :class:`Verdict`), or the fused score (:func:`limrank_ir.fuse`).
+        probability: P(true), in [0, 1]; of the model alone, also where scores are fused.
         reasoning: the model's thought, or None.
     """
 

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -16,6 +17,9 @@ from limrank_ir.models import DEFAULT, MODELS, SMOL, resolve
 
 def test_names():
     assert resolve() == MODELS["limrank-smol"] and MODELS[DEFAULT].weights == SMOL
+    untrained = resolve("limrank-smol-untrained")
+    assert untrained.adapter is None
+    assert replace(untrained, name=DEFAULT, adapter=resolve().adapter) == resolve()
     limrank = resolve("limrank-7b")
     assert (limrank.weights, limrank.prompt_format, limrank.think) == ("songtingyu/limrank", "rank1", "always")
     for size in ("0.5b", "1.5b", "3b", "7b", "14b", "32b"):
@@ -29,6 +33,12 @@ def test_names():
         )
 
 
+def test_fusion_weights():
+    weights = {name: model.fuse for name, model in MODELS.items()}
+    assert weights.pop("limrank-smol") == weights.pop("limrank-smol-untrained") == 0.5
+    assert set(weights.values()) == {0.8} and resolve("owner/name", prompt_format="rank1").fuse == 0.8
+
+
 def test_folders_hub_ids_and_adapters(tmp_path):
     assert resolve(str(tmp_path), prompt_format="qwen3").weights == str(tmp_path)
     assert resolve("owner/name", prompt_format="rank1").think == "always"
@@ -36,7 +46,7 @@ def test_folders_hub_ids_and_adapters(tmp_path):
     for name, options, message in (
         ("owner/name", {}, "say which prompt it was trained on, with prompt_format="),
         (str(tmp_path), {}, "say which prompt"),
-        ("limrank-8b", {}, "unknown model 'limrank-8b': not a folder, not a hub id .* limrank-smol, limrank-7b"),
+        ("limrank-8b", {}, "unknown model 'limrank-8b': not a folder, not a hub id .* limrank-smol, .*, limrank-7b"),
         (str(tmp_path / "no"), {"prompt_format": "rank1"}, "not a folder"),
         ("owner/name", {"prompt_format": "x"}, "unknown prompt format"),
     ):

@@ -11,7 +11,7 @@ import pytest
 from ir_measures import nDCG
 from pandas.testing import assert_frame_equal
 
-from limrank_ir import LimRank, LimRankError
+from limrank_ir import LimRank, LimRankError, fuse
 from limrank_ir.pyterrier import LimRankReranker
 
 SHARED = LimRank()  # no weights yet; transformers below share them
@@ -30,6 +30,16 @@ def TestExplainOtherField():
 @pt.testing.transformer_test_class
 def TestTopK():
     return LimRankReranker(SHARED, top_k=3)
+
+
+@pt.testing.transformer_test_class
+def TestFuse():
+    return LimRankReranker(SHARED, fuse=True, explain=True)
+
+
+@pt.testing.transformer_test_class
+def TestFuseTopK():
+    return LimRankReranker(SHARED, fuse=0.25, top_k=3)
 
 
 @pt.testing.transformer_test_class
@@ -114,10 +124,15 @@ def test_equality_is_about_the_output():
         LimRankReranker(think="always"),
         LimRankReranker(score="probability"),
         LimRankReranker(top_k=2),
+        LimRankReranker(fuse=True),
+        LimRankReranker(fuse=0.0),
         "limrank-smol",
     ):
         assert first != other
     assert repr(LimRankReranker(explain=True, top_k=3)) == "LimRankReranker('limrank-smol', explain=True, top_k=3)"
+    assert LimRankReranker(fuse=True) == LimRankReranker(fuse=0.5) != LimRankReranker(fuse=1.0)
+    for fused in (LimRankReranker(fuse=True), LimRankReranker(fuse=0.0), LimRankReranker(fuse=1.0)):
+        assert eval(repr(fused)) == fused and "fuse=" in repr(fused)
     assert eval(repr(LimRankReranker(think="always", budget=9))) == LimRankReranker(think="always", budget=9)
 
 
@@ -129,6 +144,51 @@ def test_top_k_compiles_to_a_cutoff(results):
     assert out["docno"].tolist() == ["d1", "d3"] and out["rank"].tolist() == [0, 0]
     assert_frame_equal(compiled(results).reset_index(drop=True), out.reset_index(drop=True))
     assert LimRankReranker(SHARED).compile() == LimRankReranker(SHARED)
+
+
+def test_fuse_takes_the_frames_scores_query_by_query(results):
+    results = results.iloc[[0, 2, 1, 3]]  # queries in between each other
+    plain = LimRankReranker(SHARED).transform(results)
+    for option, weight in ((True, 0.5), (0.8, 0.8)):
+        out = LimRankReranker(SHARED, fuse=option).transform(results)
+        for qid, group in out.groupby("qid"):
+            odds, found = (frame[frame["qid"] == qid]["score"] for frame in (plain, results))
+            assert group["score"].tolist() == pytest.approx(fuse(odds, found, weight).tolist(), abs=1e-3)
+        assert_frame_equal(out, pt.model.add_ranks(out.copy()))
+        assert list(out.columns) == list(plain.columns) and out.index.equals(results.index)
+    assert LimRankReranker(SHARED, fuse=1.0).transform(results)["rank"].equals(plain["rank"])
+    assert LimRankReranker(SHARED, fuse=0.0).transform(results)["rank"].equals(results["rank"])
+    assert not LimRankReranker(SHARED, fuse=False).transform(results)["score"].eq(out["score"]).any()
+
+
+def test_explain_shows_the_log_odds_beside_a_fused_score(results):
+    plain = LimRankReranker(SHARED, explain=True).transform(results)
+    fused = LimRankReranker(SHARED, explain=True, fuse=True).transform(results)
+    assert "log_odds" not in plain.columns
+    assert fused["log_odds"].tolist() == pytest.approx(plain["score"].tolist(), abs=1e-3)
+
+
+def test_fuse_after_the_cutoff_is_over_what_is_judged(results):
+    rows = pd.concat([results, results.assign(docno="far", score=-900.0, rank=2)])
+    reranker = LimRankReranker(SHARED, fuse=True, top_k=2)
+    out = reranker.transform(rows)
+    assert_frame_equal(out, LimRankReranker(SHARED, fuse=True).transform(results))
+    compiled = reranker.compile()
+    assert isinstance(compiled[0], pt.RankCutoff) and compiled[1] == LimRankReranker(SHARED, fuse=True)
+    assert_frame_equal(compiled(rows).reset_index(drop=True), out.reset_index(drop=True))
+
+
+def test_fuse_without_the_first_stages_scores_is_an_error(results):
+    limrank = LimRank()
+    limrank.judge = lambda *_, **__: pytest.fail("judged")  # type: ignore[method-assign]
+    reranker = LimRankReranker(limrank, fuse=True)
+    with pytest.raises(pt.validate.InputValidationError, match="column 'score': put a retriever in front, or leave"):
+        reranker.transform(results.drop(columns=["score"]))
+    for missing in (float("nan"), float("inf"), None, "high", pd.NA):
+        rows = results.astype({"score": object})
+        rows.loc[5, "score"] = missing
+        with pytest.raises(LimRankError, match=r"no finite 'score' to fuse for qid '1', docno 'd3' \(1 rows\); fill"):
+            reranker.transform(rows)
 
 
 def test_all_rows_are_one_call_and_repeated_pairs_are_judged_once(results):
@@ -216,5 +276,9 @@ def test_bad_options():
         LimRankReranker(score="logit")
     with pytest.raises(LimRankError, match="top_k is 0"):
         LimRankReranker(top_k=0)
+    with pytest.raises(LimRankError, match=r"the fusion weight is -0\.1"):
+        LimRankReranker(fuse=-0.1)
+    with pytest.raises(LimRankError, match="score='probability' cannot be fused"):
+        LimRankReranker(fuse=True, score="probability")
     with pytest.raises(LimRankError, match="think, store: give these to the LimRank itself"):
         LimRankReranker(SHARED, think="never", store="x")

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import limrank_ir
-from limrank_ir import LimRank, LimRankError, Ranked, Verdict
+from limrank_ir import LimRank, LimRankError, Ranked, Verdict, fuse
 
 PASSAGES = ["os.fsync(fd) forces a file to disk", "A cake needs flour.", "shutil.copy copies a file"]
 QUERY = "how do I make sure that a file is on disk?"
@@ -48,6 +48,37 @@ def test_rank(limrank):
 def test_equal_scores_keep_the_given_order(limrank):
     ranked = limrank.rank(QUERY, [PASSAGES[0], PASSAGES[1], PASSAGES[0]])
     assert [one.index for one in ranked if one.text == PASSAGES[0]] == [0, 2]
+
+
+def test_rank_fused_with_the_first_stage(limrank):
+    alone = {one.index: one for one in limrank.rank(QUERY, PASSAGES)}
+    odds = [alone[index].score for index in range(len(PASSAGES))]
+    found = [1.0, 9.0, 8.5]
+    for option, weight in ((True, limrank.model.fuse), (0.3, 0.3), (0, 0.0), (1.0, 1.0)):
+        ranked = limrank.rank(QUERY, PASSAGES, first_stage=found, fuse=option)
+        scores = {one.index: one.score for one in ranked}
+        assert [scores[index] for index in range(3)] == pytest.approx(fuse(odds, found, weight).tolist(), abs=1e-3)
+        assert [one.score for one in ranked] == sorted(scores.values(), reverse=True)
+        assert all(one.probability == pytest.approx(alone[one.index].probability, abs=1e-3) for one in ranked)
+        assert limrank.rank(QUERY, PASSAGES, first_stage=found, fuse=option, top_k=1) == ranked[:1]
+    assert [one.index for one in limrank.rank(QUERY, PASSAGES, first_stage=found, fuse=0.0)] == [1, 2, 0]
+    assert limrank.rank(QUERY, [], first_stage=[], fuse=True) == []
+    assert limrank.rank(QUERY, PASSAGES[:1], first_stage=[3.5], fuse=True)[0].score == 0.0
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"fuse": True}, r"fuse needs the first stage's scores; give first_stage="),
+        ({"first_stage": [1.0, 2.0, 3.0]}, "first_stage has no effect without fuse; give fuse=True"),
+        ({"fuse": True, "first_stage": [1.0]}, "1 first-stage scores for 3 candidates; give one for each"),
+        ({"fuse": True, "first_stage": [1.0, math.nan, 2.0]}, "first-stage scores: number 1 is nan; fill or drop"),
+        ({"fuse": 1.5, "first_stage": [1.0, 2.0, 3.0]}, "the fusion weight is 1.5; give a number from 0"),
+    ],
+)
+def test_first_stages_that_cannot_be_fused_are_refused_before_the_model_loads(options, message):
+    with pytest.raises(LimRankError, match=message):
+        LimRank(engine=Silent()).rank(QUERY, PASSAGES, **options)
 
 
 def test_predict(limrank):
