@@ -1,6 +1,6 @@
 """Pairs per second: a plain transformers loop, ours, and what the matrix products alone would allow.
 
-    python -m limrank_ir.benchmarks.speed
+    limrank bench speed
 
 All three come from one run on the same pairs, taken in turns, so that their ratios hold on a noisy machine.
 """
@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import platform
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -29,6 +28,8 @@ from limrank_ir.engines.local import LocalEngine
 from limrank_ir.models import DEFAULT, resolve
 from limrank_ir.prompts import Prompt, prompt_format
 from limrank_ir.weights import locate
+
+from .machine import processor
 
 QUERY = (
     "My script sometimes leaves half a file behind when the power goes. The next start then reads garbage and "
@@ -157,7 +158,7 @@ def measure(
         "device": str(engine.device),
         "dtype": str(engine.dtype).removeprefix("torch."),
         "threads": torch.get_num_threads(),
-        "hardware": torch.cuda.get_device_name() if engine.device.type == "cuda" else _processor(),
+        "hardware": torch.cuda.get_device_name() if engine.device.type == "cuda" else processor(),
         "versions": {
             "limrank-ir": __version__,
             "torch": torch.__version__,
@@ -167,18 +168,13 @@ def measure(
     }
 
 
-def _processor() -> str:
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as file:
-            name = next(line.split(":", 1)[1].strip() for line in file if line.startswith("model name"))
-    except (OSError, StopIteration):
-        name = platform.processor() or platform.machine()
-    return f"{name}, {os.cpu_count()} cores"
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Print the comparison as a table, or as JSON.
 
-
-def main() -> None:
-    """Print the comparison as a table, or as JSON."""
-    parser = argparse.ArgumentParser(prog="python -m limrank_ir.benchmarks.speed", description=__doc__)
+    Args:
+        arguments: the command's options; None: those of the running program.
+    """
+    parser = argparse.ArgumentParser(prog="limrank bench speed", description=__doc__)
     parser.add_argument("--model", default=DEFAULT, help="default: %(default)s")
     parser.add_argument("--pairs", type=int, default=64, help="passages for one query (default: %(default)s)")
     parser.add_argument("--repeats", type=int, default=3, help="turns, of which the fastest counts")
@@ -186,7 +182,7 @@ def main() -> None:
     parser.add_argument("--dtype", choices=("float32", "bfloat16", "float16"))
     parser.add_argument("--batch-tokens", type=int, help="tokens of a batch of ours")
     parser.add_argument("--json", action="store_true", help="print JSON")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     figures = measure(
         options.model, options.pairs, options.repeats, options.device, options.dtype, options.batch_tokens
     )

@@ -78,6 +78,8 @@ def rerank(
         Path | None,
         typer.Option(metavar="FILE", help="Documents to leave out: lines of 'qid docno' or 'qid 0 docno grade'."),
     ] = None,
+    fuse: o.Fuse = False,
+    fuse_weight: o.FuseWeight = None,
     device: o.Device = None,
     dtype: o.Dtype = None,
     max_length: o.MaxLength = None,
@@ -89,6 +91,7 @@ def rerank(
     r"""Rerank a TREC run: a run, topics and a corpus in, a better run out.
 
     The best k documents of each query are read by the model and ranked by its verdicts; the others are left out.
+    With --fuse they are ranked by w z(log-odds) + (1 - w) z(score in the run), z-scores over the k documents.
 
     For example:
 
@@ -99,6 +102,7 @@ def rerank(
     that of a run that was never stopped.
     """
     from limrank_ir import candidates
+    from limrank_ir.fusion import fusion_weight
     from limrank_ir.reranker import LimRank
     from limrank_ir.trec import check_writable
 
@@ -116,24 +120,26 @@ def rerank(
         max_length=max_length,
         batch_size=batch_size,
     )
+    weight = fusion_weight(fuse if fuse_weight is None else fuse_weight, limrank.model.fuse)
     check_places(
         {"-o": output, "--explain": explain, "--store": store, "--json": STDOUT if as_json else None},
         {"--run": run, "--topics": topics, "--corpus": corpus, "--exclude": exclude},
     )
     found = candidates.read_candidates(run, topics, corpus, k=k, exclude=exclude)
-    ranking = found.ranking(_judged(limrank, found.pairs()))
+    ranking = found.ranking(_judged(limrank, found.pairs()), weight)
     if explain is not None:
         candidates.write_explanations(explain, ranking)
     save_run(output, candidates.scores(ranking), tag)
     done = limrank.last_run
+    fused = "" if weight is None else f", fused with the run's scores (weight {weight:g}),"
     console.log.info(
-        "%d documents of %d queries reranked by %s in %s (%d judged, %d from the store), written to %s",
-        *(done.pairs, len(ranking), limrank.model.name, console.duration(done.seconds), done.judged, done.stored),
-        named(output),
+        "%d documents of %d queries reranked by %s%s in %s (%d judged, %d from the store), written to %s",
+        *(done.pairs, len(ranking), limrank.model.name, fused),
+        *(console.duration(done.seconds), done.judged, done.stored, named(output)),
     )
     if as_json:
-        summary = {"run": str(output), "model": limrank.model.name, "think": limrank.think, "queries": len(ranking)}
-        write_json({**summary, **dataclasses.asdict(done)})
+        summary = {"run": str(output), "model": limrank.model.name, "think": limrank.think, "fuse": weight}
+        write_json({**summary, "queries": len(ranking), **dataclasses.asdict(done)})
 
 
 def _judged(limrank: LimRank, pairs: Sequence[tuple[str, str, str | None]]) -> list[Verdict]:
@@ -363,6 +369,13 @@ def demo(
     from limrank_ir.demo.run import run_demo
 
     run_demo(out, k=k, count=queries, model=model, think=think, quiet=quiet)
+
+
+class _Bench(console.Lazy):
+    module = "limrank_ir.benchmarks.cli"
+
+
+app.add_typer(typer.Typer(cls=_Bench, no_args_is_help=True), name="bench", help="Measure quality and speed.")
 
 
 def main() -> None:

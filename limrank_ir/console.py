@@ -10,6 +10,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from importlib import import_module
 from typing import Any
 
 import typer
@@ -207,3 +208,25 @@ class Commands(TyperGroup):
                 error(f"{failure.filename or 'output'}: {failure.strerror}; make room, or write somewhere else")
                 status = FAILURE
         raise typer.Exit(status)
+
+
+class Lazy(TyperGroup):
+    """A group of commands in a module that is imported when one of them is asked for.
+
+    Attributes:
+        module: its name; the commands are those of its `app`.
+    """
+
+    module = ""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """The commands' names."""
+        return list(self._loaded())
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """A command, or None."""
+        return self._loaded().get(cmd_name)
+
+    def _loaded(self) -> dict[str, Any]:
+        group: Any = typer.main.get_command(import_module(self.module).app)
+        return group.commands

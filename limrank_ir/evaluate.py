@@ -153,13 +153,23 @@ def significance(evaluations: Sequence[Evaluation]) -> list[dict[str, float | No
         return [dict.fromkeys(first.mean) for _ in others]
     corrected: list[dict[str, float | None]] = [{} for _ in others]
     for measure in first.mean:
-        raw = [_t_test(first.per_query, other.per_query, measure) for other in others]
+        raw = [t_test(first.per_query, other.per_query, measure) for other in others]
         for found, value in zip(corrected, multipletests(raw, method="holm")[1], strict=True):
             found[measure] = float(value)
     return corrected
 
 
-def _t_test(one: Mapping[str, Mapping[str, float]], other: Mapping[str, Mapping[str, float]], measure: str) -> float:
+def t_test(one: Mapping[str, Mapping[str, float]], other: Mapping[str, Mapping[str, float]], measure: str) -> float:
+    """Paired two-sided t-test of two runs.
+
+    Args:
+        one: qid to measure to value (`Evaluation.per_query`), of at least two queries.
+        other: the same of the other run, for the same queries.
+        measure: what to compare.
+
+    Returns:
+        The p-value, uncorrected; without any difference it is 1.
+    """
     from scipy.stats import ttest_rel  # type: ignore[import-untyped]
 
     pairs = [(one[qid][measure], other[qid][measure]) for qid in one]

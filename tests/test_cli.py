@@ -18,7 +18,7 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
-from limrank_ir import LimRank, __version__, console
+from limrank_ir import LimRank, __version__, console, fuse
 from limrank_ir.cli import app
 from limrank_ir.models import MODELS
 from limrank_ir.trec import read_run, trec_order
@@ -173,6 +173,41 @@ def test_explain_writes_a_record_for_each_document_in_the_order_of_the_run(folde
         assert record["tokens"]["prompt"] > 30
 
 
+@pytest.mark.parametrize(
+    ("options", "weight"),
+    [(["--fuse"], 0.5), (["--fuse-weight", 0.8], 0.8), (["--fuse", "--fuse-weight", 0], 0.0)],
+)
+def test_fuse_weighs_the_runs_scores_with_the_log_odds_and_explains_both(folder, store, options, weight):
+    result = rerank("--store", store, "-k", 2, "--explain", "why.jsonl", "--json", *options)
+    assert result.exit_code == 0
+    assert f"reranked by limrank-smol, fused with the run's scores (weight {weight:g}), in" in result.stderr
+    told = json.loads(result.stdout)
+    assert (told["fuse"], told["judged"] + told["stored"]) == (weight, 4)
+    records = [json.loads(line) for line in (folder / "why.jsonl").read_text().splitlines()]
+    first = {(entry.qid, entry.docno): entry.score for entries in read_run("run.txt").values() for entry in entries}
+    run = read_run("out.txt")
+    for qid, entries in run.items():
+        mine = [record for record in records if record["qid"] == qid]
+        fused = fuse([r["log_odds"] for r in mine], [first[qid, r["docno"]] for r in mine], weight)
+        assert [r["score"] for r in mine] == pytest.approx(fused.tolist())
+        assert [r["first_stage"] for r in mine] == [first[qid, r["docno"]] for r in mine]
+        assert [(r["docno"], r["score"], r["rank"]) for r in mine] == [(e.docno, e.score, e.rank) for e in entries]
+    assert {qid: {entry.docno for entry in entries} for qid, entries in run.items()} == {
+        "q1": {"d6", "d1"},  # d2 is beyond -k
+        "q2": {"d3", "d5"},
+    }
+    if weight == 0:
+        assert {qid: entries[0].docno for qid, entries in run.items()} == {"q1": "d6", "q2": "d3"}
+
+
+def test_without_fuse_the_runs_scores_do_not_count(folder, store):
+    rerank("--store", store)
+    before = (folder / "out.txt").read_text()
+    (folder / "run.txt").write_text(RUN.replace(" 3.5 ", " 9000.5 "))
+    assert json.loads(rerank("--store", store, "--json").stdout)["fuse"] is None
+    assert (folder / "out.txt").read_text() == before
+
+
 def test_dash_writes_the_run_to_stdout_and_nothing_else(folder, store):
     rerank("--store", store)
     result = rerank("--store", store, "-o", "-")
@@ -297,6 +332,8 @@ def test_the_check_of_places_leaves_nothing_behind(folder, no_model):
     [
         ["rerank", "--run", "run.txt"],
         ["rerank", "--k", "0"],
+        ["rerank", "--fuse-weight", "1.5"],
+        ["rerank", "--fuse-weight", "nan"],
         ["rerank", "--think", "perhaps"],
         ["frobnicate"],
         ["eval", "--qrels", "qrels.txt"],
@@ -453,7 +490,8 @@ def test_models_lists_all_of_them():
     table = {row[0]: row for row in rows}
     assert table["limrank-7b"][1:] == ["songtingyu/limrank", "rank1", "always", "7.6B", "GPU 24 GB"]
     assert table["limrank-smol"][-1] == "CPU"
-    assert [record["name"] for record in json.loads(limrank("models", "--json").stdout)] == list(MODELS)
+    records = json.loads(limrank("models", "--json").stdout)
+    assert {record["name"]: record["fuse"] for record in records} == {name: m.fuse for name, m in MODELS.items()}
 
 
 def test_the_demo_has_the_defaults_of_its_function():

@@ -1,0 +1,79 @@
+"""The command line of the benchmarks: ``limrank bench``. `limrank_ir.cli` imports it when it is asked for."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from limrank_ir import console
+from limrank_ir import options as o
+
+app = typer.Typer()
+
+
+@app.command()
+def suite(
+    folders: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="DIR...", help="Collections (corpus.jsonl, topics.jsonl, qrels.txt), or folders of them."
+        ),
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="FOLDER", help="Where the results go.")],
+    system: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="bm25, dense, a model, MODEL+ADAPTER or cross-encoder:FOLDER; may be repeated.  "
+            "[default: bm25 dense limrank-smol]",
+        ),
+    ] = None,
+    k: o.Depth = 20,
+    queries: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="N", help="A sample of each collection's judged topics.  [default: all]"),
+    ] = None,
+    seed: Annotated[int, typer.Option(metavar="N", help="Of the sample.")] = 0,
+    max_length: o.MaxLength = None,
+    prompt_format: o.PromptFormat = None,
+    think: o.ThinkMode = None,
+    budget: o.Budget = 8192,
+    device: o.Device = None,
+    dtype: o.Dtype = None,
+    runs: Annotated[bool, typer.Option("--runs/--no-runs", help="Leave the TREC runs in the folder.")] = True,
+    quiet: o.Quiet = False,
+) -> None:
+    """Measure rerankers on many collections: nDCG@10 and RR@10, alone and fused with the first stage.
+
+    The first stage is the collection's run.bm25, or BM25 within its run.pool, run.candidates or run.choices, or BM25
+    over the corpus. What was done is kept: the same command goes on where it was stopped.
+
+    For example:
+
+        limrank bench suite collections/* --queries 50 -o benchmarks/results/first
+    """
+    from .suite.run import Settings, run_suite
+    from .suite.systems import DEFAULTS, ModelOptions
+    from .suite.tables import averages
+
+    settings = Settings(k, queries, seed, runs, ModelOptions(max_length, prompt_format, think, budget, device, dtype))
+    report = run_suite(
+        folders, system or DEFAULTS, output, settings, command=shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
+    )
+    console.table(*averages(report))
+    console.log.info("results.md, .csv, .json, .html and plot.png written to %s", output)
+
+
+@app.command(
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []},
+    add_help_option=False,
+)
+def speed(context: typer.Context) -> None:
+    """Pairs per second: a plain transformers loop, LimRank, and what the matrix products alone would allow."""
+    from .speed import main
+
+    main(context.args)

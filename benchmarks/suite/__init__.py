@@ -1,0 +1,1 @@
+"""Rerankers measured on many test collections: ``limrank bench suite DIR…``."""

@@ -1,0 +1,78 @@
+"""Cross-encoders of sentence-transformers, for comparison."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from limrank_ir.errors import LimRankError
+from limrank_ir.weights import fingerprint
+
+from .sentence import check_sentence_transformers, loading, token_counts
+from .systems import CROSS_ENCODER, WEIGHT, ModelOptions, Pair, Score, System, Work
+
+CHUNK = 256  # pairs between two steps of the progress bar
+
+
+def cross_encoder(folder: Path, options: ModelOptions) -> System:
+    """A cross-encoder in a folder; it reads query and passage, without instruction.
+
+    Args:
+        folder: what ``CrossEncoder.save_pretrained`` wrote.
+        options: `device` and `max_length` count.
+
+    Returns:
+        The system.
+
+    Raises:
+        LimRankError: sentence-transformers is not installed, or the folder holds no model.
+    """
+    name = f"{CROSS_ENCODER}{folder}"
+    check_sentence_transformers(f"--system {name}")
+    if not (folder / "config.json").is_file():
+        raise LimRankError(f"--system {name}: no config.json in {folder}; give the folder of a CrossEncoder")
+
+    def start() -> Score:
+        import torch
+        from sentence_transformers import CrossEncoder
+
+        with loading(name):
+            model = CrossEncoder(
+                str(folder),
+                device=options.device,
+                local_files_only=True,
+                activation_fn=torch.nn.Identity(),  # a sigmoid saturates, and makes ties
+            )
+        if model.num_labels != 1:
+            raise LimRankError(f"--system {name}: has {model.num_labels} labels; give a model with a single score")
+        limit = min(filter(None, (options.max_length, model.max_length)), default=None)
+        if limit is not None:
+            model.max_length = limit
+        model.predict([("warm-up", "warm-up")], show_progress_bar=False)
+        return lambda pairs, advance: _scored(model, pairs, advance)
+
+    identity = f"{fingerprint(folder)} max_length={options.max_length}"
+    return System(name, folder.resolve().name, identity, WEIGHT, None, start)
+
+
+def _scored(model: Any, pairs: Sequence[Pair], advance: Callable[[int], None]) -> tuple[list[float], Work]:
+    started = time.perf_counter()
+    scores: list[float] = []
+    for first in range(0, len(pairs), CHUNK):
+        chunk = [(query, passage) for query, passage, _ in pairs[first : first + CHUNK]]
+        scores += map(float, model.predict(chunk, show_progress_bar=False))
+        advance(len(chunk))
+    seconds = time.perf_counter() - started
+    lengths = token_counts(model.tokenizer, [query for query, _, _ in pairs], [passage for _, passage, _ in pairs])
+    limit = model.max_length or max(lengths)
+    work = Work(
+        pairs=len(pairs),
+        judged=len(pairs),
+        seconds=seconds,
+        tokens=sum(min(length, limit) for length in lengths),
+        cut=sum(length > limit for length in lengths),
+        cut_tokens=sum(max(length - limit, 0) for length in lengths),
+    )
+    return scores, work

@@ -1,0 +1,55 @@
+"""What figures came from: versions, hardware, the command."""
+
+from __future__ import annotations
+
+import platform
+import time
+from importlib.metadata import PackageNotFoundError, version
+
+from ..machine import processor
+
+PACKAGES = (
+    "limrank-ir",
+    "torch",
+    "transformers",
+    "peft",
+    "sentence-transformers",
+    "pyterrier-pisa",
+    "ir_measures",
+    "pytrec_eval-terrier",
+    "numpy",
+    "scipy",
+    "statsmodels",
+)
+
+
+def environment(command: str, device: str | None) -> dict[str, str]:
+    """Describe the machine and what is installed.
+
+    Args:
+        command: what the user wrote.
+        device: the device that was asked for, or None.
+
+    Returns:
+        Name to value.
+    """
+    import torch
+
+    name = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    return {
+        "command": command,
+        "date": time.strftime("%Y-%m-%d"),
+        "hardware": torch.cuda.get_device_name(name) if name.startswith("cuda") else processor(),
+        "device": name,
+        "threads": str(torch.get_num_threads()),
+        "system": f"{platform.system()} {platform.machine()}",
+        "python": platform.python_version(),
+        **{package: found for package in PACKAGES if (found := _version(package))},
+    }
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return ""

@@ -1,0 +1,202 @@
+"""The plots: means over the collections, and the difference to the first stage on each of them."""
+
+from __future__ import annotations
+
+import io
+import re
+from typing import TYPE_CHECKING, Any
+
+from .results import Report, significant, summaries
+from .tables import PRIMARY, SIGNIFICANT
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# The light page's colors. In SVG each becomes a variable of the page, which has other values for dark screens.
+COLORS = {
+    "paper": "#fcfcfa",
+    "ink": "#1c1d1b",
+    "soft": "#5d605a",
+    "line": "#dcddd6",
+    "s0": "#0a6b66",
+    "s1": "#b5532a",
+    "s2": "#5f4fa8",
+    "s3": "#2f6db2",
+    "s4": "#a83a73",
+    "s5": "#75711a",
+}
+SYSTEMS = 6  # colors; more systems begin again
+WIDE, NARROW = 10.0, 3.9  # inches
+COLUMNS = 5  # of the wide legend
+_STYLE: dict[str, Any] = {
+    "font.size": 8.5,
+    "text.color": COLORS["ink"],
+    "axes.edgecolor": COLORS["line"],
+    "axes.labelcolor": COLORS["soft"],
+    "xtick.color": COLORS["soft"],
+    "ytick.color": COLORS["ink"],
+    "xtick.labelcolor": COLORS["soft"],
+    "axes.facecolor": "none",
+    "axes.axisbelow": True,
+    "svg.fonttype": "none",  # text stays text
+    "text.parse_math": False,  # names may hold a $
+}
+
+
+def png(report: Report) -> bytes:
+    """Both plots in one image."""
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    heights = [_means_height(report, WIDE), _differences_height(report)]
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=(WIDE, sum(heights)), layout="constrained", facecolor=COLORS["paper"])
+        upper, lower = figure.subplots(2, height_ratios=heights)
+        _draw_means(upper, report, WIDE)
+        upper.set_title(f"{PRIMARY}, mean over {len(report.collections)} collections", loc="left", fontsize=9.5)
+        _draw_differences(lower, report, WIDE)
+        rows = -(-(len(report.systems) + 2) // COLUMNS)
+        lower.set_title(f"{PRIMARY}: difference to the first stage", loc="left", fontsize=9.5, pad=8 + 14 * rows)
+        image = io.BytesIO()
+        figure.savefig(image, format="png", dpi=160)
+    return image.getvalue()
+
+
+def means_svg(report: Report, width: float) -> str:
+    """Means over the collections, to stand in the page."""
+    return _svg(_means_height(report, width), width, lambda axes: _draw_means(axes, report, width), f"m{width:g}")
+
+
+def differences_svg(report: Report, width: float) -> str:
+    """Differences to the first stage by collection, to stand in the page."""
+    return _svg(_differences_height(report), width, lambda axes: _draw_differences(axes, report, width), f"d{width:g}")
+
+
+def _svg(height: float, width: float, draw: Any, salt: str) -> str:
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    # Names of parts must differ between the page's plots.
+    with mpl.rc_context({**_STYLE, "svg.hashsalt": salt}):
+        figure: Figure = Figure(figsize=(width, height), layout="constrained", facecolor="none")
+        draw(figure.subplots())
+        image = io.StringIO()
+        figure.savefig(
+            image, format="svg", transparent=True, metadata=dict.fromkeys(("Creator", "Date", "Format", "Type"))
+        )
+    text = image.getvalue()
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    text = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", text, count=1)
+    text = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", text, count=1)
+    text = re.sub(r'\bid="(?!m[0-9a-f]{10})(?!p[0-9a-f]{10})[^"]*"', "", text)  # figure_1, axes_1: the same in all
+    for name, color in COLORS.items():
+        text = text.replace(color, f"var(--{name})")
+    return text
+
+
+def _means_height(report: Report, width: float) -> float:
+    lines = max(_broken(label, width).count("\n") + 1 for label in report.labels)
+    return 0.5 + max(0.24, 0.04 + 0.14 * lines) * len(report.labels)
+
+
+def _differences_height(report: Report) -> float:
+    systems = max(len(report.systems), 1)
+    return 1.1 + (0.14 + 0.09 * systems) * len(report.collections)
+
+
+def _draw_means(axes: Axes, report: Report, width: float) -> None:
+    rows = [summary for summary in summaries(report.results, PRIMARY) if not summary.combined]
+    colors = _colors(report)
+    for place, row in enumerate(rows):
+        color = colors.get(row.label, COLORS["soft"])
+        fused = row.label.endswith(", fused") or place == 0
+        face = color if fused else "none"
+        axes.barh(place, row.mean, height=0.62, facecolor=face, edgecolor=color, linewidth=1.2)
+        axes.annotate(f"{row.mean:.3f}", (row.mean, place), (4, 0), textcoords="offset points", va="center")
+    axes.set_yticks(range(len(rows)), [_broken(row.label, width) for row in rows])
+    axes.set_ylim(len(rows) - 0.4, -0.6)
+    axes.set_xlim(0, max(row.mean for row in rows) * 1.12 or 1)
+    _plain(axes, width)
+
+
+def _draw_differences(axes: Axes, report: Report, width: float) -> None:
+    from matplotlib.lines import Line2D
+    from matplotlib.transforms import blended_transform_factory
+
+    colors = _colors(report)
+    names = list(report.collections)
+    systems = list(report.systems)
+    for place, name in enumerate(names):
+        found = report.row(name)
+        first = next(iter(found.values())).mean[PRIMARY]
+        axes.axhline(place, color=COLORS["line"], linewidth=0.6)
+        for number, system in enumerate(systems):
+            y = place + (number - (len(systems) - 1) / 2) * 0.6 / max(len(systems), 1)
+            pair = [found[label] for label in (system, f"{system}, fused")]
+            values = [result.mean[PRIMARY] - first for result in pair]
+            color = colors[system]
+            axes.plot(values, [y, y], color=color, linewidth=0.9, alpha=0.55, zorder=2)
+            for value, result, face in zip(values, pair, (COLORS["paper"], color), strict=True):
+                axes.plot(value, y, "o", markersize=4.6, markerfacecolor=face, markeredgecolor=color, zorder=3)
+                if significant(result, PRIMARY):
+                    axes.annotate(
+                        SIGNIFICANT,
+                        (value, y),
+                        (0, 3),
+                        textcoords="offset points",
+                        ha="center",
+                        fontsize=7,
+                        color=color,
+                    )
+    axes.axvline(0, color=COLORS["soft"], linewidth=0.9, zorder=1)
+    axes.set_yticks(range(len(names)), [_broken(name, width) for name in names])
+    axes.set_ylim(len(names) - 0.4, -0.6)
+    marks = [
+        Line2D([], [], color=colors[system], marker="o", markersize=4.6, linewidth=0.9, label=system)
+        for system in systems
+    ]
+    for label, face in (("alone", COLORS["paper"]), ("fused", COLORS["soft"])):
+        marks.append(
+            Line2D([], [], color="none", marker="o", markersize=4.6, markerfacecolor=face,
+                   markeredgecolor=COLORS["soft"], label=label)
+        )  # fmt: skip
+    wide = width > WIDE / 2
+    # On a narrow page the legend begins at the page's edge, where long names have room.
+    edge = axes.transAxes if wide else blended_transform_factory(axes.figure.transFigure, axes.transAxes)
+    axes.legend(
+        handles=marks,
+        loc="lower left",
+        bbox_to_anchor=(0, 1),
+        bbox_transform=edge,
+        ncols=min(len(marks), COLUMNS) if wide else 1,
+        frameon=False,
+        borderaxespad=0.2,
+    )
+    _plain(axes, width)
+
+
+def _colors(report: Report) -> dict[str, str]:
+    """A color for each reranker, under the labels of both its rankings."""
+    colors = {}
+    for number, system in enumerate(report.systems):
+        colors[system] = colors[f"{system}, fused"] = COLORS[f"s{number % SYSTEMS}"]
+    return colors
+
+
+def _plain(axes: Axes, width: float) -> None:
+    axes.spines[["top", "right", "left"]].set_visible(False)
+    axes.tick_params(length=0)
+    axes.grid(axis="x", color=COLORS["line"], linewidth=0.5)
+    axes.locator_params(axis="x", nbins=6 if width > WIDE / 2 else 4)
+
+
+def _broken(label: str, width: float) -> str:
+    """A long name on several lines, broken after marks."""
+    lines = [""]
+    for part in re.findall(r"[^-_+, ]*[-_+, ]*", label):
+        if len(lines[-1]) + len(part) > (48 if width > WIDE / 2 else 22) and lines[-1]:
+            lines.append("")
+        lines[-1] += part
+    return "\n".join(lines)

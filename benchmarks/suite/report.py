@@ -1,0 +1,104 @@
+"""The output folder: results.md, .csv, .json, .html and plot.png."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import importlib.util
+import json
+import os
+import secrets
+from pathlib import Path
+from typing import Any
+
+from limrank_ir.errors import LimRankError
+from limrank_ir.files import replacing
+
+from . import tables
+from .page import page
+from .plot import png
+from .results import MEASURES, Report, Result, summaries
+
+
+def check_matplotlib() -> None:
+    """Make sure that matplotlib is installed.
+
+    Raises:
+        LimRankError: it is not.
+    """
+    if importlib.util.find_spec("matplotlib") is None:
+        raise LimRankError("bench suite needs matplotlib for its plots; run: pip install 'limrank-ir[bench]'")
+
+
+def write_report(report: Report, output: Path) -> None:
+    """Write all of them.
+
+    Args:
+        report: the results.
+        output: the folder.
+
+    Raises:
+        LimRankError: a file cannot be written.
+    """
+    with replacing(output / "results.json") as file:
+        json.dump(as_json(report), file, ensure_ascii=False, indent=1)
+    with replacing(output / "results.csv") as file:
+        header, rows = tables.long(report)
+        csv.writer(file, lineterminator="\n").writerows([header, *rows])
+    with replacing(output / "results.md") as file:
+        file.write(markdown(report))
+    with replacing(output / "results.html") as file:
+        file.write(page(report))
+    image = output / "plot.png"
+    beside = image.with_name(f".{image.name}.{secrets.token_hex(4)}")
+    beside.write_bytes(png(report))
+    os.replace(beside, image)
+
+
+def as_json(report: Report) -> dict[str, Any]:
+    """Everything, unrounded."""
+    return {
+        "settings": report.settings,
+        "environment": report.environment,
+        "collections": report.collections,
+        "systems": report.systems,
+        "averages": {
+            measure: [dataclasses.asdict(summary) for summary in summaries(report.results, measure)]
+            for measure in MEASURES
+        },
+        "work": {system: dataclasses.asdict(done) for system, done in report.works().items()},
+        "results": [_record(result) for result in report.results],
+    }
+
+
+def _record(result: Result) -> dict[str, Any]:
+    return {**dataclasses.asdict(result), "label": result.label}
+
+
+def markdown(report: Report) -> str:
+    """The results for a reader."""
+    head, sentences = tables.finding(report)
+    parts = [
+        f"# {head}\n\n{sentences}\n\n{tables.protocol(report)}",
+        "![Means and differences](plot.png)",
+        f"## Means over the collections\n\n{_markdown(tables.averages(report))}",
+        "\n".join(f"- {note}" for note in tables.NOTES),
+        *(f"## {measure}\n\n{_markdown(tables.by_collection(report, measure))}" for measure in MEASURES),
+        f"## Work\n\n{_markdown(tables.work(report))}" if report.systems else "",
+        f"## Collections\n\n{_markdown(tables.collections(report), left=(0, 3))}",
+        "## How this was made\n\n"
+        + "\n".join(f"- {name}: {_code(value)}" for name, value in tables.facts(report).items()),
+    ]
+    return "\n\n".join(filter(None, parts)) + "\n"
+
+
+def _markdown(table: tables.Table, left: tuple[int, ...] = (0,)) -> str:
+    header, rows = table
+    rule = [":--" if number in left else "--:" for number in range(len(header))]
+    return "\n".join(
+        "| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in [header, rule, *rows]
+    )
+
+
+def _code(value: str) -> str:
+    return f"`{value}`"

@@ -1,0 +1,162 @@
+"""The results as tables of text, for Markdown, CSV and the terminal."""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+from .results import ALPHA, MEASURES, Report, Result, significant, summaries
+
+Table: TypeAlias = tuple[list[str], list[list[str]]]
+"""(header, rows)."""
+
+PRIMARY = MEASURES[0]
+SIGNIFICANT = "†"
+NOTHING = "\u2013"
+_MINUS = "\u2212"
+
+NOTES = (
+    f"Gains are relative to the first stage in {PRIMARY}: the mean of the collections' gains, and the gain of the "
+    "mean. Above and below count collections; differences under 0.0005 count as neither.",
+    f"{SIGNIFICANT} and the numbers in brackets: significant at {ALPHA:g}, paired t-test over the queries against the "
+    "first stage, Holm's correction over all systems (alone and fused) and collections.",
+    "Fused: w z(reranker) + (1 - w) z(first stage), z-scores over a query's candidates, one w for all collections.",
+    "Better of the two: the better of alone and fused, chosen on each collection with its judgments; a bound, not a "
+    "system.",
+    "Queries without any candidate count as 0.",
+)
+
+
+def percent(gain: float | None) -> str:
+    """A relative gain: ``+4.2%``."""
+    if gain is None:
+        return NOTHING
+    text = f"{gain:+.1%}"
+    return text.lstrip("+-") if text.strip("+-0.%") == "" else text.replace("-", _MINUS)
+
+
+def signed(value: float) -> str:
+    """A difference: ``+0.042``."""
+    text = f"{value:+.3f}"
+    return text.lstrip("+-") if text.strip("+-0.") == "" else text.replace("-", _MINUS)
+
+
+def averages(report: Report) -> Table:
+    """Means over the collections, a row a ranking."""
+    header = ["", *MEASURES, "mean gain", "gain of mean", "above", "below"]
+    columns = [summaries(report.results, measure) for measure in MEASURES]
+    rows = []
+    for places in zip(*columns, strict=True):
+        first = places[0]
+        row = [first.label, *(f"{place.mean:.3f}" for place in places)]
+        if first.label == report.labels[0]:
+            rows.append([*row, "", "", "", ""])
+            continue
+        counts = [f"{count} ({sure})" for count, sure in ((first.above, first.better), (first.below, first.worse))]
+        rows.append([*row, percent(first.mean_gain), percent(first.gain_of_mean), *counts])
+    return header, rows
+
+
+def by_collection(report: Report, measure: str) -> Table:
+    """A measure on each collection, a column a ranking; significant differences are marked."""
+    rows = []
+    for name in report.collections:
+        found = report.row(name)
+        rows.append([name, *(f"{r.mean[measure]:.3f}{mark(r, measure)}" for r in found.values())])
+    return ["", *report.labels], rows
+
+
+def mark(result: Result, measure: str) -> str:
+    """What follows a significant figure."""
+    return SIGNIFICANT if significant(result, measure) else ""
+
+
+def collections(report: Report) -> Table:
+    """What was measured on."""
+    rows = [
+        [
+            name,
+            f"{facts['documents']:,}",
+            f"{facts['queries']:,} of {facts['judged_queries']:,}",
+            facts["first_stage"],
+            f"{facts['pairs']:,}",
+            f"{next(iter(report.row(name).values())).missing:,}",
+        ]
+        for name, facts in report.collections.items()
+    ]
+    return ["", "documents", "queries", "candidates", "pairs", "queries without"], rows
+
+
+def work(report: Report) -> Table:
+    """What each system took."""
+    rows = []
+    for system, done in report.works().items():
+        rate = NOTHING if done.pairs_per_second is None else f"{done.pairs_per_second:,.1f}"
+        cut = f"{done.cut:,} ({done.cut_tokens:,} tokens)"
+        weight = f"{report.systems[system]['fusion_weight']:g}"
+        rows.append([system, weight, f"{done.pairs:,}", rate, f"{done.tokens:,}", cut, f"{done.forced:,}"])
+    return ["", "fusion weight w", "pairs", "pairs/s", "tokens", "passages cut", "thoughts forced"], rows
+
+
+def long(report: Report) -> Table:
+    """All figures, a row a ranking of a collection, unrounded."""
+    header = ["collection", "system", "variant", "queries", "missing"]
+    header += [name for measure in MEASURES for name in (measure, f"difference {measure}", f"p {measure}")]
+    header += ["pairs", "judged", "seconds", "pairs_per_second", "tokens", "cut", "cut_tokens", "forced"]
+    rows = []
+    for result in report.results:
+        first = next(iter(report.row(result.collection).values()))
+        row: list[object] = [result.collection, result.system, result.variant, len(result.per_query), result.missing]
+        for measure in MEASURES:
+            difference = "" if result is first else result.mean[measure] - first.mean[measure]
+            row += [result.mean[measure], difference, result.p.get(measure)]
+        if (done := result.work) is None:
+            row += [""] * 8
+        else:
+            row += [done.pairs, done.judged, done.seconds, done.pairs_per_second, done.tokens]
+            row += [done.cut, done.cut_tokens, done.forced]
+        rows.append(["" if cell is None else str(cell) for cell in row])
+    return header, rows
+
+
+def finding(report: Report) -> tuple[str, str]:
+    """The results in one line, and in a sentence or two.
+
+    Args:
+        report: the results.
+
+    Returns:
+        (headline, sentences) about the ranking with the highest mean.
+    """
+    first, *others = [summary for summary in summaries(report.results, PRIMARY) if not summary.combined]
+    count = len(report.collections)
+    over = f"{count} collection{'s' * (count != 1)}"
+    if not others:
+        return f"{PRIMARY} of {first.label}: {first.mean:.3f}", f"The mean over {over}."
+    best = max(others, key=lambda summary: summary.mean)
+    if best.mean <= first.mean:
+        head = f"No reranker is above {first.label}: {PRIMARY} {first.mean:.3f}"
+        lead = f"The best of them, {best.label}, has {best.mean:.3f}"
+    else:
+        head = f"{PRIMARY} rises from {first.mean:.3f} to {best.mean:.3f}"
+        lead = f"The best ranking is {best.label}"
+    return head, (
+        f"{lead}: {percent(best.gain_of_mean)} over {first.label} in the mean over {over}, above it on "
+        f"{best.above} ({best.better} significant) and below on {best.below} ({best.worse} significant)."
+    )
+
+
+def protocol(report: Report) -> str:
+    """How was measured, in a sentence."""
+    settings = report.settings
+    sample = "all judged queries" if settings["queries"] is None else f"samples of {settings['queries']} judged queries"
+    cut = settings["models"]["max_length"]
+    limit = "" if cut is None else f", passages cut where a prompt exceeds {cut} tokens"
+    return f"The {settings['k']} best documents of the first stage, {sample} (seed {settings['seed']}){limit}."
+
+
+def facts(report: Report) -> dict[str, str]:
+    """What the figures came from, name to value."""
+    adapters = {
+        f"adapter of {label}": found["adapter_hash"] for label, found in report.systems.items() if found["adapter_hash"]
+    }
+    return {**report.environment, **adapters}
