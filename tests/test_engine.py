@@ -197,6 +197,16 @@ def test_half_precision_stays_close(tiny_folder, dtype):
     assert 0 < np.abs(exact - rough).max() < 0.3
 
 
+@pytest.mark.parametrize("family", ["mistral", "qwen2", "qwen3"])
+def test_bfloat16_products_stay_close_in_every_family(tmp_path, smol_folder, family):
+    folder = tiny.make(tmp_path / family, smol_folder, family, std=0.05)
+    pairs = [(QUERY, "word " * (n + 1)) for n in range(5)]
+    exact, rough = small(folder).predict(pairs), small(folder, dtype="bfloat16").predict(pairs)
+    assert np.abs(exact - rough).max() < 0.05
+    thoughts = [small(folder, dtype=dtype, think="always", budget=6).judge(pairs) for dtype in ("float32", "bfloat16")]
+    assert all(verdict.finish == "budget" and verdict.reasoning_tokens == 6 for row in thoughts for verdict in row)
+
+
 def test_bad_options():
     with pytest.raises(LimRankError, match="unknown dtype 'int3'; choose float32"):
         LimRank(dtype="int3")

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from limrank_ir.engines import packed
-from limrank_ir.engines.cpu import speed_up
+from limrank_ir.engines.cpu import can_speed_up, speed_up
 from limrank_ir.engines.packed import Packing
 from limrank_ir.engines.tokens import PromptTokenizer
 from limrank_ir.errors import LimRankError
@@ -106,7 +106,7 @@ def load(weights: Path, adapter: Path | None, fmt: PromptFormat, device: torch.d
     Raises:
         LimRankError: a file is missing or broken, or the local engine cannot run this family.
     """
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
     from transformers.utils import logging as transformers_logging
 
     packed.register()
@@ -114,10 +114,14 @@ def load(weights: Path, adapter: Path | None, fmt: PromptFormat, device: torch.d
     atexit.register(gc.freeze)
     bars = transformers_logging.is_progress_bar_enabled()
     transformers_logging.disable_progress_bar()
+    faster = device.type == "cpu" and can_speed_up(dtype)
     try:
         # trust_remote_code stays off: weights are data, and data must not run code.
         tokenizer = AutoTokenizer.from_pretrained(adapter if _has_tokenizer(adapter) else weights)
-        model = AutoModelForCausalLM.from_pretrained(weights, dtype=dtype, attn_implementation=packed.NAME)
+        config = AutoConfig.from_pretrained(weights)
+        faster = faster and config.model_type in TESTED_FAMILIES
+        held = torch.float32 if faster else dtype
+        model = AutoModelForCausalLM.from_pretrained(weights, dtype=held, attn_implementation=packed.NAME)
         if adapter is not None:
             model = _merge(model, adapter, len(tokenizer))
     except (OSError, ValueError, RuntimeError, KeyError) as error:
@@ -131,8 +135,8 @@ def load(weights: Path, adapter: Path | None, fmt: PromptFormat, device: torch.d
     model = model.to(device).eval().requires_grad_(False)
     if model.config.model_type not in TESTED_FAMILIES:
         _check_family(model)
-    elif device.type == "cpu" and dtype == torch.float32:
-        speed_up(model)
+    elif faster:
+        speed_up(model, dtype)
     return Loaded(model, PromptTokenizer(tokenizer, fmt), fmt, _end_ids(model, tokenizer))
 
 
