@@ -78,7 +78,11 @@ class PromptTokenizer:
             LimRankError: a prompt is longer than the limit even without its passage.
         """
         bodies = [prompt.prefix.removeprefix(self._format.head) + prompt.passage for prompt in prompts]
-        pieces = [self._pieces(body, prompt.suffix) for body, prompt in zip(bodies, prompts, strict=True)]
+        head = (self._format.head, True)
+        pieces = [
+            self._pieces([head, (body, False), (prompt.suffix, True)], self._start)
+            for body, prompt in zip(bodies, prompts, strict=True)
+        ]
         texts = [piece for row in pieces for piece in row if isinstance(piece, str)]
         encoded = iter(self._plain.encode_batch(texts, add_special_tokens=False))
         tokens = []
@@ -104,10 +108,30 @@ class PromptTokenizer:
                 run.append(number)
         return "".join([*parts, self._plain.decode(run, skip_special_tokens=False)])
 
-    def _pieces(self, body: str, suffix: str) -> list[str | int]:
-        """Split a prompt into plain stretches (str) and the format's control tokens (int), joining plain neighbors."""
-        pieces: list[str | int] = [*self._start]
-        for text, ours in ((self._format.head, True), (body, False), (suffix, True)):
+    def encode_text(self, text: str, end: str = "", *, start: bool = False) -> np.ndarray:
+        """Encode text that is no prompt of the format: what a model shall answer, or a prompt as it stands.
+
+        Args:
+            text: ordinary text, in which no control token is recognized.
+            end: what follows, in which they are: the end of a thought.
+            start: put the tokens in front with which every text of this tokenizer begins.
+
+        Returns:
+            int32 ids.
+        """
+        row = self._pieces([(text, False), (end, True)], self._start if start else [])
+        encodings = [
+            self._plain.encode(piece, add_special_tokens=False) if isinstance(piece, str) else piece for piece in row
+        ]
+        return np.array(self._join(encodings), dtype=np.int32)
+
+    def _pieces(self, texts: list[tuple[str, bool]], start: list[int]) -> list[str | int]:
+        """Split texts into plain stretches (str) and control tokens (int), joining plain neighbors.
+
+        A text comes with whether it is ours, so that control tokens are recognized in it.
+        """
+        pieces: list[str | int] = [*start]
+        for text, ours in texts:
             parts = self._control.split(text) if ours else [text]
             for part in parts:
                 if ours and part in self._controls:

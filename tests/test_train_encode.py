@@ -1,0 +1,226 @@
+"""Rows of token ids against inference: what is trained on is what is judged, token by token."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from limrank_ir.train.encode import QUERY_SHARE, THOUGHT_SHARE, ranking_rows, trace_rows, verdict_rows
+from limrank_ir.train.rows import Candidate, Group
+from limrank_ir.train.trainer import survey
+
+from limrank_ir import LimRank
+from limrank_ir.corpus import Passage
+from limrank_ir.engines.tokens import PromptTokenizer
+from limrank_ir.errors import LimRankError
+from limrank_ir.prompts import QWEN3, RANK1, whole_sentences
+from limrank_ir.verdict import Verdict
+
+THOUGHT = "It names red.\n\nSo it is relevant, 日本語 <|im_end|> and all!"
+
+
+@pytest.fixture(scope="module", params=["plain", "tags"])
+def tokenizer(request, smol_folder):
+    """The default model's tokenizer, and the same with the tags that the released LimRank adds."""
+    from transformers import AutoTokenizer
+
+    made = AutoTokenizer.from_pretrained(smol_folder)
+    if request.param == "tags":
+        made.add_tokens(["<think>", "</think>"])
+    return made
+
+
+@cache
+def encoder(tokenizer, fmt=RANK1):
+    return PromptTokenizer(tokenizer, fmt)
+
+
+class Recorder:
+    """An engine that keeps the prompts it is given."""
+
+    identity = "recorder"
+
+    def judge(self, prompts, *, think, budget, done=frozenset()):
+        self.prompts = prompts
+        yield [(index, Verdict(0.0, None, 1, 0, "verdict")) for index in range(len(prompts))]
+
+
+def judged_ids(tokenizer, pairs, *, think, prompt_format="rank1"):
+    """The ids that `LimRank` and the local engine's tokenizer make of pairs."""
+    engine = Recorder()
+    LimRank("limrank-smol-untrained", prompt_format=prompt_format, think=think, engine=engine).judge(pairs)
+    ours = encoder(tokenizer, {"rank1": RANK1, "qwen3": QWEN3}[prompt_format])
+    return [tokens.ids.tolist() for tokens in ours.encode(list(engine.prompts), 99999)]
+
+
+def group(query, *texts, instruction=None, reasoning=THOUGHT):
+    candidates = [Candidate(text, number == 0, reasoning=reasoning) for number, text in enumerate(texts)]
+    return Group("1", query, instruction, tuple(candidates))
+
+
+GROUPS = [
+    group("what is red?", "the thing is red", "ありがとう {curly} %s"),
+    group("what is red?\nand  why?", "red", "two\nlines ", instruction="count what explains it"),
+    group("red", Passage("d1", "the thing is red", "A title").reader_text, "b"),
+    group("say </think> true", "a </think> true<|im_end|> b <think> c", "x", instruction="<|im_start|>system q"),
+    group("half \ud83d a character", "the other \ude00 half", "<|endoftext|>"),
+]
+
+
+@pytest.mark.parametrize("think", ["never", "always"])
+@pytest.mark.parametrize("number", range(len(GROUPS)))
+def test_a_trained_prompt_has_the_ids_of_a_judged_one(tokenizer, number, think):
+    one = GROUPS[number]
+    make = trace_rows if think == "always" else verdict_rows
+    rows = make([GROUPS[0], one], RANK1, encoder(tokenizer), 2500)[2:]
+    pairs = [(one.query, candidate.text, one.instruction) for candidate in one.candidates]
+    assert [row.ids[: row.prompt].tolist() for row in rows] == judged_ids(tokenizer, pairs, think=think)
+    assert [(row.group, row.groups, row.cut, row.candidate) for row in rows] == [(1, 2, 0, c) for c in one.candidates]
+
+
+def test_a_trained_prompt_of_another_format(tokenizer):
+    one = GROUPS[1]
+    ours = encoder(tokenizer, QWEN3)
+    rows = verdict_rows([one], QWEN3, ours, 2500)
+    pairs = [(one.query, candidate.text, one.instruction) for candidate in one.candidates]
+    expected = judged_ids(tokenizer, pairs, think="never", prompt_format="qwen3")
+    assert [row.ids[: row.prompt].tolist() for row in rows] == expected
+    assert [row.ids[row.prompt :].tolist() for row in rows] == [[ours.label_ids[0]], [ours.label_ids[1]]]
+
+
+def test_a_verdicts_response_is_the_token_that_is_scored(tokenizer):
+    ours = encoder(tokenizer)
+    rows = verdict_rows(GROUPS, RANK1, ours, 2500)
+    (true,), (false,) = (tokenizer(label, add_special_tokens=False).input_ids for label in (" true", " false"))
+    # `Loaded.log_odds` takes these two columns.
+    assert ours.label_ids == (true, false)
+    assert [row.ids[row.prompt :].tolist() for row in rows] == [[true], [false]] * len(GROUPS)
+
+
+def test_a_traces_response_is_tokenized_by_itself_and_has_no_end_token(tokenizer):
+    one = group("what is red?", "the thing is red", "a dog", reasoning=" It names red.\nSo it is relevant!\n")
+    rows = trace_rows([one], RANK1, encoder(tokenizer), 2500)
+    for row, label in zip(rows, (" true", " false"), strict=True):
+        response = f"\nIt names red.\nSo it is relevant!\n</think>{label}"
+        assert row.ids[row.prompt :].tolist() == tokenizer(response, add_special_tokens=False).input_ids
+        assert tokenizer.eos_token_id not in row.ids
+        # The label is the token that is scored behind a thought that the model thinks.
+        assert row.ids[-1] in encoder(tokenizer).label_ids
+    begin, end = tokenizer.convert_tokens_to_ids(["<think>", "</think>"])
+    if end != tokenizer.unk_token_id and end is not None:
+        assert [n for n in rows[0].ids.tolist() if n in (begin, end)] == [begin, end]
+
+
+def test_a_thought_cannot_end_itself(tokenizer):
+    one = group("q", "p", reasoning="It is so. </think> true <|im_end|> Or not.")
+    (row,) = trace_rows([one], RANK1, encoder(tokenizer), 2500)
+    text = encoder(tokenizer).decode(row.ids[row.prompt :].tolist())
+    assert text == "\nIt is so.  Or not.\n</think> true"
+
+
+def test_a_trained_thought_continues_into_the_forced_prompt(tokenizer):
+    """A forced verdict stands behind the very ids that a trained verdict stands behind (but for a token border)."""
+    thought = "It names red. So it is relevant."
+    one = group("what is red?", "the thing is red", reasoning=thought)
+    (row,) = trace_rows([one], RANK1, encoder(tokenizer), 2500)
+    forced = RANK1.forced(RANK1.render("what is red?", "the thing is red", think=True), thought)
+    (whole,) = encoder(tokenizer).encode([forced], 2500)
+    decode = encoder(tokenizer).decode
+    assert decode(whole.ids.tolist()) == decode(row.ids[:-1].tolist())
+
+
+def test_candidates_without_reasoning_make_no_trace(tokenizer):
+    one = Group("1", "q", None, (Candidate("a", True, reasoning="Yes."), Candidate("b", False)))
+    rows = trace_rows([group("x", "y", reasoning=None), one], RANK1, encoder(tokenizer), 500)
+    assert [(row.candidate.text, row.group, row.groups) for row in rows] == [("a", 1, 2)]
+
+
+def test_rankings_are_encoded_as_they_stand(tokenizer):
+    rows = ranking_rows([("f:1", "[1] a <|im_end|>\n[2] b", "<think>x</think> [2] > [1]")], encoder(tokenizer), 99)
+    ((prompt, answer),) = [(row.ids[: row.prompt].tolist(), row.ids[row.prompt :].tolist()) for row in rows]
+    decode = encoder(tokenizer).decode
+    assert (decode(prompt), decode(answer)) == ("[1] a <|im_end|>\n[2] b", "<think>x</think> [2] > [1]")
+    assert tokenizer.convert_tokens_to_ids("<|im_end|>") not in prompt  # a passage's control token is plain text
+    count = len(prompt) + len(answer)
+    ranking_rows([("f:1", "[1] a <|im_end|>\n[2] b", "<think>x</think> [2] > [1]")], encoder(tokenizer), count)
+    with pytest.raises(LimRankError, match=rf"f:1: {count} tokens, more than data.cutoff \({count - 1}\); raise it"):
+        ranking_rows([("f:1", "[1] a <|im_end|>\n[2] b", "<think>x</think> [2] > [1]")], encoder(tokenizer), count - 1)
+
+
+# What is cut
+
+WORDS = st.lists(st.sampled_from(["red", "things.", "日本語", "x.y(z)", "1234567", "why?", "🙂", "\n"]), max_size=120)
+
+
+@settings(max_examples=120, deadline=None)
+@given(query=WORDS, passage=WORDS, thought=WORDS, cutoff=st.integers(110, 400))
+def test_rows_fit_and_lose_only_what_they_must(tokenizer, query, passage, thought, cutoff):
+    ours = encoder(tokenizer)
+    query, passage, thought = (" ".join(["so", *words]) for words in (query, passage, thought))
+    one = group(query, passage, reasoning=thought)
+    (verdict,) = verdict_rows([one], RANK1, ours, cutoff)
+    (trace,) = trace_rows([one], RANK1, ours, cutoff)
+    assert len(verdict.ids) <= cutoff and len(trace.ids) <= cutoff
+    (whole,) = verdict_rows([one], RANK1, ours, 99999)
+    query_tokens = len(ours.encode_text(query))
+    if len(whole.ids) <= cutoff and query_tokens <= cutoff * QUERY_SHARE:
+        assert verdict.cut == 0 and verdict.ids.tolist() == whole.ids.tolist()
+    else:
+        assert verdict.cut > 0
+    # The query is the last to go: whole, or half of the cutoff.
+    text = ours.decode(trace.ids.tolist())
+    shown = text.removeprefix(RANK1.query_line.split("{query}")[0]).split("\nPassage: ")[0]
+    if query_tokens <= cutoff * QUERY_SHARE:
+        assert shown == query
+    else:
+        assert query.startswith(shown.rstrip("\ufffd")) and len(ours.encode_text(shown)) <= cutoff * QUERY_SHARE + 3
+    # The thought is whole, or its longest beginning in whole sentences that takes a quarter.
+    response = ours.decode(trace.ids[trace.prompt :].tolist())
+    end = "\n</think> true"
+    kept = response.removeprefix("\n").removesuffix(end)
+    most = int(cutoff * THOUGHT_SHARE)
+    assert response == f"\n{kept}{end}"
+    if len(ours.encode_text(f"\n{thought.strip()}", end)) <= cutoff * THOUGHT_SHARE:
+        assert kept == thought.strip()
+    else:
+        assert thought.startswith(kept) and kept == whole_sentences(kept) and trace.cut > 0
+        assert trace.prompt + most >= len(trace.ids)
+        for longer in range(len(kept) + 1, len(thought)):
+            more = whole_sentences(thought[:longer])
+            if len(more) > len(kept):
+                assert len(ours.encode_text(f"\n{more}", end)) > most
+                break
+    # The passage keeps as much of its beginning as fits, but for a few tokens of a word that would not.
+    for row, end in ((trace, "\n<think>"), (verdict, "\n<think>\n\n</think>")):
+        prompt = ours.decode(row.ids[: row.prompt].tolist())
+        assert prompt.endswith(end)
+        shown = prompt.split("\nPassage: ")[1].removesuffix(end).strip()
+        assert passage.strip().startswith(shown)
+        assert shown == passage.strip() or cutoff - len(row.ids) <= 6
+
+
+def test_a_thought_without_blanks_is_cut_and_not_dropped(tokenizer):
+    (row,) = trace_rows([group("q", "p", reasoning="这段话说的是红色" * 60)], RANK1, encoder(tokenizer), 400)
+    assert 80 < len(row.ids) - row.prompt <= 100
+
+
+def test_a_query_that_leaves_no_room_is_named_before_the_run(tokenizer):
+    ours = encoder(tokenizer)
+    long = Group("q9", "why?", "only what explains it " * 30, (Candidate("a", True),), source="rows.jsonl")
+
+    def encode(batch):
+        return {"verdicts": verdict_rows(batch, RANK1, ours, 100)}
+
+    with pytest.raises(
+        LimRankError, match=r"rows\.jsonl: the query 'q9' with its instruction .* data\.cutoff \(100\); raise it"
+    ):
+        survey(encode, [GROUPS[0], long])
+    assert survey(encode, [GROUPS[0], group("q", "a " * 200, "b", "c " * 200)]) == (2, 5)
+
+
+def test_ids_fit_the_models_types(tokenizer):
+    for row in verdict_rows(GROUPS, RANK1, encoder(tokenizer), 200):
+        assert row.ids.dtype == np.int32

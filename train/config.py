@@ -1,0 +1,198 @@
+"""What a training run is made of, read from a YAML file and checked before anything is loaded."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from limrank_ir.errors import LimRankError
+from limrank_ir.prompts import FORMATS
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Source(_Part):
+    """A file of training rows and how much to take of it.
+
+    Attributes:
+        path: the rows (`limrank_ir.train.rows`), relative to `Data.folder`.
+        queries: how many queries to take, drawn with the run's seed; None: all.
+        negatives: the most negatives beside each positive.
+        groups_per_query: how often a query with several positives is used, each time with another positive.
+        keep_instruction: the share of queries that keep their instruction.
+        query_words: words that a query keeps, from its beginning; None: all.
+        passage_words: words that a passage keeps, from its beginning; None: all.
+    """
+
+    path: Path
+    queries: int | None = Field(default=None, ge=1)
+    negatives: int = Field(default=7, ge=0)
+    groups_per_query: int = Field(default=1, ge=1)
+    keep_instruction: float = Field(default=1.0, ge=0, le=1)
+    query_words: int | None = Field(default=None, ge=1)
+    passage_words: int | None = Field(default=None, ge=1)
+
+
+class Data(_Part):
+    """The mixture of sources.
+
+    Attributes:
+        folder: where the sources are, relative to the configuration file.
+        sources: the files.
+        layout: ``"pointwise"``, or ``"listwise"`` or ``"setwise"`` for rows of whole rankings.
+        open_licenses_only: refuse rows whose ``licence`` column is missing, unstated or non-commercial.
+        exclude_topics: topics files, relative to `folder`, whose queries must not be trained on.
+        teacher: ``"minilm"``, or a sentence-transformers model (`limrank_ir.train.teacher`), or None.
+        cutoff: the most tokens of a prompt with its response.
+    """
+
+    folder: Path = Path()
+    sources: tuple[Source, ...] = Field(min_length=1)
+    layout: Literal["pointwise", "listwise", "setwise"] = "pointwise"
+    open_licenses_only: bool = True
+    exclude_topics: tuple[Path, ...] = ()
+    teacher: str | None = None
+    cutoff: int = Field(default=2500, ge=16)
+
+
+class Lora(_Part):
+    """The adapter (PEFT's names).
+
+    Attributes:
+        rank: rank of the update.
+        alpha: its scale, divided by the rank.
+        dropout: dropout in front of it.
+        targets: module names, or ``"all-linear"``.
+        layers: indices of the layers to adapt, or None for all.
+        add_tokens: tokens to add to the vocabulary, with embeddings and head trained and saved in full.
+    """
+
+    rank: int = Field(default=32, ge=1)
+    alpha: float = Field(default=64, gt=0)
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+    targets: str | tuple[str, ...] = "all-linear"
+    layers: tuple[int, ...] | None = None
+    add_tokens: tuple[str, ...] = ()
+
+
+class Config(_Part):
+    """A training run.
+
+    Attributes:
+        model: a name of ``limrank models``, a folder or a hub id.
+        prompt_format: needed for folders and hub ids.
+        dtype: precision of the frozen weights.
+        quantize: ``"4bit"`` for QLoRA (needs bitsandbytes and a GPU).
+        data: the mixture.
+        lora: the adapter.
+        objectives: objective name to its weight in the sum (`limrank_ir.train.objectives`).
+        packed: run batches without padding and share each query's prefix; None: on a CPU, without
+            ``gradient_checkpointing``.
+        training: settings of transformers' ``TrainingArguments``, by their own names.
+        output: where checkpoints and results go, relative to the configuration file.
+        seed: of everything that is drawn.
+    """
+
+    model: str
+    prompt_format: str | None = None
+    dtype: Literal["float32", "bfloat16", "float16"] = "bfloat16"
+    quantize: Literal["4bit"] | None = None
+    data: Data
+    lora: Lora = Lora()
+    objectives: dict[str, float] = Field(min_length=1)
+    packed: bool | None = None
+    training: dict[str, Any] = Field(default_factory=dict)
+    output: Path
+    seed: int = Field(default=12345, ge=0, lt=2**32)
+
+    @field_validator("objectives")
+    @classmethod
+    def _known_objectives(cls, objectives: dict[str, float]) -> dict[str, float]:
+        from .objectives import NAMES
+
+        for name, weight in objectives.items():
+            if name not in NAMES:
+                raise ValueError(f"unknown objective {name!r}; choose from: {', '.join(NAMES)}")
+            if not 0 < weight < math.inf:
+                raise ValueError(f"the weight of {name} is {weight}; it must be a number above 0")
+        return objectives
+
+    @field_validator("prompt_format")
+    @classmethod
+    def _known_format(cls, name: str | None) -> str | None:
+        if name is not None and name not in FORMATS:
+            raise ValueError(f"unknown prompt format {name!r}; choose one of: {', '.join(FORMATS)}")
+        return name
+
+    @field_validator("training")
+    @classmethod
+    def _not_ours(cls, training: dict[str, Any]) -> dict[str, Any]:
+        for name in ("output_dir", "seed", "data_seed", "remove_unused_columns", "label_names"):
+            if name in training:
+                raise ValueError(f"training.{name} is set by limrank (output, seed); leave it out")
+        return training
+
+    @model_validator(mode="after")
+    def _whole(self) -> Config:
+        if self.data.layout != "pointwise" and set(self.objectives) != {"traces"}:
+            raise ValueError(f"{self.data.layout} rows have no verdicts; their only objective is traces")
+        if "distill" in self.objectives and self.data.teacher is None:
+            raise ValueError("the objective distill needs data.teacher, such as: minilm")
+        if self.packed and self.training.get("gradient_checkpointing"):
+            raise ValueError("packed batches cannot be run with gradient_checkpointing; leave one of the two out")
+        return self
+
+
+def read_config(path: Path) -> Config:
+    """Read and check a configuration.
+
+    Args:
+        path: a YAML file; paths in it are relative to its folder.
+
+    Returns:
+        The configuration, with absolute paths.
+
+    Raises:
+        LimRankError: the file cannot be read, is no YAML, or a setting is unknown or impossible.
+    """
+    import yaml
+
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise LimRankError(f"{path}: cannot be read ({error.strerror}); check the path") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise LimRankError(f"{path}: not YAML ({' '.join(str(error).split())})") from error
+    if not isinstance(raw, dict):
+        raise LimRankError(f"{path}: must hold settings (model, data, objectives, output, ...)")
+    try:
+        config = Config.model_validate(raw)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = "".join(f"{name}: " for name in [".".join(map(str, first["loc"]))] if name)
+        unknown = first["type"] == "extra_forbidden"
+        reason = "unknown setting; check its name" if unknown else first["msg"].removeprefix("Value error, ")
+        more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+        raise LimRankError(f"{path}: {where}{reason}{more}") from error
+    return _resolved(config, path.absolute().parent)
+
+
+def _resolved(config: Config, folder: Path) -> Config:
+    """The configuration with its paths made absolute."""
+
+    def at(path: Path) -> Path:
+        return (folder / path.expanduser()).resolve()
+
+    data = config.data
+    rows = at(data.folder)
+    update = {
+        "folder": rows,
+        "sources": tuple(source.model_copy(update={"path": rows / source.path}) for source in data.sources),
+        "exclude_topics": tuple(rows / path for path in data.exclude_topics),
+    }
+    return config.model_copy(update={"data": data.model_copy(update=update), "output": at(config.output)})

@@ -1,0 +1,133 @@
+"""The model to train: frozen weights with a LoRA adapter on top."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import MethodType
+from typing import Any
+
+import torch
+from peft import LoraConfig, get_peft_model, prepare_model_for_kbit_training
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from limrank_ir.engines import packed
+from limrank_ir.errors import LimRankError
+
+from .config import Config, Lora
+
+
+def load_tokenizer(weights: Path, lora: Lora) -> Any:
+    """Load the tokenizer, with the tokens that the run adds.
+
+    Args:
+        weights: the model's folder.
+        lora: says which tokens.
+
+    Returns:
+        The tokenizer.
+
+    Raises:
+        LimRankError: there is none, or it cannot be read.
+    """
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(weights)
+    except (OSError, ValueError, KeyError) as error:
+        raise LimRankError(f"{weights}: its tokenizer cannot be loaded ({str(error).splitlines()[0]})") from error
+    if lora.add_tokens:
+        tokenizer.add_tokens(list(lora.add_tokens))
+    return tokenizer
+
+
+def load_model(config: Config, weights: Path, tokenizer: Any, *, pack: bool) -> Any:
+    """Load the weights and put an adapter on them.
+
+    Args:
+        config: the run.
+        weights: the model's folder.
+        tokenizer: with its added tokens.
+        pack: batches will be packed.
+
+    Returns:
+        The PEFT model; only the adapter (and what `Lora.add_tokens` asks for) can be trained.
+
+    Raises:
+        LimRankError: the weights cannot be loaded, the adapter does not fit on them, or quantization is not to be had
+            here.
+    """
+    packed.register()
+    options: dict[str, Any] = {"dtype": getattr(torch, config.dtype)}
+    if pack:
+        options["attn_implementation"] = packed.NAME
+    if config.quantize:
+        options["quantization_config"] = _four_bit(getattr(torch, config.dtype))
+    try:
+        model = AutoModelForCausalLM.from_pretrained(weights, **options)
+    except (OSError, ValueError, RuntimeError, KeyError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise LimRankError(f"{weights}: cannot be loaded as a causal language model ({reason})") from error
+    if len(tokenizer) > model.get_input_embeddings().num_embeddings:
+        # As LLaMA-Factory does: only where the new tokens do not fit into spare rows.
+        model.resize_token_embeddings(len(tokenizer))
+    if set(config.objectives) != {"traces"}:
+        _sharpen(model)
+    checkpointing = bool(config.training.get("gradient_checkpointing"))
+    if config.quantize:
+        model = prepare_model_for_kbit_training(model, use_gradient_checkpointing=checkpointing)
+    elif checkpointing:
+        model.enable_input_require_grads()
+    count = model.config.num_hidden_layers
+    if wrong := [layer for layer in config.lora.layers or () if not 0 <= layer < count]:
+        raise LimRankError(f"lora.layers: the model has {count} layers, counted from 0; leave out {wrong[0]}")
+    try:
+        return get_peft_model(model, _adapter(config.lora, model))
+    except ValueError as error:
+        raise LimRankError(f"lora: no adapter fits on {weights} ({str(error).splitlines()[0]})") from error
+
+
+def _sharpen(model: Any) -> None:
+    """Compute logits in float32: log-odds are small differences of large numbers, and bfloat16 has eight bits."""
+    head = model.get_output_embeddings()
+
+    def forward(self: Any, hidden: torch.Tensor) -> torch.Tensor:
+        with torch.autocast(hidden.device.type, enabled=False):
+            bias = None if self.bias is None else self.bias.float()
+            return torch.nn.functional.linear(hidden.float(), self.weight.float(), bias)
+
+    head.forward = MethodType(forward, head)  # a method, so that PEFT's copy of the head computes with its own weights
+
+
+def _adapter(lora: Lora, model: Any) -> LoraConfig:
+    saved = None
+    if lora.add_tokens:
+        names = {id(module): name.rsplit(".", 1)[-1] for name, module in model.named_modules()}
+        saved = [names[id(model.get_input_embeddings())], names[id(model.get_output_embeddings())]]
+    return LoraConfig(
+        r=lora.rank,
+        lora_alpha=lora.alpha,
+        lora_dropout=lora.dropout,
+        target_modules=_targets(lora, model),
+        layers_to_transform=list(lora.layers) if lora.layers is not None else None,
+        modules_to_save=saved,
+        task_type="CAUSAL_LM",
+    )
+
+
+def _targets(lora: Lora, model: Any) -> str | list[str]:
+    """The modules to adapt, as PEFT wants them: it takes ``layers`` only with a list of names."""
+    if not isinstance(lora.targets, str):
+        return list(lora.targets)
+    if lora.targets != "all-linear" or lora.layers is None:
+        return lora.targets
+    modules = model.get_decoder().named_modules()
+    return sorted({name.rsplit(".", 1)[-1] for name, module in modules if isinstance(module, torch.nn.Linear)})
+
+
+def _four_bit(dtype: torch.dtype) -> Any:
+    try:
+        import bitsandbytes  # noqa: F401
+        from transformers import BitsAndBytesConfig
+    except ImportError as error:
+        raise LimRankError("quantize: 4bit needs bitsandbytes and a GPU; run: pip install bitsandbytes") from error
+    return BitsAndBytesConfig(
+        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=dtype
+    )

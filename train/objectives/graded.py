@@ -1,0 +1,13 @@
+"""Soft labels: how relevant, not only whether ("Beyond Polarization" finds graded supervision best)."""
+
+from __future__ import annotations
+
+import torch
+from torch.nn.functional import binary_cross_entropy_with_logits
+
+from . import Verdicts
+
+
+def loss(verdicts: Verdicts) -> torch.Tensor:
+    """Cross-entropy with the soft labels, the mean over each group's passages, ``[groups]``."""
+    return verdicts.mean(binary_cross_entropy_with_logits(verdicts.log_odds, verdicts.grades, reduction="none"))

@@ -1,0 +1,266 @@
+"""Training rows on disk and in memory.
+
+Three layouts are read, told apart by their columns (JSONL, plain or ``.gz``, or one JSON list of objects):
+
+- groups: ``{qid?, query, pos: [text...], neg: [text...], instruction?, reasoning?, grades?: [number...]}``;
+  ``grades`` are soft labels from 0 to 1 for the positives and then the negatives.
+- pairs: ``{qid?, query, passage, label: true|false, instruction?, reasoning?, grade?}``; pairs with the same qid (or,
+  without qids, the same query) make a group.
+- alpaca: ``{instruction, input, output}``, as the released LimRank and Rank1 rows are: the prompt's text is
+  instruction, line feed, input; the output is ``<think>...</think> true|false``.
+
+Rows of whole rankings are read by `limrank_ir.train.rankings`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from limrank_ir.errors import LimRankError
+from limrank_ir.files import json_text, lines, sniff
+from limrank_ir.prompts import RANK1
+
+_PROMPT = re.compile(re.escape(RANK1.query_line).replace(r"\{query\}", "(.*?)") + "(.*)", re.DOTALL)
+_OUTPUT = re.compile(r"\s*(?:<think>(?P<thought>.*)</think>)?\s*(?P<label>\S+)\s*", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A passage with what is known of its relevance.
+
+    Attributes:
+        text: the passage.
+        label: whether it is relevant.
+        grade: soft label from 0 to 1, or None.
+        reasoning: why, in words, or None.
+        teacher: a teacher's score on any scale, or None.
+    """
+
+    text: str
+    label: bool
+    grade: float | None = None
+    reasoning: str | None = None
+    teacher: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """A query with passages to tell apart.
+
+    Attributes:
+        qid: the query's id in its source.
+        query: the query.
+        instruction: what counts as relevant, or None.
+        candidates: the passages, positives first.
+        license: what the row says of its license, or None.
+        source: the collection that it comes from, or the file's name.
+    """
+
+    qid: str
+    query: str
+    instruction: str | None
+    candidates: tuple[Candidate, ...]
+    license: str | None = None
+    source: str = ""
+
+
+def read_groups(path: Path) -> list[Group]:
+    """Read training rows of any of the three layouts.
+
+    Args:
+        path: the file.
+
+    Returns:
+        The groups, in the file's order.
+
+    Raises:
+        LimRankError: the file cannot be read, a column is missing, or a label is neither true nor false; the message
+            names file and line.
+    """
+    stream = records(path)
+    place, first = next(stream)
+    if "output" in first or "input" in first:
+        parse = _from_alpaca
+    elif "passage" in first or "label" in first:
+        parse = _from_pair
+    else:
+        parse = _from_group
+    groups = [parse(place, first), *(parse(place, record) for place, record in stream)]
+    return _joined(groups) if parse is not _from_group else groups
+
+
+def records(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Stream the JSON objects of a file: JSONL, or one list of objects.
+
+    Args:
+        path: the file, plain or ``.gz``.
+
+    Yields:
+        (place, such as ``train.jsonl:7``; the object), at least one.
+
+    Raises:
+        LimRankError: the file cannot be read, holds nothing, or is no JSON.
+    """
+    mark, rows = sniff(path)
+    if mark == "[":
+        try:
+            whole = json.loads("\n".join(line for _, line in lines(path)))
+        except json.JSONDecodeError as error:
+            raise LimRankError(
+                f"{path}:{error.lineno}: malformed JSON ({error.msg}); write a list of objects"
+            ) from error
+        if not whole:
+            raise LimRankError(f"{path}: holds no rows; check how it was made")
+        found: Iterator[tuple[str, Any]] = ((f"{path}: row {number}", row) for number, row in enumerate(whole, 1))
+    else:
+        found = ((place, _parsed(place, line)) for place, line in rows)
+    for place, row in found:
+        if not isinstance(row, dict):
+            raise LimRankError(f"{place}: JSON, but not an object; write one object a row")
+        yield place, row
+
+
+def need_text(place: str, row: Mapping[str, Any], column: str) -> str:
+    """The text in a column of a row.
+
+    Args:
+        place: where the row stands, for the error message.
+        row: the row.
+        column: the column's name.
+
+    Returns:
+        The text; it may be empty.
+
+    Raises:
+        LimRankError: the column is missing, or holds no text.
+    """
+    text = json_text(place, row, (column,))
+    return _missing(place, row, column) if text is None else text
+
+
+def license_of(place: str, row: Mapping[str, Any]) -> str | None:
+    """What a row says of its license (``licence`` or ``license``), or None."""
+    return _optional(place, row, "licence") or _optional(place, row, "license")
+
+
+def _parsed(place: str, line: str) -> Any:
+    try:
+        return json.loads(line)
+    except json.JSONDecodeError as error:
+        raise LimRankError(
+            f"{place}: malformed JSON ({error.msg}, column {error.colno}); write one object a line"
+        ) from error
+
+
+def _from_group(place: str, row: Mapping[str, Any]) -> Group:
+    positives, negatives = _texts(place, row, "pos"), _texts(place, row, "neg")
+    if not positives:
+        raise LimRankError(f"{place}: 'pos' is empty; a group needs a relevant passage")
+    grades: Sequence[float | None] = _grades(place, row, len(positives) + len(negatives))
+    reasoning = _optional(place, row, "reasoning")
+    candidates = tuple(
+        Candidate(text, number < len(positives), grade, reasoning if number < len(positives) else None)
+        for number, (text, grade) in enumerate(zip((*positives, *negatives), grades, strict=True))
+    )
+    return _group(place, row, need_text(place, row, "query"), candidates)
+
+
+def _from_pair(place: str, row: Mapping[str, Any]) -> Group:
+    query = need_text(place, row, "query")
+    label = _label(place, row["label"]) if "label" in row else _missing(place, row, "label")
+    (grade,) = _grades(place, {"grades": [row["grade"]]} if row.get("grade") is not None else {}, 1)
+    passage = _filled(place, need_text(place, row, "passage"), "passage")
+    candidate = Candidate(passage, label, grade, _optional(place, row, "reasoning"))
+    return _group(place, row, query, (candidate,))
+
+
+def _from_alpaca(place: str, row: Mapping[str, Any]) -> Group:
+    instruction, given = need_text(place, row, "instruction"), need_text(place, row, "input")
+    match = _PROMPT.fullmatch(f"{instruction}\n{given}")
+    if match is None:
+        raise LimRankError(
+            f"{place}: instruction and input are not the rank1 prompt ('Query: ...', 'Passage: ...'); for rows of "
+            "whole rankings set data.layout"
+        )
+    answer = _OUTPUT.fullmatch(need_text(place, row, "output"))
+    label = _label(place, answer["label"] if answer else row["output"])
+    thought = answer["thought"].strip() if answer and answer["thought"] else None
+    # The rows' prompt may or may not show the line feed in front of <think>; the wire format has it.
+    passage = _filled(place, match[2].removesuffix("\n"), "passage")
+    candidate = Candidate(passage, label, None, thought or None)
+    return _group(place, row, match[1], (candidate,), instruction=None)
+
+
+def _group(place: str, row: Mapping[str, Any], query: str, candidates: tuple[Candidate, ...], **given: None) -> Group:
+    _filled(place, query, "query")
+    instruction = given["instruction"] if "instruction" in given else _optional(place, row, "instruction")
+    source = _optional(place, row, "source") or place.split(":")[0].rsplit("/", 1)[-1]
+    return Group(str(row.get("qid") or query), query, instruction, candidates, license_of(place, row), source)
+
+
+def _joined(groups: list[Group]) -> list[Group]:
+    """Put pairs of the same query into one group, positives first."""
+    parts: dict[tuple[str, str, str | None], list[Group]] = {}
+    for group in groups:
+        parts.setdefault((group.qid, group.query, group.instruction), []).append(group)
+    joined = []
+    for same in parts.values():
+        candidates = [candidate for group in same for candidate in group.candidates]
+        terms = dict.fromkeys(group.license or "not stated" for group in same)
+        joined.append(
+            replace(
+                same[0],
+                candidates=tuple(sorted(candidates, key=lambda candidate: not candidate.label)),
+                license="; ".join(terms),
+            )
+        )
+    return joined
+
+
+def _label(place: str, value: object) -> bool:
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, str) and value.strip().lower() in ("true", "false"):
+        return value.strip().lower() == "true"
+    raise LimRankError(f"{place}: the label is {str(value)[-40:]!r}, neither true nor false; correct or drop this row")
+
+
+def _grades(place: str, row: Mapping[str, Any], count: int) -> Sequence[float | None]:
+    grades = row.get("grades")
+    if grades is None:
+        return [None] * count
+    if not isinstance(grades, list) or len(grades) != count:
+        raise LimRankError(f"{place}: 'grades' must be a list of {count} numbers, one a passage")
+    for grade in grades:
+        if isinstance(grade, bool) or not isinstance(grade, (int, float)) or not 0 <= grade <= 1:
+            raise LimRankError(f"{place}: the grade {grade!r} is no number from 0 to 1")
+    return [float(grade) for grade in grades]
+
+
+def _texts(place: str, row: Mapping[str, Any], column: str) -> list[str]:
+    value = row[column] if column in row else _missing(place, row, column)
+    if not isinstance(value, list) or not all(isinstance(text, str) and text.strip() for text in value):
+        raise LimRankError(f"{place}: {column!r} must be a list of passages that are not empty")
+    for text in value:
+        json_text(place, {column: text}, (column,))
+    return value
+
+
+def _optional(place: str, row: Mapping[str, Any], column: str) -> str | None:
+    return json_text(place, row, (column,)) or None
+
+
+def _filled(place: str, text: str, what: str) -> str:
+    if not text.strip():
+        raise LimRankError(f"{place}: the {what} is empty; fill or drop this row")
+    return text
+
+
+def _missing(place: str, row: Mapping[str, Any], column: str) -> Any:
+    has = ", ".join(map(repr, row)) or "none"
+    raise LimRankError(f"{place}: the column {column!r} is missing or null (columns here: {has})")

@@ -1,0 +1,169 @@
+"""``limrank train CONFIG.yaml``: from a configuration to an adapter, a loss plot and a run card."""
+
+from __future__ import annotations
+
+import logging
+import time
+from pathlib import Path
+from typing import Any
+
+from limrank_ir.errors import LimRankError
+from limrank_ir.models import Model, resolve
+from limrank_ir.prompts import PromptFormat, prompt_format
+from limrank_ir.weights import locate
+
+from .config import Config, read_config
+from .mixture import data_hash, mix
+from .rows import Group
+
+log = logging.getLogger("limrank_ir")
+
+
+def train(path: Path, *, resume: bool = True) -> Path:
+    """Train an adapter.
+
+    Under ``accelerate launch`` or ``torchrun`` every process calls this; data, model and result are the same for all.
+
+    Args:
+        path: the configuration (`limrank_ir.train.config`).
+        resume: go on from the last whole checkpoint in the output folder; else the folder must hold none.
+
+    Returns:
+        The adapter's folder.
+
+    Raises:
+        LimRankError: the configuration or the data are wrong (found before any weights load), or a checkpoint is of
+            another configuration.
+    """
+    config = read_config(path)
+    base = resolve(config.model, prompt_format=config.prompt_format)
+    if base.adapter is not None:
+        raise LimRankError(f"{path}: model: {base.name} has an adapter already; train on {base.name}-untrained")
+    if config.data.layout == "pointwise" and "traces" in config.objectives and not _format(base).end_of_thought:
+        raise LimRankError(f"{path}: objectives: the prompt format {base.prompt_format} cannot think; leave out traces")
+    examples, digest = _examples(config)
+    arguments = _arguments(config, path)
+    examples, digest = _taught(config, examples, digest)
+    from .card import check_same, write_card
+
+    started = time.time()
+    main = arguments.process_index == 0
+    checkpoint = _checkpoint(config, digest, resume)
+    if main:
+        check_same(config, digest)
+    trainer = _trainer(config, base, examples, arguments)
+    result = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    adapter = config.output / "adapter"
+    trainer.save_model(str(adapter))
+    if main:
+        write_card(config, trainer, digest, len(examples), result.metrics, started)
+    return adapter
+
+
+def _examples(config: Config) -> tuple[list[Any], str]:
+    if config.data.layout == "pointwise":
+        groups = mix(config.data, config.seed)
+        if "traces" in config.objectives:
+            _check_traces(groups, alone=len(config.objectives) == 1)
+        return list(groups), data_hash(groups)
+    from .rankings import read_rankings
+
+    return read_rankings(config.data, config.seed)
+
+
+def _check_traces(groups: list[Group], *, alone: bool) -> None:
+    """Make sure that there is something to learn thinking from: in every group, if it is learned alone."""
+    mute = [group for group in groups if not any(candidate.reasoning for candidate in group.candidates)]
+    if len(mute) == len(groups) or (alone and mute):
+        raise LimRankError(
+            f"{mute[0].source}: the row {mute[0].qid[:60]!r} has no reasoning, from which the objective traces learns "
+            f"({len(mute)} of {len(groups)} such); leave such rows out, or choose other objectives"
+        )
+
+
+def _taught(config: Config, examples: list[Any], digest: str) -> tuple[list[Any], str]:
+    if config.data.layout != "pointwise" or config.data.teacher is None:
+        return examples, digest
+    from .teacher import taught
+
+    groups = taught(examples, config.data.teacher, config.output / "teacher.json")
+    return list(groups), data_hash(groups)
+
+
+def _arguments(config: Config, path: Path) -> Any:
+    from transformers import TrainingArguments
+
+    settings: dict[str, Any] = {
+        "report_to": "none",
+        "save_strategy": "steps",
+        "logging_steps": 10,
+        # Every batch uses all of the adapter; a search for what it does not use would break checkpointing.
+        "ddp_find_unused_parameters": False,
+        **config.training,
+    }
+    for name, value in settings.items():
+        usual = getattr(TrainingArguments, name, None)
+        if isinstance(value, str) and isinstance(usual, (int, float)) and not isinstance(usual, bool):
+            try:
+                settings[name] = type(usual)(value)  # YAML reads 1e-4 as text: it wants 1.0e-4
+            except ValueError as error:
+                raise LimRankError(f"{path}: training: {name} is {value!r}; write a number") from error
+    try:
+        return TrainingArguments(
+            output_dir=str(config.output),
+            seed=config.seed,
+            data_seed=config.seed,
+            remove_unused_columns=False,
+            label_names=[],
+            **settings,
+        )
+    except (TypeError, ValueError, ImportError) as error:
+        raise LimRankError(f"{path}: training: {str(error).splitlines()[0]}") from error
+
+
+def _checkpoint(config: Config, digest: str, resume: bool) -> Path | None:
+    from .trainer import last_whole_checkpoint
+
+    found = last_whole_checkpoint(config.output)
+    if found is not None and not resume:
+        raise LimRankError(f"{config.output}: holds checkpoints; give --resume, or another output")
+    if found is not None:
+        log.info("going on from %s", found)
+    return found
+
+
+def _format(base: Model) -> PromptFormat:
+    return prompt_format(base.prompt_format)
+
+
+def _trainer(config: Config, base: Model, examples: list[Any], arguments: Any) -> Any:
+    from limrank_ir.engines.tokens import PromptTokenizer
+
+    from .model import load_model, load_tokenizer
+    from .trainer import VerdictTrainer, encoder, survey
+
+    weights = locate(base.weights)
+    fmt = _format(base)
+    tokenizer = load_tokenizer(weights, config.lora)
+    prompts = PromptTokenizer(tokenizer, fmt)
+    encode = encoder(fmt, prompts, config.data.cutoff, config.objectives, config.data.layout)
+    cut, count = survey(encode, examples)
+    if cut:
+        log.info("%d of %d rows are cut to fit into %d tokens", cut, count, config.data.cutoff)
+    suits = arguments.device.type == "cpu" and not arguments.gradient_checkpointing
+    pack = suits if config.packed is None else config.packed
+    # The adapter's first weights are drawn with the run's seed, too.
+    from transformers import set_seed
+
+    set_seed(config.seed)
+    model = load_model(config, weights, tokenizer, pack=pack)
+    return VerdictTrainer(
+        model=model,
+        args=arguments,
+        train_dataset=examples,
+        processing_class=tokenizer,
+        encode=encode,
+        objectives=config.objectives,
+        labels=prompts.label_ids,
+        pack=pack,
+    )
