@@ -378,6 +378,18 @@ class _Bench(console.Lazy):
 app.add_typer(typer.Typer(cls=_Bench, no_args_is_help=True), name="bench", help="Measure quality and speed.")
 
 
+class _Train(console.LazyCommand):
+    module = "limrank_ir.train.cli"
+
+
+for _name, _help in {
+    "train": "Train an adapter on your own or published rows.",
+    "export": "Make a trained adapter into something to publish or to convert.",
+    "push": "Upload an export to the Hugging Face hub.",
+}.items():
+    app.command(_name, cls=_Train, help=_help)(lambda: None)
+
+
 def main() -> None:
     """Run the command line."""
     console.hush()

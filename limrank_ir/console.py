@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from limrank_ir.errors import LimRankError
 from limrank_ir.output import write_stdout
@@ -230,3 +230,18 @@ class Lazy(TyperGroup):
     def _loaded(self) -> dict[str, Any]:
         group: Any = typer.main.get_command(import_module(self.module).app)
         return group.commands
+
+
+class LazyCommand(TyperCommand):
+    """A command in a module that is imported when the command is called.
+
+    Attributes:
+        module: its name; the command is the one of this name in its `app`.
+    """
+
+    module = ""
+
+    def make_context(self, info_name: Any, args: list[str], parent: Any = None, **extra: Any) -> Any:
+        """Parse the arguments as the command itself does, which then runs in this one's place."""
+        group: Any = typer.main.get_command(import_module(self.module).app)
+        return group.commands[self.name].make_context(info_name, args, parent, **extra)

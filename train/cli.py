@@ -1,0 +1,212 @@
+"""The command line of the training: ``limrank train``, ``export`` and ``push``. `limrank_ir.cli` imports it lazily."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import json
+import logging
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from limrank_ir import console
+from limrank_ir import options as o
+from limrank_ir.errors import LimRankError
+from limrank_ir.output import write_stdout
+
+from .export import Dtype, Kind
+
+if TYPE_CHECKING:
+    from .config import Config
+
+app = typer.Typer(rich_markup_mode="markdown")
+
+
+@app.command()
+def train(
+    config: Annotated[Path, typer.Argument(metavar="CONFIG.yaml", help="What to train, on what, and how.")],
+    data: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Where the sources are, instead of data.folder.")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FOLDER", help="Where results go, instead of output.")
+    ] = None,
+    resume: Annotated[
+        bool,
+        typer.Option("--resume/--fresh", help="Go on from the last whole checkpoint; --fresh: there must be none."),
+    ] = True,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only check everything and show the mixture; no weights are loaded.")
+    ] = False,
+) -> None:
+    """Train a LoRA adapter: a configuration in, an adapter, its run card and a plot of the loss out.
+
+    A run that was stopped goes on from its last checkpoint when the same command is given again. On several GPUs:
+    `accelerate launch -m limrank_ir train CONFIG.yaml`.
+
+    For example:
+
+        limrank train train/configs/limrank-smol.yaml --data rows --output runs/first
+    """
+    main = os.environ.get("RANK", "0") == "0"
+    console.quiet(not main)
+    try:
+        with _overridden(config, data, output) as path:
+            _train(path, resume=resume, dry_run=dry_run, main=main)
+    except LimRankError:
+        if os.environ.get("LOCAL_RANK", "0") == "0":
+            raise
+        raise typer.Exit(console.INPUT) from None  # what is wrong is said once a machine
+
+
+def _train(path: Path, *, resume: bool, dry_run: bool, main: bool) -> None:
+    from .config import read_config
+
+    config = read_config(path)
+    _check_installed(config)
+    if dry_run:
+        _show(path, resume=resume, main=main)
+        return
+    from limrank_ir.files import replacing
+
+    from .run import train as run
+    from .sources import read_sources
+
+    _keep_the_bar()
+    with contextlib.redirect_stdout(sys.stderr):  # what Trainer logs is progress
+        adapter = run(path, resume=resume)
+    if main:
+        with replacing(config.output / "data.json") as file:
+            json.dump([asdict(facts) for facts, _ in read_sources(config)], file, indent=2, ensure_ascii=False)
+        console.log.info("adapter, run.json, data.json and loss.png are in %s", adapter.parent)
+
+
+def _show(path: Path, *, resume: bool, main: bool) -> None:
+    from .dry_run import dry_run, table
+
+    plan = dry_run(path, resume=resume)
+    if not main:
+        return
+    console.table(*table(plan), left=2)
+    processes = f" ({plan.processes} processes)" if plan.processes > 1 else ""
+    digest = plan.digest if plan.taught else f"{plan.digest} (texts and labels; the teacher's scores come on top)"
+    facts = {
+        "examples": f"{plan.examples:,}",
+        "batch": f"{plan.batch:,}{processes}",
+        "steps": f"{plan.steps:,}",
+        "data": digest,
+        **({"checkpoint": str(plan.checkpoint)} if plan.checkpoint else {}),
+    }
+    write_stdout("\n" + "".join(f"{name}\t{value}\n" for name, value in facts.items()))
+
+
+@contextlib.contextmanager
+def _overridden(path: Path, data: Path | None, output: Path | None) -> Iterator[Path]:
+    """The configuration's path, or that of a copy with other folders."""
+    if data is None and output is None:
+        yield path
+        return
+    from .config import read_config
+
+    config = read_config(path)
+    import yaml
+
+    raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    raw["data"]["folder"] = str(config.data.folder if data is None else data.absolute())
+    raw["output"] = str(config.output if output is None else output.absolute())
+    with tempfile.TemporaryDirectory(prefix="limrank-") as folder:
+        copy = Path(folder, path.name)
+        copy.write_text(yaml.safe_dump(raw, sort_keys=False), encoding="utf-8")
+        try:
+            yield copy
+        except LimRankError as error:
+            raise LimRankError(str(error).replace(str(copy), str(path))) from error
+
+
+def _check_installed(config: Config) -> None:
+    """A package that is missing at the end of a run is missed at its beginning."""
+    needed = ["accelerate", "matplotlib", *(["sentence_transformers"] if config.data.teacher else [])]
+    missing = [name for name in needed if importlib.util.find_spec(name) is None]
+    if missing:
+        raise LimRankError(f"training needs {', '.join(missing)}; run: pip install 'limrank-ir[train]'")
+
+
+def _keep_the_bar() -> None:
+    """Trainer draws its bar only where transformers may warn: let it, but print no warning (as `console.hush`)."""
+    from transformers.utils import logging as transformers_logging
+
+    if os.environ.get("TRANSFORMERS_VERBOSITY") == "error":
+        transformers_logging.set_verbosity_warning()
+        for handler in logging.getLogger("transformers").handlers:
+            handler.setLevel(logging.ERROR)
+    transformers_logging.disable_progress_bar()  # those of loading and saving weights
+
+
+@app.command()
+def export(
+    source: Annotated[Path, typer.Argument(metavar="FOLDER", help="A run's folder, a checkpoint or an adapter.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="The folder to write; it must not exist.")],
+    kind: Annotated[
+        Kind, typer.Option("--as", help="A PEFT adapter, the whole model, or what llama.cpp converts to GGUF.")
+    ],
+    dtype: Annotated[
+        Dtype | None,
+        typer.Option(help="Precision.  [default: adapter as trained, merged as the base, gguf float16]"),
+    ] = None,
+    results: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="results.json of `limrank bench suite`, for the model card.")
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER", help="Where the sources are, for licenses in the card of a run without data.json."
+        ),
+    ] = None,
+    base_model: Annotated[
+        str | None, typer.Option(metavar="OWNER/NAME", help="What others call the base model, if it was a folder here.")
+    ] = None,
+    quiet: o.Quiet = False,
+) -> None:
+    """Make a trained adapter into a folder for others, with a model card that tells what it is and how it was made.
+
+    For example:
+
+        limrank export runs/limrank-smol limrank-smol --as adapter --results results.json
+    """
+    from transformers.utils import logging as transformers_logging
+
+    from .export import export as write
+
+    transformers_logging.disable_progress_bar()
+    write(source, out, kind, dtype=dtype, results=results, data=data, base_model=base_model)
+    console.log.info("%s written to %s; to publish it: limrank push %s OWNER/NAME", kind, out, out)
+
+
+@app.command()
+def push(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="What `limrank export` wrote.")],
+    name: Annotated[str, typer.Argument(metavar="OWNER/NAME", help="The repository on the hub; created if need be.")],
+    private: Annotated[bool, typer.Option("--private", help="Only you can see it, if it is created now.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only check, and list what would be uploaded.")] = False,
+    quiet: o.Quiet = False,
+) -> None:
+    """Upload an export to the Hugging Face hub. Log in first: `hf auth login`, or set HF_TOKEN.
+
+    For example:
+
+        limrank push limrank-smol me/limrank-smol --private
+    """
+    from .push import files, upload
+
+    found = files(folder, name)
+    if dry_run:
+        console.table(("file", "bytes"), [(path.name, f"{path.stat().st_size:,}") for path in found])
+        return
+    console.log.info("%d files are in %s", len(found), upload(folder, name, private=private))

@@ -1,0 +1,81 @@
+"""``limrank push``: an export to the Hugging Face hub."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from limrank_ir.errors import LimRankError
+
+TAG = "limrank"  # in the front matter of the model card that `limrank export` writes
+KINDS = ("*.json", "*.safetensors", "*.jinja", "*.txt", "*.model", "*.md")
+
+
+def files(folder: Path, name: str) -> list[Path]:
+    """Check what shall be uploaded, without network.
+
+    Args:
+        folder: what ``limrank export`` wrote.
+        name: the repository, ``owner/name``.
+
+    Returns:
+        The files that will be uploaded.
+
+    Raises:
+        LimRankError: the folder is no export, or the name is none of a repository.
+    """
+    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.repocard import metadata_load
+    from huggingface_hub.utils import validate_repo_id
+
+    try:
+        validate_repo_id(name)
+    except HFValidationError as error:
+        raise LimRankError(f"{name}: is no name for a repository ({' '.join(str(error).split())})") from error
+    if name.count("/") != 1:
+        raise LimRankError(f"{name}: whose is it? Write OWNER/NAME")
+    try:
+        described = metadata_load(folder / "README.md") or {}
+    except (OSError, ValueError):
+        described = {}
+    found = sorted({path for kind in KINDS for path in folder.glob(kind)})
+    if TAG not in (described.get("tags") or []) or not any(path.suffix == ".safetensors" for path in found):
+        raise LimRankError(f"{folder}: is no export; make one with: limrank export RUN {folder.name} --as adapter")
+    return found
+
+
+def upload(folder: Path, name: str, *, private: bool = False) -> str:
+    """Create the repository if it is not there, and upload the folder in one commit.
+
+    Args:
+        folder: an export (`files`).
+        name: the repository, ``owner/name``.
+        private: whether it is private if it is created now.
+
+    Returns:
+        Its address.
+
+    Raises:
+        LimRankError: nobody is logged in, the hub refuses, or it cannot be reached.
+    """
+    from huggingface_hub import HfApi, get_token
+    from huggingface_hub.errors import HfHubHTTPError, HTTPError, OfflineModeIsEnabled
+
+    if get_token() is None:
+        raise LimRankError("no hub token; run `hf auth login`, or set HF_TOKEN to one that may write")
+    api = HfApi()
+    try:
+        address = api.create_repo(name, private=private or None, exist_ok=True)
+        api.upload_folder(repo_id=name, folder_path=folder, allow_patterns=list(KINDS), commit_message="limrank push")
+    except HfHubHTTPError as error:
+        status = error.response.status_code
+        hint = "may this token write to it?" if status in (401, 403) else "try again later"
+        reason = (error.server_message or str(error)).strip().splitlines()[0]
+        raise LimRankError(f"{name}: the hub refuses ({status}, {reason}); {hint}") from error
+    except ValueError as error:  # the model card's front matter
+        raise LimRankError(f"{folder}/README.md: the hub refuses it ({' '.join(str(error).split())})") from error
+    except (HTTPError, OfflineModeIsEnabled, OSError) as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise LimRankError(
+            f"{api.endpoint}: cannot be reached ({reason}); check the network, then push again"
+        ) from error
+    return str(address)
