@@ -12,10 +12,13 @@ import ir_measures
 import pytest
 from ir_measures import RR, nDCG
 
-from limrank_ir import LimRankError
+from limrank_ir import LimRankError, fuse
 from limrank_ir.demo.collection import qrels, queries
 from limrank_ir.demo.run import run_demo
+from limrank_ir.models import MODELS
 from limrank_ir.trec import read_run
+
+RUNS = ("bm25", "bm25-limrank-smol", "bm25+limrank-smol")
 
 
 @pytest.fixture(scope="module")
@@ -27,9 +30,9 @@ def demo(tmp_path_factory):
     return out, done
 
 
-def test_it_prints_both_systems_and_three_queries(demo):
+def test_it_prints_all_systems_and_three_queries(demo):
     out, done = demo
-    for part in ("nDCG@10", "RR@10", "BM25 >> limrank-smol", "pairs/s", "answers the question"):
+    for part in ("nDCG@10", "RR@10", "BM25 >> limrank-smol", "BM25 + limrank-smol", "pairs/s", "answers the question"):
         assert part in done.stdout
     for _, query in queries()[:3]:
         assert query[:40] in done.stdout
@@ -39,20 +42,23 @@ def test_it_prints_both_systems_and_three_queries(demo):
 
 def test_runs_and_figures_agree(demo):
     out, done = demo
-    table = re.findall(r"(BM25(?: >> limrank-smol)?)\s*│\s*([\d.]+)\s*│\s*([\d.]+)", done.stdout)
-    assert [row[0] for row in table] == ["BM25", "BM25 >> limrank-smol"]
+    table = re.findall(r"(BM25(?: (?:>>|\+) limrank-smol)?)\s*│\s*([\d.]+)\s*│\s*([\d.]+)", done.stdout)
+    assert [row[0] for row in table] == ["BM25", "BM25 >> limrank-smol", "BM25 + limrank-smol"]
     asked = dict(queries()[:3])
     judged = [ir_measures.Qrel(qid, d, g) for qid, row in qrels().items() if qid in asked for d, g in row.items()]
-    for (_, ndcg, rr), name in zip(table, ("bm25", "bm25-limrank-smol"), strict=True):
+    for (_, ndcg, rr), name in zip(table, RUNS, strict=True):
         run = read_run(out / f"{name}.run")
         assert set(run) == set(asked) and all(len(rows) == 6 for rows in run.values())
         scored = [ir_measures.ScoredDoc(qid, row.docno, row.score) for qid, rows in run.items() for row in rows]
         values = ir_measures.calc_aggregate([nDCG @ 10, RR @ 10], judged, scored)
         assert float(ndcg) == pytest.approx(values[nDCG @ 10], abs=6e-4)
         assert float(rr) == pytest.approx(values[RR @ 10], abs=6e-4)
-    first, second = (read_run(out / f"{name}.run") for name in ("bm25", "bm25-limrank-smol"))
+    first, second, fused = (read_run(out / f"{name}.run") for name in RUNS)
     for qid in asked:
-        assert {row.docno for row in first[qid]} == {row.docno for row in second[qid]}
+        scores = [{row.docno: row.score for row in run[qid]} for run in (second, first, fused)]
+        assert scores[0].keys() == scores[1].keys() == scores[2].keys()
+        odds, bm25, both = ([score[docno] for docno in scores[0]] for score in scores)
+        assert both == pytest.approx(fuse(odds, bm25, MODELS["limrank-smol"].fuse).tolist(), abs=1e-4)
 
 
 def test_the_report_holds_every_query_and_ranking(demo):
@@ -60,7 +66,7 @@ def test_the_report_holds_every_query_and_ranking(demo):
     page = (out / "report.html").read_text(encoding="utf-8")
     for qid, _ in queries()[:3]:
         assert qid in page
-    for rows in read_run(out / "bm25-limrank-smol.run").values():
+    for rows in read_run(out / "bm25+limrank-smol.run").values():
         for row in rows:
             assert f'data-d="{row.docno}"' in page
     assert "limrank demo" in page and "torch" in page

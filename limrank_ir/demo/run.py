@@ -1,4 +1,4 @@
-"""``limrank demo``: BM25 and BM25 >> LimRank over Python's own documentation, measured, shown and written down."""
+"""``limrank demo``: BM25, reranked and fused with it, on Python's own documentation; measured, shown, written down."""
 
 from __future__ import annotations
 
@@ -46,14 +46,14 @@ class Outcome:
     """What the experiment gave.
 
     Attributes:
-        names: of the two pipelines, first stage first.
+        names: of the pipelines: the first stage, the reranker behind it, both fused.
         rankings: by pipeline.
         measures: pipeline to measure to qid to value; the qid ``"all"`` is the mean.
-        seconds: wall-clock seconds of each pipeline.
+        seconds: wall-clock seconds of each pipeline; fusing uses the reranker's verdicts and judges nothing.
         pairs: pairs that the model read.
     """
 
-    names: tuple[str, str]
+    names: tuple[str, str, str]
     rankings: dict[str, Rankings]
     measures: dict[str, dict[str, dict[str, float]]]
     seconds: dict[str, float]
@@ -89,7 +89,6 @@ def run_demo(
     """
     if k < 1 or count < 1:
         raise LimRankError(f"k is {k} and the number of queries {count}; both must be at least 1")
-    limrank = LimRank(model, think=think, max_length=max_length)
     _check_writable(out)
     notes = Console(stderr=True, quiet=quiet, highlight=False)
     notes.print("Collecting the documentation of Python's standard library ...")
@@ -97,6 +96,8 @@ def run_demo(
     asked = dict(queries()[:count])
     notes.print(f"{len(texts):,} passages, {len(asked)} queries. Indexing with PISA, then reranking the top {k} ...")
     with tempfile.TemporaryDirectory() as folder:
+        # The store lets the fused pipeline use what the reranker judged.
+        limrank = LimRank(model, think=think, max_length=max_length, store=Path(folder) / "verdicts.sqlite")
         outcome = experiment(texts, asked, limrank, k, Path(folder) / "index.pisa", verbose=not quiet)
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 100)
     _print_figures(console, outcome)
@@ -112,7 +113,7 @@ def run_demo(
 def experiment(
     texts: dict[str, str], asked: dict[str, str], limrank: LimRank, k: int, index_place: Path, *, verbose: bool
 ) -> Outcome:
-    """Index the passages and compare BM25 with BM25 >> LimRank in ``pt.Experiment``.
+    """Index the passages and compare BM25, BM25 >> LimRank and their fusion in ``pt.Experiment``.
 
     Args:
         texts: docno to passage.
@@ -123,7 +124,7 @@ def experiment(
         verbose: draw progress bars.
 
     Returns:
-        Rankings, measures and times of both.
+        Rankings, measures and times.
     """
     with _silenced():  # PISA reports its progress on both standard streams
         index = PisaIndex(str(index_place), stemmer="porter2", text_field="text", overwrite=True)
@@ -132,11 +133,13 @@ def experiment(
     kept: dict[str, pd.DataFrame] = {}
     # PISA's tokenizer wants words; the reranker reads the question as it was asked.
     bm25 = pt.apply.query(lambda row: _words(row["query"])) >> index.bm25(num_results=k) >> pt.rewrite.reset()
-    reranker = LimRankReranker(limrank, verbose=verbose)
-    names = ("BM25", f"BM25 >> {limrank.model.name}")
+    candidates = bm25 >> pt.apply.text(lambda row: texts[row["docno"]])
+    reranker, fused = LimRankReranker(limrank, verbose=verbose), LimRankReranker(limrank, fuse=True)
+    names = ("BM25", f"BM25 >> {limrank.model.name}", f"BM25 + {limrank.model.name}")
     systems = {
         names[0]: bm25 >> _keep(kept, names[0]),
-        names[1]: bm25 >> pt.apply.text(lambda row: texts[row["docno"]]) >> reranker >> _keep(kept, names[1]),
+        names[1]: candidates >> reranker >> _keep(kept, names[1]),
+        names[2]: candidates >> fused >> _keep(kept, names[2]),
     }
     topics = pd.DataFrame({"qid": list(asked), "query": list(asked.values())})
     judged = pd.DataFrame(
@@ -192,13 +195,19 @@ def _print_figures(console: Console, outcome: Outcome) -> None:
     for name in outcome.names:
         values = [f"{outcome.measures[name][measure]['all']:.3f}" for measure in MEASURES]
         seconds = outcome.seconds[name]
-        rate = "" if name == outcome.names[0] else f"{outcome.pairs / seconds:.1f}"
-        table.add_row(name, *values, f"{seconds:.1f}", rate)
+        rate = f"{outcome.pairs / seconds:.1f}" if name == outcome.names[1] else ""
+        table.add_row(name, *values, f"{seconds:.1f}" if name != outcome.names[2] else "", rate)
     console.print(table)
-    before, after = (outcome.measures[name]["nDCG@10"]["all"] for name in outcome.names)
+    before, alone, fused = (outcome.measures[name]["nDCG@10"]["all"] for name in outcome.names)
+    console.print(
+        f"nDCG@10 against BM25's: reranked {_compared(alone, before)}, fused with BM25's scores (+) "
+        f"{_compared(fused, before)}.\n"
+    )
+
+
+def _compared(after: float, before: float) -> str:
     change = f"{(after - before) / before:+.0%}" if before else "undefined"
-    verdict = "better than" if after > before else "worse than" if after < before else "as good as"
-    console.print(f"Reranked, nDCG@10 is {verdict} BM25's ({change}).\n")
+    return f"{'better' if after > before else 'worse' if after < before else 'the same'} ({change})"
 
 
 def _print_examples(console: Console, outcome: Outcome, asked: dict[str, str], texts: dict[str, str]) -> None:
@@ -228,35 +237,40 @@ def _report(
 ) -> Report:
     judged = qrels()
 
+    first, second, fused = outcome.names
+
     def both(measure: str, qid: str) -> tuple[float, float]:
-        before, after = (outcome.measures[name][measure].get(qid, 0.0) for name in outcome.names)
+        before, after = (outcome.measures[name][measure].get(qid, 0.0) for name in (first, fused))
         return before, after
 
     def rows(name: str, qid: str) -> list[Row]:
         ranking = outcome.rankings[name].get(qid, [])[:REPORT_ROWS]
+        # In the fused order the page shows the model's own verdicts.
+        scores = dict(outcome.rankings[second if name == fused else first].get(qid, []))
         # A passage begins with a signature; what the thing does should be in the line that the page shows.
         return [
-            Row(docno, texts[docno].replace("\n\n", "  ", 1), score, judged[qid].get(docno, 0))
-            for docno, score in ranking
+            Row(docno, texts[docno].replace("\n\n", "  ", 1), scores[docno], judged[qid].get(docno, 0))
+            for docno, _ in ranking
         ]
 
-    first, second = outcome.names
     return Report(
         title="LimRank-IR: a demonstration",
         first_stage=first,
-        reranker=second,
+        reranker=fused,
         collection=f"{len(texts):,} documentation strings of Python {platform.python_version()}'s standard library",
         measures={measure: both(measure, "all") for measure in MEASURES},
         seconds=(outcome.seconds[first], outcome.seconds[second]),
         pairs=outcome.pairs,
         queries=[
-            QueryReport(qid, query, rows(first, qid), rows(second, qid), {m: both(m, qid) for m in MEASURES})
+            QueryReport(qid, query, rows(first, qid), rows(fused, qid), {m: both(m, qid) for m in MEASURES})
             for qid, query in asked.items()
         ],
         environment={
             "command": shlex.join(["limrank", *sys.argv[1:]]),
             "reranked": f"top {k} of BM25 (PISA, porter2), passages cut where a prompt exceeds {max_length} tokens",
             "model": repr(limrank),
+            "order": f"{limrank.model.fuse:g} of the model's z-score and {1 - limrank.model.fuse:g} of BM25's",
+            "reranker alone": ", ".join(f"{m} {outcome.measures[second][m]['all']:.3f}" for m in MEASURES),
             "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
             "date": time.strftime("%Y-%m-%d"),
             **{name: version(name) for name in ("limrank-ir", "torch", "transformers", "pyterrier", "pyterrier-pisa")},
@@ -265,7 +279,7 @@ def _report(
 
 
 def _file_name(name: str) -> str:
-    return name.lower().replace(" >> ", "-").replace("/", "-").replace(" ", "-")
+    return name.lower().replace(" >> ", "-").replace("/", "-").replace(" ", "-").replace("-+-", "+")
 
 
 def _check_writable(out: Path) -> None:
