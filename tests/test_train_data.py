@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 import yaml
+
+from limrank_ir.errors import LimRankError
+from limrank_ir.prompts import RANK1
 from limrank_ir.train.config import Data, Source, read_config
 from limrank_ir.train.mixture import check_license, data_hash, mix
 from limrank_ir.train.rankings import read_rankings
 from limrank_ir.train.rows import Candidate, Group, read_groups
-
-from limrank_ir.errors import LimRankError
-from limrank_ir.prompts import RANK1
 from tests import training
 from tests.training import write_config, write_rows
 
@@ -472,10 +472,10 @@ def test_bad_data_costs_no_torch(tmp_path):
 
 
 def test_a_number_that_yaml_reads_as_text(tmp_path):
-    from limrank_ir.train.run import _arguments
+    from limrank_ir.train.run import arguments
 
     path = config(tmp_path, training={"learning_rate": "1e-4", "max_steps": "5"})
-    made = _arguments(read_config(path), path)
+    made = arguments(read_config(path), path)
     assert (made.learning_rate, made.max_steps) == (1e-4, 5)
 
 

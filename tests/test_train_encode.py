@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from limrank_ir.train.encode import QUERY_SHARE, THOUGHT_SHARE, ranking_rows, trace_rows, verdict_rows
-from limrank_ir.train.rows import Candidate, Group
-from limrank_ir.train.trainer import survey
 
 from limrank_ir import LimRank
 from limrank_ir.corpus import Passage
 from limrank_ir.engines.tokens import PromptTokenizer
 from limrank_ir.errors import LimRankError
 from limrank_ir.prompts import QWEN3, RANK1, whole_sentences
+from limrank_ir.train.encode import QUERY_SHARE, THOUGHT_SHARE, ranking_rows, trace_rows, verdict_rows
+from limrank_ir.train.rows import Candidate, Group
+from limrank_ir.train.trainer import survey
 from limrank_ir.verdict import Verdict
 
 THOUGHT = "It names red.\n\nSo it is relevant, 日本語 <|im_end|> and all!"

@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from limrank_ir.train.export import SMOL_ON_HUB, export, read_trained
-from limrank_ir.train.run import train
-from limrank_ir.train.sources import read_sources
 
 from limrank_ir import LimRank, LimRankError
 from limrank_ir.models import SMOL
+from limrank_ir.train.export import SMOL_ON_HUB, export, read_trained
+from limrank_ir.train.run import train
+from limrank_ir.train.sources import read_sources
 from tests import reference, tiny
 
 BASE = "somebody/tiny"

@@ -7,17 +7,17 @@ import random
 
 import pytest
 import torch
+
+from limrank_ir.engines.tokens import PromptTokenizer
+from limrank_ir.prompts import RANK1
 from limrank_ir.train.config import read_config
 from limrank_ir.train.encode import trace_rows, verdict_rows
 from limrank_ir.train.model import load_model, load_tokenizer
 from limrank_ir.train.objectives import NAMES, Verdicts, objective
 from limrank_ir.train.objectives.traces import loss as trace_loss
 from limrank_ir.train.rows import Candidate, Group
-from limrank_ir.train.run import _arguments
+from limrank_ir.train.run import arguments
 from limrank_ir.train.trainer import VerdictTrainer, encoder
-
-from limrank_ir.engines.tokens import PromptTokenizer
-from limrank_ir.prompts import RANK1
 from tests import tiny
 from tests.training import write_config
 
@@ -160,7 +160,7 @@ def trainer(folder):
                     torch.nn.init.normal_(parameter, std=0.1)
         return VerdictTrainer(
             model=models[pack],
-            args=_arguments(config, path),
+            args=arguments(config, path),
             train_dataset=GROUPS,
             encode=encoder(RANK1, prompts, 128, objectives, "pointwise"),
             objectives=objectives,

@@ -12,18 +12,18 @@ from pathlib import Path
 
 import pytest
 import torch
-from limrank_ir.train.card import plot_loss
-from limrank_ir.train.config import read_config
-from limrank_ir.train.model import load_model, load_tokenizer
-from limrank_ir.train.rows import read_groups
-from limrank_ir.train.run import _arguments, train
-from limrank_ir.train.trainer import VerdictTrainer, encoder, last_whole_checkpoint
 from safetensors.torch import load_file
 
 from limrank_ir import LimRank
 from limrank_ir.engines.tokens import PromptTokenizer
 from limrank_ir.errors import LimRankError
 from limrank_ir.prompts import RANK1
+from limrank_ir.train.card import plot_loss
+from limrank_ir.train.config import read_config
+from limrank_ir.train.model import load_model, load_tokenizer
+from limrank_ir.train.rows import read_groups
+from limrank_ir.train.run import arguments, train
+from limrank_ir.train.trainer import VerdictTrainer, encoder, last_whole_checkpoint
 from tests import tiny, training
 from tests.training import write_config, write_rows
 
@@ -82,7 +82,7 @@ def gradients(folder, place, *, pack, **changes):
     prompts = PromptTokenizer(tokenizer, RANK1)
     made = VerdictTrainer(
         model=model,
-        args=_arguments(config, path),
+        args=arguments(config, path),
         train_dataset=[0],
         encode=encoder(RANK1, prompts, 128, ALL, "pointwise"),
         objectives=ALL,

@@ -8,8 +8,6 @@ import json
 import logging
 import os
 import sys
-import tempfile
-from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -25,6 +23,7 @@ from .export import Dtype, Kind
 
 if TYPE_CHECKING:
     from .config import Config
+    from .dry_run import Plan
 
 app = typer.Typer(rich_markup_mode="markdown")
 
@@ -58,21 +57,22 @@ def train(
     main = os.environ.get("RANK", "0") == "0"
     console.quiet(not main)
     try:
-        with _overridden(config, data, output) as path:
-            _train(path, resume=resume, dry_run=dry_run, main=main)
+        _train(config, data, output, resume=resume, dry_run=dry_run, main=main)
     except LimRankError:
         if os.environ.get("LOCAL_RANK", "0") == "0":
             raise
         raise typer.Exit(console.INPUT) from None  # what is wrong is said once a machine
 
 
-def _train(path: Path, *, resume: bool, dry_run: bool, main: bool) -> None:
+def _train(path: Path, data: Path | None, output: Path | None, *, resume: bool, dry_run: bool, main: bool) -> None:
     from .config import read_config
 
-    config = read_config(path)
+    config = read_config(path, data=data, output=output)
     _check_installed(config)
     if dry_run:
-        _show(path, resume=resume, main=main)
+        from .dry_run import dry_run as plan
+
+        _show(plan(path, data=data, output=output, resume=resume), main=main)
         return
     from limrank_ir.files import replacing
 
@@ -81,17 +81,16 @@ def _train(path: Path, *, resume: bool, dry_run: bool, main: bool) -> None:
 
     _keep_the_bar()
     with contextlib.redirect_stdout(sys.stderr):  # what Trainer logs is progress
-        adapter = run(path, resume=resume)
+        adapter = run(path, data=data, output=output, resume=resume)
     if main:
         with replacing(config.output / "data.json") as file:
             json.dump([asdict(facts) for facts, _ in read_sources(config)], file, indent=2, ensure_ascii=False)
         console.log.info("adapter, run.json, data.json and loss.png are in %s", adapter.parent)
 
 
-def _show(path: Path, *, resume: bool, main: bool) -> None:
-    from .dry_run import dry_run, table
+def _show(plan: Plan, *, main: bool) -> None:
+    from .dry_run import table
 
-    plan = dry_run(path, resume=resume)
     if not main:
         return
     console.table(*table(plan), left=2)
@@ -105,29 +104,6 @@ def _show(path: Path, *, resume: bool, main: bool) -> None:
         **({"checkpoint": str(plan.checkpoint)} if plan.checkpoint else {}),
     }
     write_stdout("\n" + "".join(f"{name}\t{value}\n" for name, value in facts.items()))
-
-
-@contextlib.contextmanager
-def _overridden(path: Path, data: Path | None, output: Path | None) -> Iterator[Path]:
-    """The configuration's path, or that of a copy with other folders."""
-    if data is None and output is None:
-        yield path
-        return
-    from .config import read_config
-
-    config = read_config(path)
-    import yaml
-
-    raw = yaml.safe_load(path.read_text(encoding="utf-8"))
-    raw["data"]["folder"] = str(config.data.folder if data is None else data.absolute())
-    raw["output"] = str(config.output if output is None else output.absolute())
-    with tempfile.TemporaryDirectory(prefix="limrank-") as folder:
-        copy = Path(folder, path.name)
-        copy.write_text(yaml.safe_dump(raw, sort_keys=False), encoding="utf-8")
-        try:
-            yield copy
-        except LimRankError as error:
-            raise LimRankError(str(error).replace(str(copy), str(path))) from error
 
 
 def _check_installed(config: Config) -> None:

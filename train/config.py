@@ -148,11 +148,13 @@ class Config(_Part):
         return self
 
 
-def read_config(path: Path) -> Config:
+def read_config(path: Path, *, data: Path | None = None, output: Path | None = None) -> Config:
     """Read and check a configuration.
 
     Args:
         path: a YAML file; paths in it are relative to its folder.
+        data: where the sources are, instead of ``data.folder``.
+        output: where results go, instead of ``output``.
 
     Returns:
         The configuration, with absolute paths.
@@ -179,20 +181,21 @@ def read_config(path: Path) -> Config:
         reason = "unknown setting; check its name" if unknown else first["msg"].removeprefix("Value error, ")
         more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
         raise LimRankError(f"{path}: {where}{reason}{more}") from error
-    return _resolved(config, path.absolute().parent)
+    return _resolved(config, path.absolute().parent, data, output)
 
 
-def _resolved(config: Config, folder: Path) -> Config:
+def _resolved(config: Config, folder: Path, given_rows: Path | None, given_output: Path | None) -> Config:
     """The configuration with its paths made absolute."""
 
     def at(path: Path) -> Path:
         return (folder / path.expanduser()).resolve()
 
     data = config.data
-    rows = at(data.folder)
+    rows = at(data.folder) if given_rows is None else given_rows.expanduser().resolve()
+    output = at(config.output) if given_output is None else given_output.expanduser().resolve()
     update = {
         "folder": rows,
         "sources": tuple(source.model_copy(update={"path": rows / source.path}) for source in data.sources),
         "exclude_topics": tuple(rows / path for path in data.exclude_topics),
     }
-    return config.model_copy(update={"data": data.model_copy(update=update), "output": at(config.output)})
+    return config.model_copy(update={"data": data.model_copy(update=update), "output": output})

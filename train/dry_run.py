@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from limrank_ir.errors import LimRankError
-from limrank_ir.models import SMOL, Model, resolve
+from limrank_ir.models import SMOL, Model
 from limrank_ir.prompts import prompt_format
 from limrank_ir.weights import locate
 
@@ -50,12 +50,14 @@ class Plan:
     checkpoint: Path | None
 
 
-def dry_run(path: Path, *, resume: bool = True) -> Plan:
+def dry_run(path: Path, *, data: Path | None = None, output: Path | None = None, resume: bool = True) -> Plan:
     """Check a run without loading its model.
 
     Args:
         path: the configuration.
-        resume: as for `limrank_ir.train.run.train`.
+        data: as for `limrank_ir.train.run.train`, like the rest.
+        output: likewise.
+        resume: likewise.
 
     Returns:
         What it would do.
@@ -63,13 +65,11 @@ def dry_run(path: Path, *, resume: bool = True) -> Plan:
     Raises:
         LimRankError: what `limrank_ir.train.run.train` would raise before its model loads.
     """
-    from .run import _arguments, _checkpoint
+    from .run import arguments, base_model, last_checkpoint
 
-    config = read_config(path)
-    base = resolve(config.model, prompt_format=config.prompt_format)
-    if base.adapter is not None:
-        raise LimRankError(f"{path}: model: {base.name} has an adapter already; train on {base.name}-untrained")
-    arguments = _arguments(config, path)
+    config = read_config(path, data=data, output=output)
+    base = base_model(config, path)
+    settings = arguments(config, path)
     encode = _encoder(config, base)
     digest, taught = _digest(config)
     sources, examples = [], 0
@@ -77,18 +77,18 @@ def dry_run(path: Path, *, resume: bool = True) -> Plan:
         lengths, cut = _lengths(rows, encode)
         sources.append((facts, lengths, cut))
         examples += len(rows)
-    checkpoint = _checkpoint(config, digest, resume)
+    checkpoint = last_checkpoint(config, resume=resume)
     if checkpoint is not None and taught:
         from .card import check_same
 
         check_same(config, digest)
-    batch = arguments.train_batch_size * arguments.world_size
+    batch = settings.train_batch_size * settings.world_size
     return Plan(
         sources=sources,
         examples=examples,
-        batch=batch * arguments.gradient_accumulation_steps,
-        processes=arguments.world_size,
-        steps=_steps(math.ceil(examples / batch), arguments),
+        batch=batch * settings.gradient_accumulation_steps,
+        processes=settings.world_size,
+        steps=_steps(math.ceil(examples / batch), settings),
         digest=digest,
         taught=taught,
         checkpoint=checkpoint,

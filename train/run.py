@@ -19,13 +19,15 @@ from .rows import Group
 log = logging.getLogger("limrank_ir")
 
 
-def train(path: Path, *, resume: bool = True) -> Path:
+def train(path: Path, *, data: Path | None = None, output: Path | None = None, resume: bool = True) -> Path:
     """Train an adapter.
 
     Under ``accelerate launch`` or ``torchrun`` every process calls this; data, model and result are the same for all.
 
     Args:
         path: the configuration (`limrank_ir.train.config`).
+        data: where the sources are, instead of ``data.folder``.
+        output: where results go, instead of ``output``.
         resume: go on from the last whole checkpoint in the output folder; else the folder must hold none.
 
     Returns:
@@ -35,29 +37,44 @@ def train(path: Path, *, resume: bool = True) -> Path:
         LimRankError: the configuration or the data are wrong (found before any weights load), or a checkpoint is of
             another configuration.
     """
-    config = read_config(path)
-    base = resolve(config.model, prompt_format=config.prompt_format)
-    if base.adapter is not None:
-        raise LimRankError(f"{path}: model: {base.name} has an adapter already; train on {base.name}-untrained")
+    config = read_config(path, data=data, output=output)
+    base = base_model(config, path)
     if config.data.layout == "pointwise" and "traces" in config.objectives and not _format(base).end_of_thought:
         raise LimRankError(f"{path}: objectives: the prompt format {base.prompt_format} cannot think; leave out traces")
     examples, digest = _examples(config)
-    arguments = _arguments(config, path)
-    examples, digest = _taught(config, examples, digest)
+    settings = arguments(config, path)
+    with settings.main_process_first(desc="the teacher"):  # the others find what the first one kept
+        examples, digest = _taught(config, examples, digest)
     from .card import check_same, write_card
 
     started = time.time()
-    main = arguments.process_index == 0
-    checkpoint = _checkpoint(config, digest, resume)
+    main = settings.process_index == 0
+    checkpoint = last_checkpoint(config, resume=resume)
     if main:
         check_same(config, digest)
-    trainer = _trainer(config, base, examples, arguments)
+    trainer = _trainer(config, base, examples, settings)
     result = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     adapter = config.output / "adapter"
     trainer.save_model(str(adapter))
     if main:
         write_card(config, trainer, digest, len(examples), result.metrics, started)
     return adapter
+
+
+def base_model(config: Config, path: Path) -> Model:
+    """The model that a run starts from.
+
+    Args:
+        config: the run.
+        path: its file, for the error message.
+
+    Raises:
+        LimRankError: it is unknown, or has an adapter already.
+    """
+    base = resolve(config.model, prompt_format=config.prompt_format)
+    if base.adapter is not None:
+        raise LimRankError(f"{path}: model: {base.name} has an adapter already; train on {base.name}-untrained")
+    return base
 
 
 def _examples(config: Config) -> tuple[list[Any], str]:
@@ -90,7 +107,16 @@ def _taught(config: Config, examples: list[Any], digest: str) -> tuple[list[Any]
     return list(groups), data_hash(groups)
 
 
-def _arguments(config: Config, path: Path) -> Any:
+def arguments(config: Config, path: Path) -> Any:
+    """What transformers' Trainer is told: the configuration's ``training`` and what follows from the rest of it.
+
+    Args:
+        config: the run.
+        path: its file, for the error message.
+
+    Raises:
+        LimRankError: a setting is unknown or impossible here.
+    """
     from transformers import TrainingArguments
 
     settings: dict[str, Any] = {
@@ -121,12 +147,21 @@ def _arguments(config: Config, path: Path) -> Any:
         raise LimRankError(f"{path}: training: {str(error).splitlines()[0]}") from error
 
 
-def _checkpoint(config: Config, digest: str, resume: bool) -> Path | None:
+def last_checkpoint(config: Config, *, resume: bool) -> Path | None:
+    """The checkpoint from which a run goes on, or None.
+
+    Args:
+        config: the run.
+        resume: whether it may go on from one.
+
+    Raises:
+        LimRankError: there is one, but it may not.
+    """
     from .trainer import last_whole_checkpoint
 
     found = last_whole_checkpoint(config.output)
     if found is not None and not resume:
-        raise LimRankError(f"{config.output}: holds checkpoints; give --resume, or another output")
+        raise LimRankError(f"{config.output}: holds checkpoints; go on with --resume, or give another output")
     if found is not None:
         log.info("going on from %s", found)
     return found
@@ -136,7 +171,7 @@ def _format(base: Model) -> PromptFormat:
     return prompt_format(base.prompt_format)
 
 
-def _trainer(config: Config, base: Model, examples: list[Any], arguments: Any) -> Any:
+def _trainer(config: Config, base: Model, examples: list[Any], settings: Any) -> Any:
     from limrank_ir.engines.tokens import PromptTokenizer
 
     from .model import load_model, load_tokenizer
@@ -150,7 +185,7 @@ def _trainer(config: Config, base: Model, examples: list[Any], arguments: Any) -
     cut, count = survey(encode, examples)
     if cut:
         log.info("%d of %d rows are cut to fit into %d tokens", cut, count, config.data.cutoff)
-    suits = arguments.device.type == "cpu" and not arguments.gradient_checkpointing
+    suits = settings.device.type == "cpu" and not settings.gradient_checkpointing
     pack = suits if config.packed is None else config.packed
     # The adapter's first weights are drawn with the run's seed, too.
     from transformers import set_seed
@@ -159,7 +194,7 @@ def _trainer(config: Config, base: Model, examples: list[Any], arguments: Any) -
     model = load_model(config, weights, tokenizer, pack=pack)
     return VerdictTrainer(
         model=model,
-        args=arguments,
+        args=settings,
         train_dataset=examples,
         processing_class=tokenizer,
         encode=encode,

@@ -40,12 +40,11 @@ def taught(groups: Sequence[Group], teacher: str, cache: Path) -> list[Group]:
     Raises:
         LimRankError: the teacher is not to be had.
     """
-    texts = list(dict.fromkeys(text for group in groups for text in _texts(group)))
-    scores = _cached(cache, teacher, groups, texts)
+    scores = _cached(cache, teacher, groups)
     if scores is None:
-        scores = _scored(groups, teacher, texts)
+        scores = _scored(groups, teacher)
         with replacing(cache) as file:
-            json.dump({"teacher": teacher, "texts": _digest(texts), "scores": scores}, file)
+            json.dump({"teacher": teacher, "texts": _digest(groups), "scores": scores}, file)
     return [
         replace(
             group,
@@ -61,24 +60,23 @@ def _texts(group: Group) -> list[str]:
     return [group.query, *(candidate.text for candidate in group.candidates)]
 
 
-def _digest(texts: Sequence[str]) -> str:
-    return hashlib.sha256("\0".join(texts).encode()).hexdigest()
+def _digest(groups: Sequence[Group]) -> str:
+    return hashlib.sha256(json.dumps([_texts(group) for group in groups]).encode()).hexdigest()
 
 
-def _cached(cache: Path, teacher: str, groups: Sequence[Group], texts: list[str]) -> list[list[float]] | None:
+def _cached(cache: Path, teacher: str, groups: Sequence[Group]) -> list[list[float]] | None:
     try:
         kept = json.loads(cache.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    fits = kept["teacher"] == teacher and kept["texts"] == _digest(texts)
-    counts = [len(group.candidates) for group in groups]
-    return kept["scores"] if fits and [len(row) for row in kept["scores"]] == counts else None
+    return kept["scores"] if (kept["teacher"], kept["texts"]) == (teacher, _digest(groups)) else None
 
 
-def _scored(groups: Sequence[Group], teacher: str, texts: list[str]) -> list[list[float]]:
+def _scored(groups: Sequence[Group], teacher: str) -> list[list[float]]:
     from sentence_transformers import SentenceTransformer
 
     model = SentenceTransformer(_folder(teacher))
+    texts = list(dict.fromkeys(text for group in groups for text in _texts(group)))
     log.info("the teacher %s reads %d texts", teacher, len(texts))
     vectors = model.encode(texts, batch_size=64, normalize_embeddings=True, show_progress_bar=True)
     place = {text: number for number, text in enumerate(texts)}

@@ -1,0 +1,47 @@
+"""The teacher, for real: MiniLM of its wheel."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from limrank_ir import LimRankError
+from limrank_ir.train import teacher
+from limrank_ir.train.rows import Candidate, Group
+
+PASSAGES = ("A cat is a small animal that people keep at home.", "Interest rates rose in spring.")
+GROUP = Group("q", "Which pets purr?", None, tuple(Candidate(text, n == 0) for n, text in enumerate(PASSAGES)))
+
+
+def scores(groups):
+    return [[candidate.teacher for candidate in group.candidates] for group in groups]
+
+
+def test_scores_are_cosines_and_are_kept(tmp_path, monkeypatch):
+    cache = tmp_path / "run" / "teacher.json"
+    (found,) = scores(teacher.taught([GROUP], "minilm", cache))
+    assert 1 >= found[0] > found[1] + 0.1 >= -0.9
+    monkeypatch.setattr(teacher, "_scored", lambda *_: pytest.fail("judged twice"))
+    assert scores(teacher.taught([GROUP], "minilm", cache)) == [found]
+
+
+def test_other_texts_or_an_other_order_are_scored_again(tmp_path):
+    cache = tmp_path / "teacher.json"
+    (found,) = scores(teacher.taught([GROUP], "minilm", cache))
+    turned = replace(GROUP, candidates=GROUP.candidates[::-1])
+    assert scores(teacher.taught([turned], "minilm", cache)) == [found[::-1]]
+    assert json.loads(cache.read_text())["scores"] == [found[::-1]]
+
+
+def test_a_broken_file_is_made_again(tmp_path):
+    cache = tmp_path / "teacher.json"
+    cache.write_text('{"teacher": "mini')
+    assert len(scores(teacher.taught([GROUP], "minilm", cache))[0]) == 2
+
+
+def test_a_teacher_that_is_not_there(tmp_path, monkeypatch):
+    monkeypatch.setattr(teacher, "_WHEEL", "no_such_wheel")
+    with pytest.raises(LimRankError, match="minilm is not installed; run: pip install"):
+        teacher.taught([GROUP], "minilm", tmp_path / "teacher.json")
