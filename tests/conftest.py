@@ -26,12 +26,16 @@ def smol_folder() -> Path:
 
 @pytest.fixture(scope="session")
 def smol(smol_folder: Path) -> tuple[Any, Any]:
-    """The default model and its tokenizer as transformers loads them, for comparison."""
+    """The default model and its tokenizer as transformers and PEFT load them, for comparison."""
     import torch
+    from peft import PeftModel
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    model = AutoModelForCausalLM.from_pretrained(smol_folder, dtype=torch.float32).eval()
-    return model, AutoTokenizer.from_pretrained(smol_folder)
+    from limrank_ir.models import resolve
+
+    model = AutoModelForCausalLM.from_pretrained(smol_folder, dtype=torch.float32)
+    adapted = PeftModel.from_pretrained(model, resolve().adapter).merge_and_unload().eval()
+    return adapted, AutoTokenizer.from_pretrained(smol_folder)
 
 
 @pytest.fixture(scope="session")

@@ -15,10 +15,14 @@ import pytest
 ROOT = Path(__file__).parents[1]
 DATA = {
     "limrank_ir/py.typed",
+    "limrank_ir/adapters/limrank-smol/adapter_config.json",
+    "limrank_ir/adapters/limrank-smol/adapter_model.safetensors",
     "limrank_ir/demo/queries.jsonl",
     "limrank_ir/demo/report.html",
     "limrank_ir/synth/__init__.py",
-    "limrank_ir/train/__init__.py",
+    "limrank_ir/benchmarks/suite/page.html",
+    "limrank_ir/train/configs/limrank-7b.yaml",
+    "limrank_ir/train/objectives/contrastive.py",
     "limrank_ir/benchmarks/speed.py",
     "limrank_ir/engines/local.py",
 }

@@ -101,7 +101,7 @@ def test_a_dry_run_names_the_checkpoint_from_which_the_run_would_go_on(home, run
 def test_the_same_command_goes_on_and_fresh_refuses_to(home, run):
     result = train(home, "--output", run, "--fresh")
     assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
-    assert "holds checkpoints; give --resume" in result.stderr
+    assert "holds checkpoints; go on with --resume" in result.stderr
     again = train(home, "--output", run)
     assert again.exit_code == 0 and "checkpoint-2" in again.stderr
 

@@ -193,6 +193,13 @@ def test_what_is_drawn_of_a_source_does_not_depend_on_the_others(tmp_path):
     assert drawn((one, two, three)) == alone and drawn((three, two)) == alone
 
 
+def test_a_smaller_share_is_a_part_of_a_larger_one(tmp_path):
+    data = sources(tmp_path, 16, 16, queries=7, negatives=2, keep_instruction=0.5)
+    parts = [mix(data.model_copy(update={"share": share}), 3) for share in (0.25, 0.5, 1.0)]
+    assert [len(part) for part in parts] == [4, 8, 14]  # rounded up, source by source
+    assert set(parts[0]) < set(parts[1]) < set(parts[2]) == set(mix(data, 3))
+
+
 def test_the_order_is_mixed_over_sources(tmp_path):
     order = [group.qid[0] for group in mix(sources(tmp_path, 16, 16), 3)]
     assert sorted(order) == ["0"] * 16 + ["1"] * 16 and order != sorted(order) and order != sorted(order)[::-1]

@@ -236,7 +236,7 @@ def test_a_killed_run_goes_on_to_the_same_weights(trained, place, llama, when, l
     assert not (place / when / "adapter").exists()
     assert (place / when / "checkpoint-6").exists()
     assert last_whole_checkpoint(place / when) == place / when / f"checkpoint-{last}"
-    with pytest.raises(LimRankError, match="holds checkpoints; give --resume, or another output"):
+    with pytest.raises(LimRankError, match="holds checkpoints; go on with --resume, or give another output"):
         train(path, resume=False)
     adapter = train(path)
     expected = weights(trained[1])

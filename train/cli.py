@@ -22,7 +22,6 @@ from limrank_ir.output import write_stdout
 from .export import Dtype, Kind
 
 if TYPE_CHECKING:
-    from .config import Config
     from .dry_run import Plan
 
 app = typer.Typer(rich_markup_mode="markdown")
@@ -44,6 +43,12 @@ def train(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only check everything and show the mixture; no weights are loaded.")
     ] = False,
+    cross_encoder: Annotated[
+        bool,
+        typer.Option(
+            "--cross-encoder", help="For comparison: a cross-encoder head of sentence-transformers on the same rows."
+        ),
+    ] = False,
 ) -> None:
     """Train a LoRA adapter: a configuration in, an adapter, its run card and a plot of the loss out.
 
@@ -57,7 +62,10 @@ def train(
     main = os.environ.get("RANK", "0") == "0"
     console.quiet(not main)
     try:
-        _train(config, data, output, resume=resume, dry_run=dry_run, main=main)
+        if cross_encoder:
+            _train_cross_encoder(config, data, output, resume=resume)
+        else:
+            _train(config, data, output, resume=resume, dry_run=dry_run, main=main)
     except LimRankError:
         if os.environ.get("LOCAL_RANK", "0") == "0":
             raise
@@ -68,7 +76,7 @@ def _train(path: Path, data: Path | None, output: Path | None, *, resume: bool, 
     from .config import read_config
 
     config = read_config(path, data=data, output=output)
-    _check_installed(config)
+    _check_installed("accelerate", "matplotlib", *(["sentence_transformers"] if config.data.teacher else []))
     if dry_run:
         from .dry_run import dry_run as plan
 
@@ -86,6 +94,16 @@ def _train(path: Path, data: Path | None, output: Path | None, *, resume: bool, 
         with replacing(config.output / "data.json") as file:
             json.dump([asdict(facts) for facts, _ in read_sources(config)], file, indent=2, ensure_ascii=False)
         console.log.info("adapter, run.json, data.json and loss.png are in %s", adapter.parent)
+
+
+def _train_cross_encoder(path: Path, data: Path | None, output: Path | None, *, resume: bool) -> None:
+    _check_installed("accelerate", "datasets", "sentence_transformers")
+    from .cross_encoder import train_cross_encoder
+
+    _keep_the_bar()
+    with contextlib.redirect_stdout(sys.stderr):
+        folder = train_cross_encoder(path, data=data, output=output, resume=resume)
+    console.log.info("measure it: limrank bench suite COLLECTION... --system cross-encoder:%s", folder)
 
 
 def _show(plan: Plan, *, main: bool) -> None:
@@ -106,9 +124,8 @@ def _show(plan: Plan, *, main: bool) -> None:
     write_stdout("\n" + "".join(f"{name}\t{value}\n" for name, value in facts.items()))
 
 
-def _check_installed(config: Config) -> None:
+def _check_installed(*needed: str) -> None:
     """A package that is missing at the end of a run is missed at its beginning."""
-    needed = ["accelerate", "matplotlib", *(["sentence_transformers"] if config.data.teacher else [])]
     missing = [name for name in needed if importlib.util.find_spec(name) is None]
     if missing:
         raise LimRankError(f"training needs {', '.join(missing)}; run: pip install 'limrank-ir[train]'")

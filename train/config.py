@@ -45,6 +45,8 @@ class Data(_Part):
         folder: where the sources are, relative to the configuration file.
         sources: the files.
         layout: ``"pointwise"``, or ``"listwise"`` or ``"setwise"`` for rows of whole rankings.
+        share: how much of each source's queries to take, above 0 to 1: smaller shares, for a learning curve, are parts
+            of larger ones.
         open_licenses_only: refuse rows whose ``licence`` column is missing, unstated or non-commercial.
         exclude_topics: topics files, relative to `folder`, whose queries must not be trained on.
         teacher: ``"minilm"``, or a sentence-transformers model (`limrank_ir.train.teacher`), or None.
@@ -54,6 +56,7 @@ class Data(_Part):
     folder: Path = Path()
     sources: tuple[Source, ...] = Field(min_length=1)
     layout: Literal["pointwise", "listwise", "setwise"] = "pointwise"
+    share: float = Field(default=1.0, gt=0, le=1)
     open_licenses_only: bool = True
     exclude_topics: tuple[Path, ...] = ()
     teacher: str | None = None

@@ -69,24 +69,21 @@ def packed(model: Any, rows: Sequence[Row]) -> tuple[torch.Tensor, torch.Tensor]
             heads.append(members[0][:shared])
         spans += [(place, place + shared)] * len(members)
         place += shared
-    prefixes = None
-    if heads:
-        prefix = Packing([len(head) for head in heads], device=device, keep=True)
-        _run(model, heads, prefix, torch.zeros(1, dtype=torch.long, device=device))
-        prefixes = prefix.kept
+    # The prefixes stand in front, in the same pass: twice as few and twice as large products as in a pass of their own.
     own = [row.ids[last - first : -1] for row, (first, last) in zip(rows, spans, strict=True)]
-    packing = Packing([len(ids) for ids in own], spans, prefixes, device=device)
-    ends = np.cumsum([len(ids) for ids in own])
+    sequences = [*heads, *own]
+    packing = Packing([len(ids) for ids in sequences], [(0, 0)] * len(heads) + spans, device=device)
+    ends = place + np.cumsum([len(ids) for ids in own])
     answers = [len(row.ids) - row.prompt for row in rows]
     wanted = np.concatenate([np.arange(end - answer, end) for end, answer in zip(ends, answers, strict=True)])
-    logits = _run(model, own, packing, torch.from_numpy(wanted).to(device))
+    logits = model(
+        input_ids=torch.from_numpy(np.concatenate(sequences).astype(np.int64)).to(device)[None],
+        position_ids=packing.positions,
+        use_cache=False,
+        packing=packing,
+        logits_to_keep=torch.from_numpy(wanted).to(device),
+    ).logits[0]
     return logits, torch.repeat_interleave(torch.arange(len(rows), device=device), torch.tensor(answers, device=device))
-
-
-def _run(model: Any, ids: Sequence[np.ndarray], packing: Packing, keep: torch.Tensor) -> torch.Tensor:
-    row = torch.from_numpy(np.concatenate(ids).astype(np.int64)).to(keep.device)[None]
-    out = model(input_ids=row, position_ids=packing.positions, use_cache=False, packing=packing, logits_to_keep=keep)
-    return out.logits[0]
 
 
 def _device(model: Any) -> torch.device:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import random
 import re
@@ -76,12 +77,13 @@ def generator(source: Source, data: Data, seed: int) -> random.Random:
     return random.Random(f"{seed} {Path(os.path.relpath(source.path, data.folder)).as_posix()}")
 
 
-def enough(source: Source, has: int) -> None:
-    """Refuse a source that has fewer rows than are asked for.
+def wanted(source: Source, data: Data, has: int) -> int:
+    """How many of a source's queries are taken.
 
     Args:
         source: the source.
-        has: how many rows may be taken.
+        data: the mixture.
+        has: how many it has.
 
     Raises:
         LimRankError: it is too small, or nothing is left of it.
@@ -91,6 +93,7 @@ def enough(source: Source, has: int) -> None:
             f"{source.path}: {source.queries or 1} queries are asked for, but it has {has} (without those of "
             "data.exclude_topics); ask for fewer"
         )
+    return math.ceil((source.queries or has) * data.share)
 
 
 def data_hash(groups: Iterable[Group]) -> str:
@@ -111,8 +114,8 @@ def _drawn(source: Source, data: Data, held_back: set[str], seed: int) -> list[G
     if source.negatives == 0:  # nothing would be left of a group without positives
         groups = [group for group in groups if group.candidates[0].label]
     chance.shuffle(groups)
-    enough(source, len(groups))
-    return [made for group in groups[: source.queries] for made in _narrowed(group, source, chance)]
+    taken = groups[: wanted(source, data, len(groups))]
+    return [made for group in taken for made in _narrowed(group, source, chance)]
 
 
 def _narrowed(group: Group, source: Source, chance: random.Random) -> list[Group]:

@@ -79,7 +79,7 @@ def load_model(config: Config, weights: Path, tokenizer: Any, *, pack: bool) -> 
     if wrong := [layer for layer in config.lora.layers or () if not 0 <= layer < count]:
         raise LimRankError(f"lora.layers: the model has {count} layers, counted from 0; leave out {wrong[0]}")
     try:
-        return get_peft_model(model, _adapter(config.lora, model))
+        return get_peft_model(model, lora_config(config.lora, model))
     except ValueError as error:
         raise LimRankError(f"lora: no adapter fits on {weights} ({str(error).splitlines()[0]})") from error
 
@@ -96,7 +96,17 @@ def _sharpen(model: Any) -> None:
     head.forward = MethodType(forward, head)  # a method, so that PEFT's copy of the head computes with its own weights
 
 
-def _adapter(lora: Lora, model: Any) -> LoraConfig:
+def lora_config(lora: Lora, model: Any, task: str = "CAUSAL_LM") -> LoraConfig:
+    """What PEFT is told of an adapter.
+
+    Args:
+        lora: the run's settings.
+        model: the model that it goes on.
+        task: PEFT's name of what the model does; a head that the task needs is trained along.
+
+    Returns:
+        PEFT's configuration.
+    """
     saved = None
     if lora.add_tokens:
         names = {id(module): name.rsplit(".", 1)[-1] for name, module in model.named_modules()}
@@ -108,7 +118,7 @@ def _adapter(lora: Lora, model: Any) -> LoraConfig:
         target_modules=_targets(lora, model),
         layers_to_transform=list(lora.layers) if lora.layers is not None else None,
         modules_to_save=saved,
-        task_type="CAUSAL_LM",
+        task_type=task,
     )
 
 

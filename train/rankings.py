@@ -17,7 +17,7 @@ from typing import Any
 from limrank_ir.errors import LimRankError
 
 from .config import Data, Source
-from .mixture import check_license, enough, generator, held_back_queries, normal
+from .mixture import check_license, generator, held_back_queries, normal, wanted
 from .rows import license_of, need_text, records
 
 Ranking = tuple[str, str, str]
@@ -61,8 +61,7 @@ def _drawn(source: Source, data: Data, held_back: set[str], seed: int) -> list[R
         if not any(f" {query} " in words for query in held_back):
             rows.append(row)
     generator(source, data, seed).shuffle(rows)
-    enough(source, len(rows))
-    return rows[: source.queries]
+    return rows[: wanted(source, data, len(rows))]
 
 
 def _checked(place: str, record: Mapping[str, Any], layout: str) -> Ranking:

@@ -107,18 +107,20 @@ def _taught(config: Config, examples: list[Any], digest: str) -> tuple[list[Any]
     return list(groups), data_hash(groups)
 
 
-def arguments(config: Config, path: Path) -> Any:
+def arguments(config: Config, path: Path, kind: Any = None) -> Any:
     """What transformers' Trainer is told: the configuration's ``training`` and what follows from the rest of it.
 
     Args:
         config: the run.
         path: its file, for the error message.
+        kind: the class to make; None: ``TrainingArguments``.
 
     Raises:
         LimRankError: a setting is unknown or impossible here.
     """
     from transformers import TrainingArguments
 
+    kind = kind or TrainingArguments
     settings: dict[str, Any] = {
         "report_to": "none",
         "save_strategy": "steps",
@@ -135,7 +137,7 @@ def arguments(config: Config, path: Path) -> Any:
             except ValueError as error:
                 raise LimRankError(f"{path}: training: {name} is {value!r}; write a number") from error
     try:
-        return TrainingArguments(
+        return kind(
             output_dir=str(config.output),
             seed=config.seed,
             data_seed=config.seed,

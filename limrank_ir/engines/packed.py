@@ -71,7 +71,8 @@ class KeyValues:
 class Packing:
     """Where each token of one packed batch stands, and what it may attend to.
 
-    Sequence ``i`` has ``lengths[i]`` new tokens after ``spans[i]``, a stretch of the tokens of ``prefixes``.
+    Sequence ``i`` has ``lengths[i]`` new tokens after ``spans[i]``, a stretch of the tokens of ``prefixes``; without
+    ``prefixes``, of this very batch: its first sequences may be the prefixes of the others.
     """
 
     def __init__(
@@ -87,7 +88,8 @@ class Packing:
 
         Args:
             lengths: new tokens of each sequence, at least one each.
-            spans: (first, last + 1) of each sequence's prefix among the tokens of `prefixes`; None: no prefixes.
+            spans: (first, last + 1) of each sequence's prefix among the tokens of `prefixes` (without: of the batch);
+                None: no sequence has one.
             prefixes: keys and values of prefixes that were run before.
             device: where the model is.
             keep: keep this batch's keys and values (`kept`), to serve as prefixes or to be generated from.
