@@ -175,7 +175,7 @@ def test_explain_writes_a_record_for_each_document_in_the_order_of_the_run(folde
 
 @pytest.mark.parametrize(
     ("options", "weight"),
-    [(["--fuse"], 0.5), (["--fuse-weight", 0.8], 0.8), (["--fuse", "--fuse-weight", 0], 0.0)],
+    [(["--fuse"], 0.7), (["--fuse-weight", 0.8], 0.8), (["--fuse", "--fuse-weight", 0], 0.0)],
 )
 def test_fuse_weighs_the_runs_scores_with_the_log_odds_and_explains_both(folder, store, options, weight):
     result = rerank("--store", store, "-k", 2, "--explain", "why.jsonl", "--json", *options)

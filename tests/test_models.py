@@ -35,7 +35,7 @@ def test_names():
 
 def test_fusion_weights():
     weights = {name: model.fuse for name, model in MODELS.items()}
-    assert weights.pop("limrank-smol") == weights.pop("limrank-smol-untrained") == 0.5
+    assert weights.pop("limrank-smol") == weights.pop("limrank-smol-untrained") == 0.7
     assert set(weights.values()) == {0.8} and resolve("owner/name", prompt_format="rank1").fuse == 0.8
 
 

@@ -223,6 +223,17 @@ def test_groups_have_one_positive_and_some_negatives(tmp_path):
     assert all(sum(c.label for c in group.candidates) == 1 and len(group.candidates) == 10 for group in every)
 
 
+def test_reasoning_about_the_query_is_the_thought_of_all_its_passages(tmp_path):
+    path = write(tmp_path, {"query": "q", "pos": ["p"], "neg": ["n"], "reasoning": "why", "licence": "MIT"})
+    mixed = {
+        kind: mix(Data(folder=tmp_path, sources=(Source(path=path, reasoning=kind),)), 0)
+        for kind in ("positives", "all")
+    }
+    assert [c.reasoning for c in mixed["positives"][0].candidates] == ["why", None]
+    assert [c.reasoning for c in mixed["all"][0].candidates] == ["why", "why"]
+    assert data_hash(mixed["positives"]) != data_hash(mixed["all"])
+
+
 def test_a_query_without_positives_is_one_group_unless_no_negatives_are_wanted(tmp_path):
     rows = [{"query": query, "passage": "p", "label": query == "a", "licence": "MIT"} for query in "abc"]
     source = Source(path=write(tmp_path, *rows), groups_per_query=3)

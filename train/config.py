@@ -25,6 +25,8 @@ class Source(_Part):
         negatives: the most negatives beside each positive.
         groups_per_query: how often a query with several positives is used, each time with another positive.
         keep_instruction: the share of queries that keep their instruction.
+        reasoning: what a row's reasoning is the thought of: its ``"positives"``, or ``"all"`` passages, for reasoning
+            about the query (what must be known) rather than about a passage.
         query_words: words that a query keeps, from its beginning; None: all.
         passage_words: words that a passage keeps, from its beginning; None: all.
     """
@@ -34,6 +36,7 @@ class Source(_Part):
     negatives: int = Field(default=7, ge=0)
     groups_per_query: int = Field(default=1, ge=1)
     keep_instruction: float = Field(default=1.0, ge=0, le=1)
+    reasoning: Literal["positives", "all"] = "positives"
     query_words: int | None = Field(default=None, ge=1)
     passage_words: int | None = Field(default=None, ge=1)
 

@@ -97,11 +97,11 @@ def wanted(source: Source, data: Data, has: int) -> int:
 
 
 def data_hash(groups: Iterable[Group]) -> str:
-    """SHA-256 over all texts and labels of a mixture, in order."""
+    """SHA-256 over all that is learned from a mixture, in order."""
     digest = hashlib.sha256()
     for group in groups:
-        row = [group.query, group.instruction, [(c.text, c.label, c.grade, c.teacher) for c in group.candidates]]
-        digest.update(json.dumps(row).encode())
+        candidates = [(c.text, c.label, c.grade, c.reasoning, c.teacher) for c in group.candidates]
+        digest.update(json.dumps([group.query, group.instruction, candidates]).encode())
     return digest.hexdigest()
 
 
@@ -124,6 +124,8 @@ def _narrowed(group: Group, source: Source, chance: random.Random) -> list[Group
     negatives = [candidate for candidate in group.candidates if not candidate.label]
     chance.shuffle(positives)
     instruction = group.instruction if chance.random() < source.keep_instruction else None
+    if source.reasoning == "all" and positives:
+        negatives = [replace(candidate, reasoning=positives[0].reasoning) for candidate in negatives]
     made = []
     for number in range(max(1, min(len(positives), source.groups_per_query))):
         chance.shuffle(negatives)
