@@ -237,6 +237,18 @@ def test_the_folder_tells_everything(measured):
     assert (output / "plot.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_the_ceiling_is_the_best_order_of_the_candidates(measured):
+    report, output = measured
+    for name, facts in report.collections.items():
+        reached = [result.mean for result in report.results if result.collection == name]
+        for measure, ceiling in facts["ceiling"].items():
+            assert ceiling >= max(mean[measure] for mean in reached)
+    # The given run has what answers two of the three queries.
+    assert report.collections["given"]["ceiling"] == pytest.approx({"nDCG@10": 2 / 3, "RR@10": 2 / 3})
+    text = (output / "results.md").read_text()
+    assert text.count("best possible order") == 4  # a row, a note, two columns
+
+
 def test_work_is_counted(measured):
     report, _ = measured
     work = report.works()["limrank-smol"]

@@ -71,7 +71,7 @@ def _by_collection(report: Report, measure: str) -> str:
     for name, row in zip(report.collections, rows, strict=True):
         found = list(report.row(name).values())
         tones = [_tone(result.mean[measure] - found[0].mean[measure]) for result in found]
-        cells.append([(row[0], ""), *zip(row[1:], tones, strict=True)])
+        cells.append([(row[0], ""), *zip(row[1:], [*tones, ""], strict=True)])
     return _drawn(header, cells)
 
 
@@ -88,7 +88,7 @@ def _drawn(header: list[str], rows: list[list[tuple[str, str]]]) -> str:
         columns = "".join(
             f'<td class="{kind}">{_text(cell)}</td>' if kind else f"<td>{_text(cell)}</td>" for cell, kind in cells
         )
-        bound = ' class="bound"' if name.endswith(BETTER) else ""
+        bound = ' class="bound"' if name.endswith((BETTER, tables.CEILING)) else ""
         lines.append(f'<tr{bound}><th scope="row">{_text(name)}</th>{columns}</tr>')
     body = "\n".join(lines)
     return (

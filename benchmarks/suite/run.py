@@ -129,7 +129,10 @@ def run_suite(
     results = [result for collection in collections for name in order for result in done[collection.name, name]]
     report = Report(
         results=corrected(results),
-        collections={c.name: _collection_facts(c, stages[c.name]) for c in collections},
+        collections={
+            c.name: _collection_facts(c, stages[c.name]) | {"ceiling": _ceiling(c, places, stages[c.name], measures)}
+            for c in collections
+        },
         systems={system.label: _system_facts(system) for system in rerankers},
         settings={**dataclasses.asdict(settings), "bm25": dataclasses.asdict(BM25), "measures": list(MEASURES)},
         environment=environment(command, settings.models.device),
@@ -267,6 +270,19 @@ def _collection_facts(collection: Collection, documents: dict[str, list[RunEntry
         "fingerprint": collection.fingerprint,
         "qids": list(collection.topics),
     }
+
+
+def _ceiling(
+    collection: Collection, places: Places, documents: dict[str, list[RunEntry]], measures: Sequence[Any]
+) -> dict[str, float]:
+    """The figures of the best possible order of the candidates."""
+    run = places.work / collection.name / "ceiling.run"
+    best = {
+        qid: [(entry.docno, float(collection.qrels[qid].get(entry.docno, 0))) for entry in entries]
+        for qid, entries in documents.items()
+    }
+    write_run(run, best, tag="ceiling")
+    return evaluate(places.work / collection.name / "qrels.txt", [run], measures)[0].mean
 
 
 def _system_facts(system: System) -> dict[str, Any]:

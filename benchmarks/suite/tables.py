@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from typing import TypeAlias
 
-from .results import ALPHA, MEASURES, Report, Result, significant, summaries
+from .results import ALPHA, MEASURES, Report, Result, relative, significant, summaries
 
 Table: TypeAlias = tuple[list[str], list[list[str]]]
 """(header, rows)."""
 
 PRIMARY = MEASURES[0]
 SIGNIFICANT = "†"
+CEILING = "best possible order"
 NOTHING = "\u2013"
 _MINUS = "\u2212"
 
@@ -22,6 +24,7 @@ NOTES = (
     "Fused: w z(reranker) + (1 - w) z(first stage), z-scores over a query's candidates, one w for all collections.",
     "Better of the two: the better of alone and fused, chosen on each collection with its judgments; a bound, not a "
     "system.",
+    f"The {CEILING}: these candidates in the order of their judgments; no reranker of them can be better.",
     "Queries without any candidate count as 0.",
 )
 
@@ -53,7 +56,19 @@ def averages(report: Report) -> Table:
             continue
         counts = [f"{count} ({sure})" for count, sure in ((first.above, first.better), (first.below, first.worse))]
         rows.append([*row, percent(first.mean_gain), percent(first.gain_of_mean), *counts])
-    return header, rows
+    return header, [*rows, _ceiling(report)]
+
+
+def _ceiling(report: Report) -> list[str]:
+    """What the best order of the same candidates would give, as a row of `averages`."""
+    count = len(report.collections)
+    means = [math.fsum(facts["ceiling"][name] for facts in report.collections.values()) / count for name in MEASURES]
+    first = {name: next(iter(report.row(name).values())).mean[PRIMARY] for name in report.collections}
+    gains = [relative(facts["ceiling"][PRIMARY], first[name]) for name, facts in report.collections.items()]
+    known = [gain for gain in gains if gain is not None]
+    mean_gain = math.fsum(known) / len(known) if known else None
+    gain_of_mean = relative(means[0], math.fsum(first.values()) / count)
+    return [CEILING, *(f"{mean:.3f}" for mean in means), percent(mean_gain), percent(gain_of_mean), "", ""]
 
 
 def by_collection(report: Report, measure: str) -> Table:
@@ -61,8 +76,9 @@ def by_collection(report: Report, measure: str) -> Table:
     rows = []
     for name in report.collections:
         found = report.row(name)
-        rows.append([name, *(f"{r.mean[measure]:.3f}{mark(r, measure)}" for r in found.values())])
-    return ["", *report.labels], rows
+        ceiling = f"{report.collections[name]['ceiling'][measure]:.3f}"
+        rows.append([name, *(f"{r.mean[measure]:.3f}{mark(r, measure)}" for r in found.values()), ceiling])
+    return ["", *report.labels, CEILING], rows
 
 
 def mark(result: Result, measure: str) -> str:
