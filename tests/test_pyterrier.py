@@ -130,7 +130,7 @@ def test_equality_is_about_the_output():
     ):
         assert first != other
     assert repr(LimRankReranker(explain=True, top_k=3)) == "LimRankReranker('limrank-smol', explain=True, top_k=3)"
-    assert LimRankReranker(fuse=True) == LimRankReranker(fuse=0.5) != LimRankReranker(fuse=1.0)
+    assert LimRankReranker(fuse=True) == LimRankReranker(fuse=0.7) != LimRankReranker(fuse=1.0)
     for fused in (LimRankReranker(fuse=True), LimRankReranker(fuse=0.0), LimRankReranker(fuse=1.0)):
         assert eval(repr(fused)) == fused and "fuse=" in repr(fused)
     assert eval(repr(LimRankReranker(think="always", budget=9))) == LimRankReranker(think="always", budget=9)
