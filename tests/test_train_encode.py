@@ -156,7 +156,7 @@ WORDS = st.lists(st.sampled_from(["red", "things.", "日本語", "x.y(z)", "1234
 
 
 @settings(max_examples=120, deadline=None)
-@given(query=WORDS, passage=WORDS, thought=WORDS, cutoff=st.integers(110, 400))
+@given(query=WORDS, passage=WORDS, thought=WORDS, cutoff=st.integers(150, 400))
 def test_rows_fit_and_lose_only_what_they_must(tokenizer, query, passage, thought, cutoff):
     ours = encoder(tokenizer)
     query, passage, thought = (" ".join(["so", *words]) for words in (query, passage, thought))
@@ -176,7 +176,7 @@ def test_rows_fit_and_lose_only_what_they_must(tokenizer, query, passage, though
     if query_tokens <= cutoff * QUERY_SHARE:
         assert shown == query
     else:
-        assert query.startswith(shown.rstrip("\ufffd")) and len(ours.encode_text(shown)) <= cutoff * QUERY_SHARE + 3
+        assert query.startswith(shown) and len(ours.encode_text(shown)) <= cutoff * QUERY_SHARE
     # The thought is whole, or its longest beginning in whole sentences that takes a quarter.
     response = ours.decode(trace.ids[trace.prompt :].tolist())
     end = "\n</think> true"

@@ -132,8 +132,17 @@ def ranking_rows(prompts: Sequence[tuple[str, str, str]], tokenizer: PromptToken
 def _fitting(query: str, tokenizer: PromptTokenizer, cutoff: int) -> tuple[str, int]:
     """The query, cut if need be, and how many tokens it lost."""
     ids = tokenizer.encode_text(clean(query))
-    most = int(cutoff * QUERY_SHARE)
-    return (query, 0) if len(ids) <= most else (tokenizer.decode(ids[:most].tolist()), len(ids) - most)
+    most = kept = int(cutoff * QUERY_SHARE)
+    if len(ids) <= most:
+        return query, 0
+    # A character may be several tokens, and a part of one is read as more than it had.
+    while (tokens := len(tokenizer.encode_text(text := _decoded(tokenizer, ids[:kept])))) > most:
+        kept -= 1
+    return text, len(ids) - tokens
+
+
+def _decoded(tokenizer: PromptTokenizer, ids: np.ndarray) -> str:
+    return tokenizer.decode(ids.tolist()).rstrip("\ufffd")
 
 
 def _within(
