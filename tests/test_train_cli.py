@@ -93,6 +93,14 @@ def test_a_dry_run_tells_what_the_run_did_and_leaves_nothing(home, run):
     assert not (home / "dry").exists() and not (home / "out").exists()
 
 
+def test_a_setting_can_be_changed_on_the_command_line(home):
+    plan = train(home, "--dry-run", "--output", home / "dry", "--set", "training.max_steps=7", "--set", "data.share=.5")
+    facts = dict(line.split("\t") for line in plan.stdout.splitlines()[-4:])
+    assert (facts["steps"], facts["examples"]) == ("7", "2")
+    result = train(home, "--dry-run", "--set", "training.max_step=7")
+    assert result.exit_code == 2 and "training: " in result.output and "max_step" in result.output
+
+
 def test_a_dry_run_names_the_checkpoint_from_which_the_run_would_go_on(home, run):
     result = train(home, "--dry-run", "--output", run)
     assert f"checkpoint\t{run}/checkpoint-2" in result.stdout

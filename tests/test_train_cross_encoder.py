@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from limrank_ir.errors import LimRankError
-from limrank_ir.train.cross_encoder import train_cross_encoder
-from limrank_ir.train.rows import read_groups
+from limrank_ir.train.cross_encoder import _row, train_cross_encoder
+from limrank_ir.train.objectives import Verdicts, objective
+from limrank_ir.train.rows import Candidate, Group, read_groups
 from tests import tiny, training
 from tests.training import write_config, write_rows
 
@@ -36,8 +41,47 @@ def test_it_learns_and_opens_in_sentence_transformers(config, tmp_path):
     assert ids == [*plain[0], ids[len(plain[0])], *plain[1], ids[-1]] and ids[-1] != model.tokenizer.pad_token_id
 
 
+def test_it_goes_on_from_a_checkpoint(config, tmp_path):
+    from sentence_transformers import CrossEncoder
+
+    whole = train_cross_encoder(config, output=tmp_path / "whole", changes=["training.max_steps=8"])
+    steps = ["training.save_steps=4", "training.max_steps=4"]
+    half = train_cross_encoder(config, output=tmp_path / "parts", changes=steps)
+    shutil.rmtree(half)
+    steps[1] = "training.max_steps=8"
+    parts = train_cross_encoder(config, output=tmp_path / "parts", changes=steps)
+    pairs = [("find red thing number 0", f"the thing is {color}") for color in training.COLORS]
+    one, other = (CrossEncoder(str(folder), local_files_only=True).predict(pairs) for folder in (whole, parts))
+    assert one == pytest.approx(other, abs=1e-5)
+
+
 def test_whole_rankings_are_refused(tmp_path, smol_folder):
     write_rows(tmp_path / "rows.jsonl", training.groups())
     config = write_config(tmp_path / "run.yaml", "base", data={"layout": "listwise"}, objectives={"traces": 1.0})
     with pytest.raises(LimRankError, match="pointwise rows"):
         train_cross_encoder(config)
+
+
+@given(
+    st.lists(st.tuples(st.floats(-1, 1), st.floats(-8, 8)), min_size=2, max_size=8),
+    st.floats(0, 2),
+    st.floats(0.01, 2),
+)
+def test_it_aims_where_contrastive_and_distill_do(passages, distill, contrastive):
+    weights = {"contrastive": contrastive, "distill": distill, "binary": 0.5}
+    cosines, odds = ([each[part] for each in passages] for part in (0, 1))
+    candidates = [Candidate(str(number), number == 0, None, None, cosine) for number, cosine in enumerate(cosines)]
+    scores = torch.tensor([odds], dtype=torch.float64, requires_grad=True)
+    verdicts = Verdicts(
+        log_odds=scores,
+        label_loss=torch.zeros_like(scores),
+        labels=torch.tensor([[float(candidate.label) for candidate in candidates]], dtype=torch.float64),
+        grades=torch.zeros_like(scores),
+        teacher=torch.tensor([cosines], dtype=torch.float64),
+        here=torch.ones_like(scores) > 0,
+    )
+    ours = sum(weights[name] * objective(name)(verdicts).mean() for name in ("contrastive", "distill"))
+    aim = torch.tensor([_row(Group("q", "query", None, tuple(candidates), "", None), weights)["labels"]]).double()
+    theirs = (contrastive + distill) * torch.nn.functional.cross_entropy(scores, aim.softmax(1))  # ListNet
+    (mine,), (other,) = torch.autograd.grad(ours, scores), torch.autograd.grad(theirs, scores)
+    assert torch.allclose(mine, other, atol=1e-4)

@@ -464,6 +464,33 @@ def test_a_file_that_is_no_configuration(tmp_path, text, message):
         read_config(tmp_path / "other.yaml")
 
 
+def test_settings_can_be_changed_from_outside(tmp_path):
+    path = write_config(tmp_path / "run.yaml", "m")
+    changes = ["training.max_steps=7", "data.share=0.25", "lora.layers=[1, 2]", "seed=3", "training.report_to=none"]
+    read, plain = read_config(path, changes=changes), read_config(path)
+    assert read.training == {**plain.training, "max_steps": 7, "report_to": "none"}
+    assert (read.data.share, read.lora.layers, read.seed) == (0.25, (1, 2), 3)
+    assert read.data.sources == plain.data.sources
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    {
+        "training.max_steps": "must be NAME=VALUE, such as training.max_steps=600",
+        "=7": "must be NAME=VALUE",
+        "data.sources.path=x": "data.sources.path cannot be set",
+        "data.sources.0.path=x": "cannot be set",
+        "model.name=x": "model.name cannot be set",
+        "lora.layers=[": "cannot be set",
+        "data.shares=1": "data.shares: unknown setting",
+        "seed=-1": "seed: Input should be greater than or equal to 0",
+    }.items(),
+)
+def test_settings_that_cannot_be_changed(tmp_path, change, message):
+    with pytest.raises(LimRankError, match=message):
+        read_config(write_config(tmp_path / "run.yaml", "m"), changes=[change])
+
+
 def test_paths_are_relative_to_the_configuration(tmp_path):
     path = tmp_path / "configs" / "run.yaml"
     data = {"folder": "../data", "sources": [{"path": "a/t.jsonl"}], "exclude_topics": ["b/topics.jsonl"]}

@@ -10,7 +10,7 @@ import os
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -36,6 +36,10 @@ def train(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="FOLDER", help="Where results go, instead of output.")
     ] = None,
+    changes: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", help="A setting, instead of the file's; may be repeated."),
+    ] = None,
     resume: Annotated[
         bool,
         typer.Option("--resume/--fresh", help="Go on from the last whole checkpoint; --fresh: there must be none."),
@@ -57,30 +61,31 @@ def train(
 
     For example:
 
-        limrank train train/configs/limrank-smol.yaml --data rows --output runs/first
+        limrank train train/configs/limrank-smol.yaml --data rows --output runs/first --set training.max_steps=600
     """
+    given = {"data": data, "output": output, "changes": changes or ()}
     main = os.environ.get("RANK", "0") == "0"
     console.quiet(not main)
     try:
         if cross_encoder:
-            _train_cross_encoder(config, data, output, resume=resume)
+            _train_cross_encoder(config, given, resume=resume)
         else:
-            _train(config, data, output, resume=resume, dry_run=dry_run, main=main)
+            _train(config, given, resume=resume, dry_run=dry_run, main=main)
     except LimRankError:
         if os.environ.get("LOCAL_RANK", "0") == "0":
             raise
         raise typer.Exit(console.INPUT) from None  # what is wrong is said once a machine
 
 
-def _train(path: Path, data: Path | None, output: Path | None, *, resume: bool, dry_run: bool, main: bool) -> None:
+def _train(path: Path, given: dict[str, Any], *, resume: bool, dry_run: bool, main: bool) -> None:
     from .config import read_config
 
-    config = read_config(path, data=data, output=output)
+    config = read_config(path, **given)
     _check_installed("accelerate", "matplotlib", *(["sentence_transformers"] if config.data.teacher else []))
     if dry_run:
         from .dry_run import dry_run as plan
 
-        _show(plan(path, data=data, output=output, resume=resume), main=main)
+        _show(plan(path, **given, resume=resume), main=main)
         return
     from limrank_ir.files import replacing
 
@@ -89,20 +94,20 @@ def _train(path: Path, data: Path | None, output: Path | None, *, resume: bool, 
 
     _keep_the_bar()
     with contextlib.redirect_stdout(sys.stderr):  # what Trainer logs is progress
-        adapter = run(path, data=data, output=output, resume=resume)
+        adapter = run(path, **given, resume=resume)
     if main:
         with replacing(config.output / "data.json") as file:
             json.dump([asdict(facts) for facts, _ in read_sources(config)], file, indent=2, ensure_ascii=False)
         console.log.info("adapter, run.json, data.json and loss.png are in %s", adapter.parent)
 
 
-def _train_cross_encoder(path: Path, data: Path | None, output: Path | None, *, resume: bool) -> None:
+def _train_cross_encoder(path: Path, given: dict[str, Any], *, resume: bool) -> None:
     _check_installed("accelerate", "datasets", "sentence_transformers")
     from .cross_encoder import train_cross_encoder
 
     _keep_the_bar()
     with contextlib.redirect_stdout(sys.stderr):
-        folder = train_cross_encoder(path, data=data, output=output, resume=resume)
+        folder = train_cross_encoder(path, **given, resume=resume)
     console.log.info("measure it: limrank bench suite COLLECTION... --system cross-encoder:%s", folder)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -154,13 +155,16 @@ class Config(_Part):
         return self
 
 
-def read_config(path: Path, *, data: Path | None = None, output: Path | None = None) -> Config:
+def read_config(
+    path: Path, *, data: Path | None = None, output: Path | None = None, changes: Sequence[str] = ()
+) -> Config:
     """Read and check a configuration.
 
     Args:
         path: a YAML file; paths in it are relative to its folder.
         data: where the sources are, instead of ``data.folder``.
         output: where results go, instead of ``output``.
+        changes: settings that take the place of the file's, such as ``"training.max_steps=600"``; values are YAML.
 
     Returns:
         The configuration, with absolute paths.
@@ -178,6 +182,8 @@ def read_config(path: Path, *, data: Path | None = None, output: Path | None = N
         raise LimRankError(f"{path}: not YAML ({' '.join(str(error).split())})") from error
     if not isinstance(raw, dict):
         raise LimRankError(f"{path}: must hold settings (model, data, objectives, output, ...)")
+    for change in changes:
+        _change(raw, change)
     try:
         config = Config.model_validate(raw)
     except ValidationError as error:
@@ -188,6 +194,21 @@ def read_config(path: Path, *, data: Path | None = None, output: Path | None = N
         more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
         raise LimRankError(f"{path}: {where}{reason}{more}") from error
     return _resolved(config, path.absolute().parent, data, output)
+
+
+def _change(settings: dict[str, Any], change: str) -> None:
+    import yaml
+
+    name, given, value = change.partition("=")
+    *parts, last = name.strip().split(".")
+    if not given or not last:
+        raise LimRankError(f"--set {change}: must be NAME=VALUE, such as training.max_steps=600")
+    try:
+        for part in parts:
+            settings = settings.setdefault(part, {})
+        settings[last] = yaml.safe_load(value)
+    except (AttributeError, TypeError, yaml.YAMLError) as error:
+        raise LimRankError(f"--set {change}: {name} cannot be set; only a setting with a name can") from error
 
 
 def _resolved(config: Config, folder: Path, given_rows: Path | None, given_output: Path | None) -> Config:

@@ -6,6 +6,8 @@ All of it is sentence-transformers' own: its model, trainer, loss and files. The
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,25 +17,33 @@ from limrank_ir.weights import locate
 from .config import Config, read_config
 from .mixture import mix
 from .model import lora_config
+from .objectives.distill import SCALE
 from .rows import Group
 from .run import arguments, base_model, last_checkpoint
+from .teacher import taught
 
-# With this label for the relevant passage ListNet aims at a one-hot softmax, as `objectives.contrastive` does.
-RELEVANT = 10.0
+NONE = 1e-6  # the share of a passage that shall have none, which a logarithm needs
 
 
 def train_cross_encoder(
-    path: Path, *, data: Path | None = None, output: Path | None = None, resume: bool = True
+    path: Path,
+    *,
+    data: Path | None = None,
+    output: Path | None = None,
+    changes: Sequence[str] = (),
+    resume: bool = True,
 ) -> Path:
     """Train a cross-encoder head and a LoRA adapter below it, and merge them.
 
     Model, rows, LoRA settings and ``training`` are those of the configuration; instructions stand in front of the
-    query, the loss is ListNet (the objectives do not count).
+    query. The loss is ListNet towards what the objectives ``contrastive`` and ``distill`` aim at together, by their
+    weights: for one relevant passage a group its gradient is theirs. Other objectives do not count.
 
     Args:
         path: the configuration.
         data: where the sources are, instead of ``data.folder``.
         output: where results go, instead of ``output``.
+        changes: settings that take the place of the file's (`read_config`).
         resume: go on from the last whole checkpoint in the output folder.
 
     Returns:
@@ -42,11 +52,13 @@ def train_cross_encoder(
     Raises:
         LimRankError: the configuration or the data are wrong.
     """
-    config = read_config(path, data=data, output=output)
+    config = read_config(path, data=data, output=output, changes=changes)
     if config.data.layout != "pointwise":
         raise LimRankError(f"{path}: data.layout: a cross-encoder is trained on pointwise rows")
     weights = locate(base_model(config, path).weights)
     groups = mix(config.data, config.seed)
+    if config.data.teacher is not None:
+        groups = taught(groups, config.data.teacher, config.output / "teacher.json")
     from datasets import Dataset
     from sentence_transformers.cross_encoder import CrossEncoderTrainer, CrossEncoderTrainingArguments, losses
     from transformers import set_seed
@@ -55,11 +67,20 @@ def train_cross_encoder(
     checkpoint = last_checkpoint(config, resume=resume)
     set_seed(config.seed)  # head and adapter are drawn
     model = _model(config, weights)
-    trainer = CrossEncoderTrainer(
+
+    class Trainer(CrossEncoderTrainer):
+        """Its own way of going on from a checkpoint expects the names of a model without an adapter around it."""
+
+        def _load_from_checkpoint(self, checkpoint_path: str) -> None:
+            from peft import load_peft_weights, set_peft_model_state_dict
+
+            set_peft_model_state_dict(model[0].model, load_peft_weights(checkpoint_path, device="cpu"))
+
+    trainer = Trainer(
         model=model,
         args=settings,
-        train_dataset=Dataset.from_list([_row(group) for group in groups]),
-        loss=losses.ListNetLoss(model),
+        train_dataset=Dataset.from_list([_row(group, config.objectives) for group in groups]),
+        loss=losses.ListNetLoss(model, mini_batch_size=-1),  # a batch's pairs at once
     )
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     model[0].model = model[0].model.merge_and_unload()
@@ -91,9 +112,22 @@ def _model(config: Config, weights: Path) -> Any:
     return model
 
 
-def _row(group: Group) -> dict[str, Any]:
+def _row(group: Group, objectives: dict[str, float]) -> dict[str, Any]:
     return {
         "query": f"{group.instruction} {group.query}" if group.instruction else group.query,
         "docs": [candidate.text for candidate in group.candidates],
-        "labels": [RELEVANT * candidate.label for candidate in group.candidates],
+        "labels": [math.log(share + NONE) for share in _shares(group, objectives)],  # ListNet takes their softmax
     }
+
+
+def _shares(group: Group, objectives: dict[str, float]) -> list[float]:
+    """The shares of a group's passages that `contrastive` and `distill` aim at, in the mean by their weights."""
+    relevant = sum(candidate.label for candidate in group.candidates)
+    aims = [(objectives.get("contrastive", 0.0), [candidate.label / relevant for candidate in group.candidates])]
+    if group.candidates[0].teacher is not None:
+        odds = [math.exp(SCALE * (candidate.teacher or 0.0)) for candidate in group.candidates]
+        aims.append((objectives.get("distill", 0.0), [each / sum(odds) for each in odds]))
+    total = sum(weight for weight, _ in aims)
+    if not total:  # only objectives that look at one passage at a time: the labels say it all
+        return aims[0][1]
+    return [sum(weight * aim[place] for weight, aim in aims) / total for place in range(len(group.candidates))]

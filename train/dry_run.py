@@ -50,13 +50,21 @@ class Plan:
     checkpoint: Path | None
 
 
-def dry_run(path: Path, *, data: Path | None = None, output: Path | None = None, resume: bool = True) -> Plan:
+def dry_run(
+    path: Path,
+    *,
+    data: Path | None = None,
+    output: Path | None = None,
+    changes: Sequence[str] = (),
+    resume: bool = True,
+) -> Plan:
     """Check a run without loading its model.
 
     Args:
         path: the configuration.
         data: as for `limrank_ir.train.run.train`, like the rest.
         output: likewise.
+        changes: likewise.
         resume: likewise.
 
     Returns:
@@ -67,7 +75,7 @@ def dry_run(path: Path, *, data: Path | None = None, output: Path | None = None,
     """
     from .run import arguments, base_model, last_checkpoint
 
-    config = read_config(path, data=data, output=output)
+    config = read_config(path, data=data, output=output, changes=changes)
     base = base_model(config, path)
     settings = arguments(config, path)
     encode = _encoder(config, base)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,14 @@ from .rows import Group
 log = logging.getLogger("limrank_ir")
 
 
-def train(path: Path, *, data: Path | None = None, output: Path | None = None, resume: bool = True) -> Path:
+def train(
+    path: Path,
+    *,
+    data: Path | None = None,
+    output: Path | None = None,
+    changes: Sequence[str] = (),
+    resume: bool = True,
+) -> Path:
     """Train an adapter.
 
     Under ``accelerate launch`` or ``torchrun`` every process calls this; data, model and result are the same for all.
@@ -28,6 +36,7 @@ def train(path: Path, *, data: Path | None = None, output: Path | None = None, r
         path: the configuration (`limrank_ir.train.config`).
         data: where the sources are, instead of ``data.folder``.
         output: where results go, instead of ``output``.
+        changes: settings that take the place of the file's (`read_config`).
         resume: go on from the last whole checkpoint in the output folder; else the folder must hold none.
 
     Returns:
@@ -37,7 +46,7 @@ def train(path: Path, *, data: Path | None = None, output: Path | None = None, r
         LimRankError: the configuration or the data are wrong (found before any weights load), or a checkpoint is of
             another configuration.
     """
-    config = read_config(path, data=data, output=output)
+    config = read_config(path, data=data, output=output, changes=changes)
     base = base_model(config, path)
     if config.data.layout == "pointwise" and "traces" in config.objectives and not _format(base).end_of_thought:
         raise LimRankError(f"{path}: objectives: the prompt format {base.prompt_format} cannot think; leave out traces")
