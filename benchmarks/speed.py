@@ -124,7 +124,7 @@ def measure(
         tokenizer.pad_token = tokenizer.eos_token
     texts = sample(tokenizer, pairs)
     prompts = [fmt.render(QUERY, text) for text in texts]
-    whole = [prompt.prefix + prompt.passage + prompt.suffix for prompt in prompts]
+    whole = [prompt.text for prompt in prompts]
     plain = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=engine.dtype).to(engine.device).eval()
     if spec.adapter is not None:
         plain = PeftModel.from_pretrained(plain, spec.adapter).merge_and_unload()

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
-from limrank_ir.corpus import read_passages
 from limrank_ir.errors import LimRankError
 from limrank_ir.files import rows
 from limrank_ir.fusion import fuse
 from limrank_ir.output import opened, some
+from limrank_ir.prompts import with_instruction
 from limrank_ir.trec import RunEntry, Topic, check_writable, columns, read_run, read_topics, trec_order
 from limrank_ir.verdict import Verdict
 
@@ -90,13 +90,17 @@ class Candidates:
         return ranking
 
 
-def read_candidates(run: Path, topics: Path, corpus: Path, *, k: int, exclude: Path | None = None) -> Candidates:
+Texts: TypeAlias = Callable[[Collection[str]], Mapping[str, str]]
+"""Gives the texts of these docnos, all of them; `limrank_ir.corpus.read_passages` of a corpus, for example."""
+
+
+def read_candidates(run: Path, topics: Path, texts: Texts, *, k: int, exclude: Path | None = None) -> Candidates:
     """Read the documents to rerank.
 
     Args:
         run: a TREC run, the first stage's.
         topics: the topics (`limrank_ir.trec.read_topics`); those that the run does not have are left out.
-        corpus: the corpus (`limrank_ir.corpus.read_passages`).
+        texts: where the passages come from.
         k: how many documents of a query, the best of the run, in trec_eval's order.
         exclude: documents to take out of the run before the cutoff at `k` (`read_excluded`).
 
@@ -107,33 +111,63 @@ def read_candidates(run: Path, topics: Path, corpus: Path, *, k: int, exclude: P
         LimRankError: something in the files is wrong or missing; the message says where.
     """
     entries = read_run(run)
-    known = read_topics(topics)
-    if unknown := [qid for qid in entries if qid not in known]:
-        raise LimRankError(
-            f"{topics}: {len(unknown)} of {len(entries)} queries of {run} are not in these topics ({some(unknown)}); "
-            "give the topics that the run was made with"
-        )
     for qid, documents in entries.items():
         check_writable(run, "qid", qid)
         for entry in documents:
             check_writable(run, "docno", entry.docno)
-    if without := len(known) - len(entries):
-        log.info("%d of %d topics have no documents in %s and are left out", without, len(known), run)
-    if exclude is not None:
-        entries = _without(entries, exclude)
-    best = {qid: documents[:k] for qid, documents in entries.items() if documents}
+    excluded = frozenset() if exclude is None else read_excluded(exclude)
+    return gather(entries, read_topics(topics), texts, k=k, excluded=excluded, names=(run, topics, exclude))
+
+
+def gather(
+    run: Mapping[str, Sequence[RunEntry]],
+    topics: Mapping[str, Topic],
+    texts: Texts,
+    *,
+    k: int,
+    excluded: Collection[tuple[str, str]] = frozenset(),
+    names: tuple[object, object, object] = ("run", "topics", "excluded"),
+) -> Candidates:
+    """Put the documents to rerank together.
+
+    Args:
+        run: qid to the first stage's lines, best first.
+        topics: the topics; those that the run does not have are left out.
+        texts: where the passages come from.
+        k: how many documents of a query.
+        excluded: (qid, docno) to take out before the cutoff at `k`.
+        names: what run, topics and excluded documents are called in messages.
+
+    Returns:
+        The candidates. What was left out is logged.
+
+    Raises:
+        LimRankError: a query of the run is in no topic, no document is left, or a text is missing.
+    """
+    ours, theirs, taken = names
+    if unknown := [qid for qid in run if qid not in topics]:
+        raise LimRankError(
+            f"{theirs}: {len(unknown)} of {len(run)} queries of {ours} are not in these topics ({some(unknown)}); "
+            "give the topics that the run was made with"
+        )
+    if without := len(topics) - len(run):
+        log.info("%d of %d topics have no documents in %s and are left out", without, len(topics), ours)
+    if excluded:
+        run = _without(run, excluded, taken)
+    best = {qid: documents[:k] for qid, documents in run.items() if documents}
     if not best:
-        raise LimRankError(f"{exclude}: all documents of {run} are excluded, nothing is left to rerank")
+        raise LimRankError(f"{taken}: all documents of {ours} are excluded, nothing is left to rerank")
     wanted = dict.fromkeys(entry.docno for documents in best.values() for entry in documents)
-    return Candidates(best, known, read_passages(corpus, wanted))
+    return Candidates(best, topics, texts(wanted))
 
 
-def _without(run: Mapping[str, list[RunEntry]], exclude: Path) -> dict[str, list[RunEntry]]:
+def _without(
+    run: Mapping[str, Sequence[RunEntry]], excluded: Collection[tuple[str, str]], name: object
+) -> dict[str, list[RunEntry]]:
     """Take excluded documents out of a run."""
-    excluded = read_excluded(exclude)
     left = {qid: [entry for entry in entries if (qid, entry.docno) not in excluded] for qid, entries in run.items()}
     count = sum(map(len, run.values())) - sum(map(len, left.values()))
-    log.info("%d documents taken out of the run (%s)", count, exclude)
+    log.info("%d documents taken out of the run (%s)", count, name)
     if emptied := [qid for qid, entries in left.items() if not entries]:
         log.warning("%d queries have no documents left (%s)", len(emptied), some(emptied))
     return left
@@ -161,6 +195,27 @@ def read_excluded(path: str | PathLike[str]) -> set[tuple[str, str]]:
         if docno != "N/A":
             excluded.add((qid, docno))
     return excluded
+
+
+def write_requests(path: Path, candidates: Candidates) -> None:
+    """Write candidates as RankLLM reads them (``rank-llm rerank --requests-file``): JSONL, a line a query.
+
+    Args:
+        path: the file, compressed if it ends in ``.gz``; ``-`` is stdout.
+        candidates: the candidates; instructions follow their query's text, as there is no other place for them.
+
+    Raises:
+        LimRankError: as for `limrank_ir.files.replacing`.
+    """
+    with opened(path) as file:
+        for qid, entries in candidates.documents.items():
+            topic = candidates.topics[qid]
+            found = [
+                {"docid": entry.docno, "score": entry.score, "doc": {"contents": candidates.texts[entry.docno]}}
+                for entry in entries
+            ]
+            query = {"text": with_instruction(topic.query, topic.instruction), "qid": qid}
+            file.write(json.dumps({"query": query, "candidates": found}, ensure_ascii=False) + "\n")
 
 
 def scores(ranking: Ranking) -> dict[str, list[tuple[str, float]]]:

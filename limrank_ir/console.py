@@ -39,6 +39,7 @@ def hush() -> None:
     """Keep libraries from talking to a user who asked us: to be called before they are imported."""
     for name, value in _HUSHED.items():
         os.environ.setdefault(name, value)
+    logging.getLogger("ir_datasets").addFilter(lambda record: record.levelno > logging.INFO)  # sets its own level
     if not sys.warnoptions:  # python -W, PYTHONWARNINGS: somebody wants to see them
         warnings.simplefilter("ignore")
 

@@ -175,6 +175,46 @@ def json_object(place: str, line: str) -> dict[str, Any]:
     return value
 
 
+def json_records(path: str | PathLike[str]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Stream the JSON objects of a file: JSONL, or one list of objects.
+
+    Args:
+        path: the file, plain or ``.gz``.
+
+    Yields:
+        (place, such as ``train.jsonl:7``; the object, numbers as numbers), at least one.
+
+    Raises:
+        LimRankError: the file cannot be read, holds nothing, or is no JSON.
+    """
+    mark, stream = sniff(path)
+    if mark == "[":
+        try:
+            whole = json.loads("\n".join(line for _, line in lines(path)))
+        except json.JSONDecodeError as error:
+            raise LimRankError(
+                f"{path}:{error.lineno}: malformed JSON ({error.msg}); write a list of objects"
+            ) from error
+        if not whole:
+            raise LimRankError(f"{path}: holds no rows; check how it was made")
+        found: Iterator[tuple[str, Any]] = ((f"{path}: row {number}", row) for number, row in enumerate(whole, 1))
+    else:
+        found = ((place, _parsed(place, line)) for place, line in stream)
+    for place, row in found:
+        if not isinstance(row, dict):
+            raise LimRankError(f"{place}: JSON, but not an object; write one object a row")
+        yield place, row
+
+
+def _parsed(place: str, line: str) -> Any:
+    try:
+        return json.loads(line)
+    except json.JSONDecodeError as error:
+        raise LimRankError(
+            f"{place}: malformed JSON ({error.msg}, column {error.colno}); write one object a line"
+        ) from error
+
+
 def json_text(place: str, record: Mapping[str, Any], keys: Sequence[str]) -> str | None:
     r"""Take the text that a JSON record holds under the first of several keys.
 

@@ -20,6 +20,19 @@ Topics = Annotated[
 Corpus = Annotated[
     Path, typer.Option("--corpus", metavar="FILE", help="Passages: TSV (docno, text), JSONL, or a BEIR folder.")
 ]
+CorpusOrIndex = Annotated[
+    Path | None, typer.Option("--corpus", metavar="FILE", help="Passages: TSV (docno, text), JSONL, or a BEIR folder.")
+]
+Index = Annotated[
+    Path | None,
+    typer.Option("--index", metavar="FOLDER", help="Passages: a Lucene index of Pyserini's, with its texts."),
+]
+Exclude = Annotated[
+    Path | None,
+    typer.Option(
+        "--exclude", metavar="FILE", help="Documents to leave out: lines of 'qid docno' or 'qid 0 docno grade'."
+    ),
+]
 Out = Annotated[
     Path, typer.Option("--output", "-o", metavar="FILE", help="Where the run goes; - is stdout, .gz is compressed.")
 ]

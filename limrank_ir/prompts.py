@@ -16,7 +16,7 @@ from limrank_ir.errors import LimRankError
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """One rendered prompt; its text is ``prefix + passage + suffix``.
+    """One rendered prompt.
 
     Attributes:
         prefix: instruction and query, the same for all passages of a query: engines run it once and share it.
@@ -29,6 +29,11 @@ class Prompt:
     passage: str
     suffix: str
     cleaned: bool = False
+
+    @property
+    def text(self) -> str:
+        """The whole prompt."""
+        return self.prefix + self.passage + self.suffix
 
 
 @dataclass(frozen=True, slots=True)

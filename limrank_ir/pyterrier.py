@@ -17,7 +17,7 @@ from limrank_ir.errors import LimRankError
 from limrank_ir.fusion import fuse as fuse_scores
 from limrank_ir.fusion import fusion_weight
 from limrank_ir.models import DEFAULT, Think
-from limrank_ir.reranker import BUDGET, LimRank
+from limrank_ir.reranker import BUDGET, LimRank, as_limrank
 from limrank_ir.store import VerdictStore
 
 # The options that describe the model, as `limrank_ir.LimRank` takes them.
@@ -107,12 +107,7 @@ class LimRankReranker(pt.Transformer):
         self.think, self.budget, self.task, self.store = think, budget, task, store
         self.device, self.dtype, self.max_length, self.batch_size = device, dtype, max_length, batch_size
         options: dict[str, Any] = {name: getattr(self, name) for name in MODEL_OPTIONS}
-        if isinstance(model, LimRank):
-            if given := [name for name, value in options.items() if value not in (None, BUDGET)]:
-                raise LimRankError(f"{', '.join(given)}: give these to the LimRank itself, not beside it")
-            self._limrank = model
-        else:
-            self._limrank = LimRank(model, **options)
+        self._limrank = as_limrank(model, {key: value for key, value in options.items() if value not in (None, BUDGET)})
         self._weight = fusion_weight(fuse, self._limrank.model.fuse)
         if self._weight is not None and score == "probability":
             raise LimRankError("score='probability' cannot be fused, because it saturates; leave out score or fuse")

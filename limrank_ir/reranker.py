@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal, TypeAlias
@@ -80,6 +80,13 @@ class Run:
         return said
 
 
+class _ModelCard:
+    """Where sentence-transformers' evaluators note the metrics that they also return."""
+
+    def set_evaluation_metrics(self, *noted: Any) -> None:
+        """Note nothing: the card of a published model is written by ``limrank export``."""
+
+
 class LimRank:
     """A pointwise reranker by a language model that reads (query, passage), may think, and says true or false.
 
@@ -87,6 +94,8 @@ class LimRank:
         >>> limrank = LimRank()  # doctest: +SKIP
         >>> limrank.rank("how do I copy a file?", ["shutil.copy(src, dst)", "os.remove(path)"])  # doctest: +SKIP
     """
+
+    model_card_data = _ModelCard()
 
     def __init__(
         self,
@@ -132,7 +141,7 @@ class LimRank:
             raise LimRankError(f"budget is {budget}; a thought needs at least 1 token")
         self.budget, self.task, self.last_run = budget, task, Run()
         self._format, self._store_place = _formats(self.model.prompt_format), store
-        self._render("", "", None)  # finds an unknown task or think mode now, not after the first stage
+        self.prompt("", "", None)  # finds an unknown task or think mode now, not after the first stage
         self.engine = _local(self.model, device, dtype, max_length, batch_size) if engine == "local" else engine
         if isinstance(self.engine, str):
             raise LimRankError(f"unknown engine {engine!r}; choose 'local' or give an engine object")
@@ -148,12 +157,29 @@ class LimRank:
         place = self._store_place
         return place if place is None or isinstance(place, VerdictStore) else VerdictStore(place)
 
-    def judge(self, pairs: Iterable[Pair], *, progress: Callable[[int], None] | None = None) -> list[Verdict]:
+    def load(self) -> None:
+        """Load the weights now and not with the first pair: what is wrong with them is then known before the work.
+
+        Raises:
+            LimRankError: the model cannot be used.
+        """
+        prompt = self._format.render("warm-up", "warm-up")
+        for _ in self.engine.judge([prompt], think=False, budget=1, done=frozenset()):
+            pass
+
+    def judge(
+        self,
+        pairs: Iterable[Pair],
+        *,
+        progress: Callable[[int], None] | None = None,
+        show_progress_bar: bool = False,
+    ) -> list[Verdict]:
         """Judge pairs. Each different pair is judged once; what the store knows is not judged again.
 
         Args:
             pairs: (query, passage) or (query, passage, instruction).
             progress: called with the number of pairs done since it was called last.
+            show_progress_bar: draw a progress bar on stderr; `progress` is not called then.
 
         Returns:
             One verdict a pair, in order. `last_run` then holds what happened.
@@ -161,13 +187,19 @@ class LimRank:
         Raises:
             LimRankError: a pair is not text, a query is empty, or the model or the store cannot be used.
         """
+        if show_progress_bar:
+            from tqdm.auto import tqdm
+
+            pairs = list(pairs)
+            with tqdm(total=len(pairs), desc=self.model.name, unit="pair") as bar:
+                return self.judge(pairs, progress=bar.update)
         started = time.perf_counter()
         asked = [_checked(number, pair) for number, pair in enumerate(pairs)]
         places: dict[tuple[str, str, str | None], list[int]] = {}
         for number, pair in enumerate(asked):
             places.setdefault(pair, []).append(number)
         numbers = list(places.values())
-        prompts = [self._render(*pair) for pair in places]
+        prompts = [self.prompt(*pair) for pair in places]
         run = self.last_run = Run(pairs=len(asked), unique=len(prompts))
         verdicts: dict[int, Verdict] = {}
 
@@ -198,22 +230,44 @@ class LimRank:
         order = {number: index for index, places_of in enumerate(numbers) for number in places_of}
         return [verdicts[order[number]] for number in range(len(asked))]
 
-    def predict(self, pairs: Any, *, show_progress_bar: bool = False) -> np.ndarray:
-        """Score pairs, as sentence-transformers' ``CrossEncoder.predict`` does.
+    def predict(
+        self,
+        pairs: Any,
+        *,
+        show_progress_bar: bool | None = False,
+        batch_size: int | None = None,
+        convert_to_numpy: bool = True,
+        convert_to_tensor: bool = False,
+        prompt_name: str | None = None,
+    ) -> Any:
+        """Score pairs, as sentence-transformers' ``CrossEncoder.predict`` does; its evaluators accept a LimRank.
 
         Args:
             pairs: a list of pairs, or one pair.
             show_progress_bar: draw a progress bar on stderr.
+            batch_size: has no effect: give it to `LimRank`.
+            convert_to_numpy: has no effect; see `convert_to_tensor`.
+            convert_to_tensor: return a torch tensor.
+            prompt_name: must be None: LimRank has no named prompts.
 
         Returns:
             float64 log-odds of shape ``[pairs]``; of one pair a float64 scalar.
 
         Raises:
-            LimRankError: see `judge`.
+            LimRankError: see `judge`; or a prompt name is given.
         """
-        if _is_pair(pairs):
-            return np.float64(self._judged([pairs], show_progress_bar)[0].log_odds)  # type: ignore[return-value]
-        return np.array([verdict.log_odds for verdict in self._judged(pairs, show_progress_bar)], dtype=np.float64)
+        if prompt_name is not None:
+            raise LimRankError(
+                f"prompt_name is {prompt_name!r}; LimRank has no named prompts: give instructions or a task"
+            )
+        one = _is_pair(pairs)
+        verdicts = self.judge([pairs] if one else pairs, show_progress_bar=bool(show_progress_bar))
+        scores = np.array([verdict.log_odds for verdict in verdicts], dtype=np.float64)
+        if convert_to_tensor:
+            import torch
+
+            return torch.from_numpy(scores)[0] if one else torch.from_numpy(scores)
+        return scores[0] if one else scores
 
     def rank(
         self,
@@ -257,7 +311,8 @@ class LimRank:
         if weight is None and first_stage is not None:
             raise LimRankError("first_stage has no effect without fuse; give fuse=True, too, or leave it out")
         found = None if first_stage is None else fusion.first_stage_scores(first_stage, len(passages))
-        verdicts = self._judged([(query, passage, instruction) for passage in passages], show_progress_bar)
+        pairs = [(query, passage, instruction) for passage in passages]
+        verdicts = self.judge(pairs, show_progress_bar=show_progress_bar)
         scores = [verdict.log_odds for verdict in verdicts]
         if weight is not None and found is not None:
             scores = fusion.fuse(scores, found, weight).tolist()
@@ -267,23 +322,57 @@ class LimRank:
         ]
         return sorted(ranked, key=lambda passage: -passage.score)[:top_k]
 
-    def _judged(self, pairs: Sequence[Pair], show_progress_bar: bool) -> list[Verdict]:
-        if not show_progress_bar:
-            return self.judge(pairs)
-        from tqdm.auto import tqdm
+    def as_pyterrier_transformer(self, **options: Any) -> Any:
+        """This reranker in a PyTerrier pipeline; transformers that share it share its weights.
 
-        with tqdm(total=len(pairs), desc=self.model.name, unit="pair") as bar:
-            return self.judge(pairs, progress=bar.update)
+        Args:
+            options: those of `limrank_ir.pyterrier.LimRankReranker` that do not describe the model.
 
-    def _render(self, query: str, passage: str, instruction: str | None) -> Prompt:
+        Returns:
+            The transformer.
+
+        Example:
+            >>> bm25 >> LimRank("limrank-7b").as_pyterrier_transformer(fuse=True)  # doctest: +SKIP
+        """
+        from limrank_ir.pyterrier import LimRankReranker
+
+        return LimRankReranker(self, **options)
+
+    def prompt(self, query: str, passage: str, instruction: str | None = None) -> Prompt:
+        """The prompt that the model reads for a pair, before an over-long passage is cut."""
         query = task_query(query, self.task)
         return self._format.render(query, passage, instruction, think=self.think == "always")
+
+    def response(self, verdict: Verdict) -> str:
+        """What the model said, as text: the thought, if there is one, and the label that it prefers."""
+        thought = "" if verdict.reasoning is None else verdict.reasoning + self._format.end_of_thought
+        return thought + self._format.labels[0 if verdict.log_odds > 0 else 1]
 
     def _keys(self, prompts: Sequence[Prompt]) -> list[bytes]:
         """Names in the store: everything that changes a verdict. The prompt's text holds format, query and passage."""
         budget = self.budget if self.think == "always" else 0
         settings = (RULES, self.engine.identity, self._format.name, self.think, str(budget))
         return [key(*settings, prompt.prefix, prompt.passage, prompt.suffix) for prompt in prompts]
+
+
+def as_limrank(model: str | LimRank, options: Mapping[str, Any]) -> LimRank:
+    """The reranker that an adapter is told to use.
+
+    Args:
+        model: a name, folder or hub id; or a `LimRank`, which others may share.
+        options: those of `LimRank`, for a model given by name.
+
+    Returns:
+        The reranker.
+
+    Raises:
+        LimRankError: an option is unknown or impossible, or stands beside a `LimRank`.
+    """
+    if not isinstance(model, LimRank):
+        return LimRank(model, **options)
+    if options:
+        raise LimRankError(f"{', '.join(options)}: give these to the LimRank itself, not beside it")
+    return model
 
 
 def _local(

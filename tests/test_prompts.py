@@ -11,30 +11,26 @@ from limrank_ir.prompts import BRIGHT_QUERY_PROMPTS, QWEN3, RANK1, clean, prompt
 from tests.reference import wire
 
 
-def text(prompt) -> str:
-    return prompt.prefix + prompt.passage + prompt.suffix
-
-
 @given(st.text(alphabet=st.characters(exclude_characters="<", codec="utf-8")), st.text(alphabet="ab {}\n%\\."))
 def test_rank1_is_the_wire_format(query, passage):
-    assert text(RANK1.render(query, passage, think=True)) == wire(query, passage)
-    assert text(RANK1.render(query, passage)) == wire(query, passage) + "\n\n</think>"
+    assert RANK1.render(query, passage, think=True).text == wire(query, passage)
+    assert RANK1.render(query, passage).text == wire(query, passage) + "\n\n</think>"
 
 
 def test_followir_instructions_follow_the_query():
-    assert "Query: q only recipes\nPassage" in text(RANK1.render("q", "p", "only recipes"))
-    assert "Query: q\nPassage" in text(RANK1.render(" q", "p", "q "))
-    assert "Query: only recipes\nPassage" in text(RANK1.render("", "p", "only recipes"))
+    assert "Query: q only recipes\nPassage" in RANK1.render("q", "p", "only recipes").text
+    assert "Query: q\nPassage" in RANK1.render(" q", "p", "q ").text
+    assert "Query: only recipes\nPassage" in RANK1.render("", "p", "only recipes").text
 
 
 def test_qwen3_format():
-    assert text(QWEN3.render("q", "p")) == (
+    assert QWEN3.render("q", "p").text == (
         "<|im_start|>system\nJudge whether the Document meets the requirements based on the Query and the Instruct "
         'provided. Note that the answer can only be "yes" or "no".<|im_end|>\n<|im_start|>user\n'
         "<Instruct>: Given a web search query, retrieve relevant passages that answer the query\n<Query>: q\n"
         "<Document>: p<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n"
     )
-    assert "<Instruct>: recipes\n" in text(QWEN3.render("q", "p", "recipes"))
+    assert "<Instruct>: recipes\n" in QWEN3.render("q", "p", "recipes").text
     with pytest.raises(LimRankError, match="no thinking mode"):
         QWEN3.render("q", "p", think=True)
 
@@ -51,7 +47,7 @@ def test_qwen3_format():
 )
 def test_a_forced_verdict_keeps_whole_sentences(thought, kept):
     prompt = RANK1.render("q", "p", think=True)
-    assert text(RANK1.forced(prompt, thought)) == wire("q", "p") + f"\n{kept}\n</think>"
+    assert RANK1.forced(prompt, thought).text == wire("q", "p") + f"\n{kept}\n</think>"
     assert whole_sentences(thought) == kept
 
 

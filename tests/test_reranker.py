@@ -162,3 +162,44 @@ def test_crossencoder_evaluator_convention(limrank):
     """sentence-transformers' evaluators need no more than predict(list of pairs) -> array that sorts."""
     scores = limrank.predict([[QUERY, text] for text in PASSAGES])
     assert np.argsort(-scores).tolist() == [one.index for one in limrank.rank(QUERY, PASSAGES)]
+
+
+# In the manner of sentence-transformers and PyTerrier
+
+
+def test_the_reranking_evaluator_of_sentence_transformers(limrank):
+    from sentence_transformers.cross_encoder.evaluation import CrossEncoderRerankingEvaluator
+
+    samples = [{"query": QUERY, "positive": [PASSAGES[0]], "documents": [PASSAGES[1], PASSAGES[2], PASSAGES[0]]}]
+    figures = CrossEncoderRerankingEvaluator(samples, at_k=10, name="small", write_csv=False)(limrank)
+    rank = [ranked.text for ranked in limrank.rank(QUERY, PASSAGES)].index(PASSAGES[0]) + 1
+    assert figures["small_mrr@10"] == pytest.approx(1 / rank) and figures["small_base_mrr@10"] == pytest.approx(1 / 3)
+    negatives = [{"query": QUERY, "positive": [PASSAGES[0]], "negative": PASSAGES[1:]}]
+    assert CrossEncoderRerankingEvaluator(negatives, at_k=10, write_csv=False)(limrank)["mrr@10"] == pytest.approx(
+        1 / rank
+    )
+
+
+def test_predict_in_the_manner_of_crossencoder(limrank):
+    import torch
+
+    pairs = [(QUERY, text) for text in PASSAGES]
+    tensor = limrank.predict(pairs, batch_size=2, convert_to_tensor=True)
+    assert isinstance(tensor, torch.Tensor) and tensor.tolist() == pytest.approx(
+        limrank.predict(pairs).tolist(), abs=1e-3
+    )
+    with pytest.raises(LimRankError, match="prompt_name is 'query'; LimRank has no named prompts"):
+        limrank.predict(pairs, prompt_name="query")
+
+
+def test_as_a_pyterrier_transformer(limrank):
+    import pandas as pd
+
+    frame = pd.DataFrame(
+        [("1", QUERY, f"d{n}", text) for n, text in enumerate(PASSAGES)], columns=["qid", "query", "docno", "text"]
+    )
+    ranked = limrank.as_pyterrier_transformer(explain=True)(frame)
+    assert ranked["score"].tolist() == pytest.approx(
+        limrank.predict([(QUERY, text) for text in PASSAGES]).tolist(), abs=1e-3
+    )
+    assert "reasoning" in ranked.columns

@@ -39,7 +39,7 @@ def encoder(tokenizer, fmt=RANK1):
 @given(query=TEXT, passage=TEXT, think=st.booleans())
 def test_ids_are_those_of_the_text_in_one_piece(tokenizer, with_tags, query, passage, think):
     prompt = RANK1.render(query, passage, think=think)
-    text = prompt.prefix + prompt.passage + prompt.suffix
+    text = prompt.text
     for one in (tokenizer, with_tags):
         (tokens,) = encoder(one).encode([prompt], 9999)
         assert tokens.ids.tolist() == one(text).input_ids and tokens.cut == 0
@@ -70,7 +70,7 @@ def test_chat_markup_of_a_format_is_control_tokens(tokenizer):
     start, end = tokenizer.convert_tokens_to_ids(["<|im_start|>", "<|im_end|>"])
     prompt = QWEN3.render("q", "p")
     (tokens,) = encoder(tokenizer, QWEN3).encode([prompt], 999)
-    text = prompt.prefix + prompt.passage + prompt.suffix
+    text = prompt.text
     assert tokens.ids.tolist() == tokenizer(text).input_ids
     assert [n for n in tokens.ids.tolist() if n in (start, end)] == [start, end, start, end, start]
 

@@ -79,9 +79,7 @@ def test_alpaca_rows_give_back_what_the_prompt_was_made_of(tmp_path, end):
     assert found == [(True, thought), (False, None), (False, None)]
     # What stands behind the passage in some sets is no part of it: the prompt is the wire format again.
     prompt = RANK1.render(first.query, first.candidates[0].text, think=True)
-    assert prompt.prefix + prompt.passage + prompt.suffix == (
-        f"{RANK1.query_line.format(query=first.query)}it is\nso\n<think>"
-    )
+    assert prompt.text == (f"{RANK1.query_line.format(query=first.query)}it is\nso\n<think>")
 
 
 def test_a_list_and_gzip_are_read_too(tmp_path):

@@ -7,12 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from limrank_ir import minilm
 from limrank_ir.console import duration
 from limrank_ir.errors import LimRankError
 from limrank_ir.files import replacing
 from limrank_ir.prompts import PromptFormat, prompt_format
-
-from .teacher import MINILM
 
 if TYPE_CHECKING:
     from .export import Kind, Trained
@@ -194,7 +193,7 @@ def _data(trained: Trained) -> str:
         (row[0], source["origin"]) for row, source in zip(rows, trained.sources, strict=True) if source["origin"]
     ]
     where = "\n".join(f"- {name}: {origin}" for name, origin in origins)
-    teacher = "all-MiniLM-L6-v2" if config["data"]["teacher"] == MINILM else config["data"]["teacher"]
+    teacher = "all-MiniLM-L6-v2" if config["data"]["teacher"] == minilm.NAME else config["data"]["teacher"]
     taught = f"\n\nThe order among a query's passages was also learned from {teacher}'s scores." if teacher else ""
     return f"## Training data\n\n{_table(header, [*rows, ['all', '', '', *total]], left=3)}{taught}" + (
         f"\n\nWhere they come from, with thanks to their authors:\n\n{where}" if where else ""

@@ -15,10 +15,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from limrank_ir.errors import LimRankError
+from limrank_ir.files import json_records
 
 from .config import Data, Source
 from .mixture import check_license, generator, held_back_queries, normal, wanted
-from .rows import license_of, need_text, records
+from .rows import license_of, need_text
 
 Ranking = tuple[str, str, str]
 """(place, prompt, response)."""
@@ -52,7 +53,7 @@ def read_rankings(data: Data, seed: int) -> tuple[list[Ranking], str]:
 
 def _drawn(source: Source, data: Data, held_back: set[str], seed: int) -> list[Ranking]:
     rows = []
-    for place, record in records(source.path):
+    for place, record in json_records(source.path):
         row = _checked(place, record, data.layout)
         if data.open_licenses_only and record.keys() & {"licence", "license"}:
             check_license(license_of(place, record), f"{place}: the row")

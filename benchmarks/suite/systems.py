@@ -144,8 +144,7 @@ def _limrank(name: str, options: ModelOptions, store: Path) -> System:
     budget = options.budget if model.think == "always" else 0
 
     def start() -> Score:
-        warm_up = LimRank(base, prompt_format=model.model.prompt_format, engine=model.engine, think="never")
-        warm_up.judge([("warm-up", "warm-up")])  # loads the weights, which is not timed; nothing is kept of it
+        model.load()  # which is not timed
         kept = LimRank(
             base,
             adapter=adapter,

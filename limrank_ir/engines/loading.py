@@ -18,6 +18,7 @@ from limrank_ir.engines.packed import Packing
 from limrank_ir.engines.tokens import PromptTokenizer
 from limrank_ir.errors import LimRankError
 from limrank_ir.prompts import PromptFormat
+from limrank_ir.weights import without_bars
 
 # Families whose packed attention is held against their own in the tests; others are checked when they load.
 TESTED_FAMILIES = {"llama", "mistral", "qwen2", "qwen3"}
@@ -107,13 +108,10 @@ def load(weights: Path, adapter: Path | None, fmt: PromptFormat, device: torch.d
         LimRankError: a file is missing or broken, or the local engine cannot run this family.
     """
     from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
-    from transformers.utils import logging as transformers_logging
 
     packed.register()
     # At exit the interpreter would walk all objects of torch and transformers once more, for a second.
     atexit.register(gc.freeze)
-    bars = transformers_logging.is_progress_bar_enabled()
-    transformers_logging.disable_progress_bar()
     faster = device.type == "cpu" and can_speed_up(dtype)
     try:
         # trust_remote_code stays off: weights are data, and data must not run code.
@@ -121,17 +119,15 @@ def load(weights: Path, adapter: Path | None, fmt: PromptFormat, device: torch.d
         config = AutoConfig.from_pretrained(weights)
         faster = faster and config.model_type in TESTED_FAMILIES
         held = torch.float32 if faster else dtype
-        model = AutoModelForCausalLM.from_pretrained(weights, dtype=held, attn_implementation=packed.NAME)
-        if adapter is not None:
-            model = _merge(model, adapter, len(tokenizer))
+        with without_bars():
+            model = AutoModelForCausalLM.from_pretrained(weights, dtype=held, attn_implementation=packed.NAME)
+            if adapter is not None:
+                model = _merge(model, adapter, len(tokenizer))
     except (OSError, ValueError, RuntimeError, KeyError) as error:
         if out_of_memory(error):
             raise LimRankError(f"{weights}: not enough memory to load it as {dtype}; choose a smaller model") from error
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise LimRankError(f"{adapter or weights}: cannot be loaded as a causal language model ({reason})") from error
-    finally:
-        if bars:
-            transformers_logging.enable_progress_bar()
     model = model.to(device).eval().requires_grad_(False)
     if model.config.model_type not in TESTED_FAMILIES:
         _check_family(model)

@@ -1,4 +1,4 @@
-"""What the systems that sentence-transformers runs have in common."""
+"""What everything that sentence-transformers runs has in common: is it there, does it load, how long are texts."""
 
 from __future__ import annotations
 
@@ -8,19 +8,21 @@ from contextlib import contextmanager
 from typing import Any
 
 from limrank_ir.errors import LimRankError
+from limrank_ir.weights import without_bars
 
 
-def check_sentence_transformers(who: str) -> None:
+def check_sentence_transformers(who: str, extra: str) -> None:
     """Make sure that sentence-transformers is installed.
 
     Args:
         who: what needs it, for the error message.
+        extra: the extra of this package that installs it.
 
     Raises:
         LimRankError: it is not.
     """
     if importlib.util.find_spec("sentence_transformers") is None:
-        raise LimRankError(f"{who} needs sentence-transformers; run: pip install 'limrank-ir[bench]'")
+        raise LimRankError(f"{who} needs sentence-transformers; run: pip install 'limrank-ir[{extra}]'")
 
 
 @contextmanager
@@ -28,23 +30,17 @@ def loading(name: str) -> Iterator[None]:
     """Load a model without a progress bar of its own; what goes wrong becomes one line.
 
     Args:
-        name: the system's, for the error message.
+        name: the option and what was given for it, for the error message.
 
     Raises:
         LimRankError: the model cannot be loaded.
     """
-    from transformers.utils import logging
-
-    bars = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
     try:
-        yield
+        with without_bars():
+            yield
     except (OSError, ValueError, RuntimeError, AssertionError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise LimRankError(f"--system {name}: cannot be loaded ({reason}); check its files and --device") from error
-    finally:
-        if bars:
-            logging.enable_progress_bar()
+        raise LimRankError(f"{name}: cannot be loaded ({reason}); check its files and --device") from error
 
 
 def token_counts(tokenizer: Any, *texts: Sequence[str]) -> list[int]:
