@@ -1,0 +1,322 @@
+"""LimRank in RankLLM: a model coordinator for its ``Reranker``, and its command line and server with our model names.
+
+RankLLM (0.26, https://github.com/castorini/rank_llm) has no plug-in point; its ``Reranker`` calls four methods of a
+coordinator and needs no base class.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from limrank_ir.errors import LimRankError
+from limrank_ir.files import json_records
+from limrank_ir.fusion import fuse as fuse_scores
+from limrank_ir.fusion import fusion_weight
+from limrank_ir.models import DEFAULT, MODELS
+from limrank_ir.reranker import LimRank, as_limrank
+from limrank_ir.verdict import Verdict
+from limrank_ir.window import reranked, window
+
+if TYPE_CHECKING:
+    from rank_llm.data import InferenceInvocation, Request, Result
+
+TEXT = ("text", "segment", "contents", "content", "body", "passage")
+"""Where the text of a document is looked for, in this order (rank_llm's ``inference_handler.py``)."""
+PREFIX = "limrank:"
+
+
+class LimRankCoordinator:
+    """Reranks RankLLM's requests: ``Reranker(LimRankCoordinator())``.
+
+    Unlike RankLLM's own pointwise models it reads the text as it is (no ``[1]`` turned into ``(1)``, no whitespace
+    joined, no cut after 300 words), judges all requests together and equal pairs once, and never turns a failure into
+    a score. ``rank_start`` and ``rank_end`` mean what they mean to listwise models: the window is reranked, the rest
+    keeps its place, and scores strictly descend (`limrank_ir.window`).
+
+    Example:
+        >>> from rank_llm.rerank import Reranker  # doctest: +SKIP
+        >>> Reranker(LimRankCoordinator("limrank-smol")).rerank_batch(requests)  # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        model: str | LimRank = DEFAULT,
+        *,
+        instruction: str | None = None,
+        fuse: bool | float = False,
+        verbose: bool = False,
+        **options: Any,
+    ) -> None:
+        """Choose a model; its weights load with the first request.
+
+        Args:
+            model: a name, folder or hub id; or a `LimRank`.
+            instruction: what counts as relevant, for all queries.
+            fuse: rank by the model's scores and the candidates' own together (`limrank_ir.fuse`), within the window.
+            verbose: draw a progress bar on stderr.
+            options: those of `LimRank`, for a model given by name.
+
+        Raises:
+            LimRankError: an option is unknown or impossible.
+        """
+        self.limrank = as_limrank(model, options)
+        self._weight = fusion_weight(fuse, self.limrank.model.fuse)
+        self._instruction, self._verbose = instruction, verbose
+        self._one_at_a_time = threading.Lock()
+
+    def __repr__(self) -> str:
+        """The reranker's."""
+        return f"LimRankCoordinator({self.limrank!r})"
+
+    def rerank_batch(
+        self,
+        requests: Sequence[Request],
+        rank_start: int = 0,
+        rank_end: int = 100,
+        shuffle_candidates: bool = False,
+        logging: bool = False,
+        **kwargs: Any,
+    ) -> list[Result]:
+        """Rerank requests.
+
+        Args:
+            requests: RankLLM's; they are not changed.
+            rank_start: the first place to rerank, from 0.
+            rank_end: behind the last one.
+            shuffle_candidates: has no effect: a verdict does not depend on the other candidates.
+            logging: has no effect; see `verbose`.
+            kwargs: ``populate_invocations_history`` and ``top_k_retrieve`` are RankLLM's; all others are those of
+                other models, which RankLLM passes to every coordinator, and have no effect.
+
+        Returns:
+            One result a request, in order; each with all candidates of the request.
+
+        Raises:
+            LimRankError: a query is empty, a candidate has no text, or the model cannot be used.
+        """
+        limit = kwargs.get("top_k_retrieve")
+        end = rank_end if limit is None else min(rank_end, limit)
+        windows = [window(len(request.candidates), rank_start, end) for request in requests]
+        pairs = [
+            (_query(number, request), document_text(request, place), self._instruction)
+            for number, (request, places) in enumerate(zip(requests, windows, strict=True))
+            for place in places
+        ]
+        with self._one_at_a_time:
+            verdicts = iter(self.limrank.judge(pairs, show_progress_bar=self._verbose))
+        history = bool(kwargs.get("populate_invocations_history"))
+        return [
+            self._result(request, places, [next(verdicts) for _ in places], history)
+            for request, places in zip(requests, windows, strict=True)
+        ]
+
+    def rerank(self, request: Request, *args: Any, **kwargs: Any) -> Result:
+        """Rerank one request; see `rerank_batch`."""
+        return self.rerank_batch([request], *args, **kwargs)[0]
+
+    async def rerank_batch_async(self, requests: Sequence[Request], *args: Any, **kwargs: Any) -> list[Result]:
+        """As `rerank_batch`, in a thread of its own; overlapping calls take turns at the model."""
+        return await asyncio.to_thread(self.rerank_batch, requests, *args, **kwargs)
+
+    async def rerank_async(self, request: Request, *args: Any, **kwargs: Any) -> Result:
+        """As `rerank`; see `rerank_batch_async`."""
+        return (await self.rerank_batch_async([request], *args, **kwargs))[0]
+
+    def get_output_filename(
+        self, top_k_candidates: int, dataset_name: str | None, shuffle_candidates: bool, **kwargs: Any
+    ) -> str:
+        """The beginning of the names that ``Reranker.write_rerank_results`` makes up: model, cutoff and data set."""
+        model = self.limrank.model.name.rstrip("/").rsplit("/", 1)[-1]
+        return "_".join(part for part in (model, str(top_k_candidates), dataset_name) if part)
+
+    def get_name(self) -> str:
+        """The model's name."""
+        return self.limrank.model.name
+
+    def _result(self, request: Request, places: range, verdicts: list[Verdict], history: bool) -> Result:
+        from rank_llm.data import Candidate, Result
+
+        candidates = request.candidates
+        scores = [verdict.log_odds for verdict in verdicts]
+        if self._weight is not None and scores:
+            scores = fuse_scores(scores, [float(candidates[place].score) for place in places], self._weight).tolist()
+        order = reranked(len(candidates), places, scores)
+        return Result(
+            query=deepcopy(request.query),
+            candidates=[
+                Candidate(docid=candidates[place].docid, score=score, doc=deepcopy(candidates[place].doc))
+                for place, score in order
+            ],
+            invocations_history=[
+                self._invocation(request, place, verdict)
+                for place, verdict in zip(places, verdicts, strict=True)
+                if history
+            ],
+        )
+
+    def _invocation(self, request: Request, place: int, verdict: Verdict) -> InferenceInvocation:
+        from rank_llm.data import InferenceInvocation
+
+        prompt = self.limrank.prompt(request.query.text, document_text(request, place), self._instruction)
+        return InferenceInvocation(
+            prompt=prompt.text,
+            response=self.limrank.response(verdict),
+            input_token_count=verdict.prompt_tokens,
+            output_token_count=verdict.reasoning_tokens + 1,
+            reasoning=verdict.reasoning,
+            token_usage={"log_odds": verdict.log_odds, "cut_tokens": verdict.cut_tokens, "finish": verdict.finish},
+        )
+
+
+def document_text(request: Request, place: int) -> str:
+    """The text of a candidate, as it is: RankLLM's precedence of fields and its title, but none of its changes.
+
+    Args:
+        request: the request.
+        place: which of its candidates.
+
+    Returns:
+        The text, after ``"Title: {title} Content: "`` where there is a title.
+
+    Raises:
+        LimRankError: the document has no text.
+    """
+    document = request.candidates[place].doc
+    if isinstance(document, str) and document.strip():
+        return document
+    if isinstance(document, Mapping):
+        text = next((document[name] for name in TEXT if name in document), None)
+        if isinstance(text, str) and (text.strip() or document.get("title")):
+            return f"Title: {document['title']} Content: {text}" if document.get("title") else text
+    raise LimRankError(
+        f"query {request.query.qid!r}: candidate {request.candidates[place].docid!r} has no text; give its doc one of: "
+        f"{', '.join(TEXT)}"
+    )
+
+
+def read_requests(path: str | PathLike[str]) -> list[Request]:
+    """Read requests as RankLLM's ``read_requests_from_file`` does, but also those whose ``doc`` is a text.
+
+    Anserini's ``ExtractQueriesAndDocumentsFromTrecRun`` writes such, and RankLLM's reader refuses them.
+
+    Args:
+        path: JSONL, or one JSON list; plain or ``.gz``.
+
+    Returns:
+        RankLLM's requests; a text becomes ``{"contents": text}``.
+
+    Raises:
+        LimRankError: the file cannot be read, or a request is malformed; the message says where.
+    """
+    from dacite import DaciteError, from_dict
+    from rank_llm.data import Request
+
+    found = []
+    for place, record in json_records(path):
+        for candidate in record.get("candidates") or ():
+            if isinstance(candidate, dict) and isinstance(candidate.get("doc"), str):
+                candidate["doc"] = {"contents": candidate["doc"]}
+        try:
+            found.append(from_dict(Request, record))
+        except DaciteError as error:
+            raise LimRankError(
+                f"{place}: not a request ({error}); write "
+                '{"query": {"text", "qid"}, "candidates": [{"docid", "score", "doc": {"text"}}]}'
+            ) from error
+    return found
+
+
+def _query(number: int, request: Request) -> str:
+    text = request.query.text
+    if not isinstance(text, str) or not text.strip():
+        raise LimRankError(f"request {number} (qid {request.query.qid!r}) has no query; fill or drop it first")
+    return text
+
+
+def coordinator(name: str, *, think: bool = False, budget: int | None = None) -> LimRankCoordinator | None:
+    """The coordinator that a model path of RankLLM's asks for.
+
+    Args:
+        name: ``limrank-smol`` or another of our names that begin with ``limrank``; or ``limrank:NAME``, with any name
+            of ``limrank models``; ``limrank:NAME+ADAPTER`` for an adapter on it.
+        think: let the model reason first; else it does as is its habit.
+        budget: the most tokens of a thought.
+
+    Returns:
+        The coordinator, or None: the path is not ours.
+
+    Raises:
+        LimRankError: the model is unknown.
+    """
+    if name.startswith(PREFIX):
+        name = name.removeprefix(PREFIX)
+    elif name not in MODELS or not name.startswith("limrank"):
+        return None
+    model, _, adapter = name.partition("+")
+    options: dict[str, Any] = {"think": "always", "budget": budget} if think and budget else {}
+    return LimRankCoordinator(model, adapter=adapter or None, verbose=True, **options)
+
+
+_theirs: Callable[..., Any] | None = None
+
+
+def register() -> None:
+    """Let RankLLM find our models by name: its command line, server and ``Reranker.create_model_coordinator``.
+
+    ``is_thinking`` and ``reasoning_token_budget`` are honored. Calling it twice does no more than once; see
+    `unregister`.
+    """
+    global _theirs
+    from rank_llm.rerank import Reranker
+
+    if _theirs is not None:
+        return
+    theirs = _theirs = Reranker.create_model_coordinator
+
+    def create(model_path: str, default_model_coordinator: Any, interactive: bool, **kwargs: Any) -> Any:
+        if not (interactive and default_model_coordinator is not None):
+            budget = kwargs.get("reasoning_token_budget")
+            ours = coordinator(model_path, think=bool(kwargs.get("is_thinking")), budget=budget)
+            if ours is not None:
+                return ours
+        return theirs(model_path, default_model_coordinator, interactive, **kwargs)
+
+    Reranker.create_model_coordinator = create
+
+
+def unregister() -> None:
+    """Undo `register`."""
+    global _theirs
+    from rank_llm.rerank import Reranker
+
+    if _theirs is not None:
+        Reranker.create_model_coordinator = _theirs
+        _theirs = None
+
+
+def main(arguments: Sequence[str]) -> int:
+    """RankLLM's own command line with our models: ``limrank rank-llm rerank --model-path limrank-smol ...``.
+
+    Args:
+        arguments: RankLLM's.
+
+    Returns:
+        Its exit status.
+
+    Raises:
+        LimRankError: RankLLM is not installed.
+    """
+    try:
+        from rank_llm.cli.main import main as theirs
+    except ImportError as error:
+        raise LimRankError(f'RankLLM is missing ({error}); run: pip install "limrank-ir[rank-llm]"') from error
+    register()
+    sys.argv[0] = str(Path(sys.argv[0]).with_name("rank-llm"))
+    return int(theirs(list(arguments)) or 0)
