@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -104,32 +104,34 @@ def build(
         raise LimRankError(f"{source}: PISA indexed {indexed} of {sent} passages; look for odd characters in docnos")
 
 
-def build_kept(corpus: Path, folder: Path, bm25: Bm25, advance: Callable[[int], None] = lambda count: None) -> None:
+def keep(
+    corpus: Path, folder: Path, settings: Mapping[str, str], make: Callable[[Iterator[Passage], Path], None]
+) -> None:
     """Index a corpus in a folder to be kept, unless the index is already there.
 
     Args:
         corpus: the corpus (`limrank_ir.corpus.iter_corpus`).
         folder: where the index is or shall be; it appears when the index is whole.
-        bm25: as for `build`.
-        advance: as for `build`.
+        settings: what it is made with, such as the stemmer.
+        make: makes an index of passages in a folder that is not there yet.
 
     Raises:
-        LimRankError: the folder holds something else, or an index of another corpus or stemmer, or cannot be written;
-            the corpus is wrong; and as for `build`.
+        LimRankError: the folder holds something else, or an index of another corpus or other settings, or cannot be
+            written; the corpus is wrong; or as for `make`.
     """
-    label = {"corpus": _fingerprint(corpus), "stemmer": bm25.stemmer}
+    label = {"corpus": _fingerprint(corpus), **settings}
     if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
         if _label(folder) != label:
             raise LimRankError(
-                f"{folder}: holds an index of another corpus or stemmer than {corpus} and {bm25.stemmer}; "
-                "remove it, or give another --index"
+                f"{folder}: holds an index of another corpus than {corpus}, or with other settings than "
+                f"{', '.join(settings.values())}; remove it, or give another --index"
             )
         log.info("using the index in %s", folder)
         return
     building = folder.absolute().with_name(f".{folder.name}.{secrets.token_hex(4)}")
     try:
-        building.mkdir(parents=True)
-        build(iter_corpus(corpus), building, bm25, advance, source=corpus)
+        building.parent.mkdir(parents=True, exist_ok=True)
+        make(iter_corpus(corpus), building)
         (building / LABEL).write_text(json.dumps(label), encoding="utf-8")
         building.replace(folder)
     except OSError as error:

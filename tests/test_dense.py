@@ -1,0 +1,105 @@
+"""A dense first stage with real weights (MiniLM): flat, HNSW, hybrid; on the command line and in a pipeline."""
+
+from __future__ import annotations
+
+import pytest
+from typer.testing import CliRunner
+
+from limrank_ir.cli import app
+from limrank_ir.dense import fused
+from limrank_ir.trec import read_run
+
+TOPICS = "q1\tduplicate a document on disk\nq2\tbaking\n"
+CORPUS = """\
+d1\tos.fsync(fd) forces a file to disk.
+d2\tPut flour, eggs and sugar into the oven to make a cake.
+d3\tshutil.copy(src, dst) copies a file.
+d4\tParis is the capital of France.
+"""
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    (tmp_path / "topics.tsv").write_text(TOPICS)
+    (tmp_path / "corpus.tsv").write_text(CORPUS)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def retrieve(*arguments):
+    given = ("retrieve", "--corpus", "corpus.tsv", "--topics", "topics.tsv", "-o", "run.txt", *map(str, arguments))
+    return CliRunner().invoke(app, given)
+
+
+def found(folder):
+    return {qid: [entry.docno for entry in entries] for qid, entries in read_run(folder / "run.txt").items()}
+
+
+def test_meaning_is_found_where_words_do_not_match(folder):
+    assert "no lines (q2)" in retrieve("--quiet").stderr or "q2" not in found(folder)
+    result = retrieve("--method", "dense", "-k", 2)
+    assert result.exit_code == 0, result.stderr
+    assert found(folder)["q2"][0] == "d2" and found(folder)["q1"][0] == "d3"
+    assert all(len(documents) == 2 for documents in found(folder).values())
+    assert "dense" in (folder / "run.txt").read_text()
+
+
+def test_a_graph_finds_the_same_and_both_indexes_are_kept(folder):
+    assert retrieve("--method", "dense", "--index", "kept").exit_code == 0
+    flat = (folder / "run.txt").read_bytes()
+    again = retrieve("--method", "dense", "--hnsw", "--index", "kept")
+    assert "using the index in kept" in again.stderr
+    assert (folder / "run.txt").read_bytes() == flat  # four vectors: the graph is exact
+    assert "holds an index of another corpus" in retrieve("--index", "kept").stderr  # BM25's is another
+    hybrid = retrieve("--method", "hybrid", "--index", "both")
+    assert hybrid.exit_code == 0, hybrid.stderr
+    assert sorted(path.name for path in (folder / "both").iterdir()) == ["bm25", "dense"]
+    # "disk" is in d1, which is also near; d3 is the nearest but shares no word.
+    assert found(folder)["q1"][:2] == ["d1", "d3"] and set(found(folder)["q2"]) == {"d1", "d2", "d3", "d4"}
+
+
+def test_fusion_by_ranks():
+    runs = [{"q": [("a", 9.0), ("b", 8.0)], "r": [("x", 1.0)]}, {"q": [("b", 0.9), ("c", 0.8)], "r": []}]
+    result = fused(runs, k=2)
+    assert [docno for docno, _ in result["q"]] == ["b", "a"]
+    assert result["q"][0][1] == pytest.approx(1 / 61 + 1 / 60)
+    assert result["r"] == [("x", pytest.approx(1 / 60))]
+    assert fused([{"q": []}, {"q": []}], k=2) == {"q": []}
+
+
+def test_an_encoder_that_is_not_there(folder):
+    result = retrieve("--method", "dense", "--encoder", "no/where")
+    assert result.exit_code == 2
+    assert "limrank: --encoder no/where: cannot be loaded" in result.stderr
+    assert not (folder / "run.txt").exists()
+
+
+def test_without_its_packages_it_says_what_to_install(folder, monkeypatch):
+    monkeypatch.setattr("limrank_ir.dense.importlib.util.find_spec", lambda name: None)
+    assert (
+        "retrieve --method dense needs pyterrier_dr; run: pip install 'limrank-ir[dense]'"
+        in retrieve("--method", "dense").stderr
+    )
+
+
+def test_in_a_pipeline(limrank, tmp_path):
+    import pyterrier as pt
+    from pyterrier_alpha.fusion import RRFusion
+    from pyterrier_dr import FlexIndex, SBertBiEncoder
+    from pyterrier_pisa import PisaIndex
+
+    from limrank_ir import minilm
+    from limrank_ir.pyterrier import LimRankReranker
+
+    texts = dict(line.split("\t") for line in CORPUS.splitlines())
+    records = [{"docno": docno, "text": text} for docno, text in texts.items()]
+    encoder = SBertBiEncoder(str(minilm.folder("the test")))
+    index = FlexIndex(str(tmp_path / "flex"), verbose=False)
+    (encoder >> index).index(records)
+    pisa = PisaIndex(str(tmp_path / "pisa"), text_field="text")
+    pisa.index(records)
+    dense = encoder >> index.faiss_flat_retriever()
+    text = pt.apply.text(lambda row: texts[row["docno"]])
+    for first in (dense % 3, RRFusion(pisa.bm25(), dense, num_results=3)):
+        ranked = (first >> text >> LimRankReranker(limrank)).search("how do I copy a file?")
+        assert len(ranked) == 3 and ranked.sort_values("rank").iloc[0]["docno"] == "d3"
