@@ -1,0 +1,289 @@
+"""The server: Jina's and Cohere's shapes, batching over requests, limits, and an end that loses nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from limrank_ir import LimRankError
+
+pytest.importorskip("fastapi", reason="FastAPI is not installed: pip install 'limrank-ir[serve]'")
+
+from fastapi.testclient import TestClient
+
+from limrank_ir.http import Limits, create_app
+from limrank_ir.queueing import Full, Queue
+
+QUERY = "how do I copy a file?"
+TEXTS = ["A cake needs flour.", "shutil.copy(src, dst) copies a file.", "os.remove(path) removes a file."]
+
+
+@pytest.fixture(scope="module")
+def client(limrank):
+    with TestClient(create_app(limrank)) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def order(limrank):
+    return [ranked.index for ranked in limrank.rank(QUERY, TEXTS)]
+
+
+def test_version_two(client, order, limrank):
+    answer = client.post("/v2/rerank", json={"model": "rerank-v3.5", "query": QUERY, "documents": TEXTS, "top_n": 2})
+    assert answer.status_code == 200, answer.text
+    body = answer.json()
+    assert [result["index"] for result in body["results"]] == order[:2]
+    assert all(
+        set(result) == {"index", "relevance_score"} and 0 <= result["relevance_score"] <= 1
+        for result in body["results"]
+    )
+    assert body["model"] == "limrank-smol" and body["usage"]["total_tokens"] > 60
+    assert body["meta"]["api_version"]["version"] == "2" and body["id"]
+
+
+def test_version_one(client, order):
+    documents = [TEXTS[0], {"text": TEXTS[1], "id": 7}, {"text": TEXTS[2]}]
+    answer = client.post("/v1/rerank", json={"query": QUERY, "documents": documents, "return_documents": True}).json()
+    assert [result["index"] for result in answer["results"]] == order
+    found = {result["index"]: result["document"] for result in answer["results"]}
+    assert found == {0: {"text": TEXTS[0]}, 1: {"text": TEXTS[1], "id": 7}, 2: {"text": TEXTS[2]}}
+    plain = client.post("/v1/rerank", json={"query": QUERY, "documents": documents}).json()
+    assert all("document" not in result for result in plain["results"])
+
+
+def test_reasons_and_instructions(client, limrank):
+    asked = {"query": QUERY, "documents": TEXTS[:1], "instruction": "only recipes", "explain": True}
+    (result,) = client.post("/v2/rerank", json=asked).json()["results"]
+    (verdict,) = limrank.judge([(QUERY, TEXTS[0], "only recipes")])
+    assert result["log_odds"] == pytest.approx(verdict.log_odds, abs=1e-3)
+    assert result["reasoning"] is None and result["relevance_score"] == pytest.approx(verdict.probability, abs=1e-3)
+
+
+BAD = {
+    "no JSON": ("{", r"invalid request: .*JSON"),
+    "no query": ('{"documents": ["a"]}', "invalid request: query: Field required"),
+    "an empty query": ('{"query": " ", "documents": ["a"]}', "invalid request: query: "),
+    "no documents": ('{"query": "q", "documents": []}', "invalid request: documents: "),
+    "a number": ('{"query": "q", "documents": [1]}', r"invalid request: documents\.0"),
+    "top_n 0": ('{"query": "q", "documents": ["a"], "top_n": 0}', "invalid request: top_n: "),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+@pytest.mark.parametrize("path", ["/v1/rerank", "/v2/rerank"])
+def test_bad_requests_get_one_line(client, path, name):
+    body, message = BAD[name]
+    answer = client.post(path, content=body)
+    assert answer.status_code == 400
+    assert re.match(message, answer.json()["message"]) and answer.json()["detail"] == answer.json()["message"]
+    assert "\n" not in answer.json()["message"]
+
+
+def test_too_much(limrank):
+    with TestClient(create_app(limrank, limits=Limits(documents=2, bytes=500))) as client:
+        answer = client.post("/v2/rerank", json={"query": "q", "documents": ["a"] * 3})
+        assert answer.status_code == 400 and "3 documents, more than 2" in answer.json()["message"]
+        answer = client.post("/v2/rerank", json={"query": "q", "documents": ["a" * 500]})
+        assert answer.status_code == 413 and "longer than 500 bytes" in answer.json()["message"]
+
+
+def test_a_query_that_leaves_no_room_is_the_requests_fault_alone(limrank):
+    with TestClient(create_app(limrank)) as client, ThreadPoolExecutor(8) as pool:
+        long = {"query": "word " * 20_000, "documents": ["a"]}
+        good = {"query": QUERY, "documents": TEXTS}
+        answers = list(pool.map(lambda asked: client.post("/v2/rerank", json=asked), [good, long, good, long, good]))
+    assert [answer.status_code for answer in answers] == [200, 400, 200, 400, 200]
+    assert "room" in answers[1].json()["message"]
+
+
+def test_a_token(limrank):
+    with TestClient(create_app(limrank, token="secret")) as client:
+        asked = {"query": QUERY, "documents": TEXTS[:1]}
+        for headers in ({}, {"Authorization": "Bearer no"}, {"Authorization": "secret"}):
+            answer = client.post("/v2/rerank", json=asked, headers=headers)
+            assert answer.status_code == 401 and answer.json()["message"] == "invalid api token"
+            assert client.get("/metrics", headers=headers).status_code == 401
+        assert client.post("/v2/rerank", json=asked, headers={"Authorization": "Bearer secret"}).status_code == 200
+        assert client.get("/health").json()["status"] == "ok"
+
+
+def test_metrics(limrank):
+    with TestClient(create_app(limrank)) as client:
+        client.post("/v2/rerank", json={"query": QUERY, "documents": TEXTS})
+        client.post("/v2/rerank", json={})
+        text = client.get("/metrics").text
+    assert 'limrank_requests_total{path="/v2/rerank",status="200"} 1.0' in text
+    assert 'limrank_requests_total{path="/v2/rerank",status="400"} 1.0' in text
+    assert "limrank_pairs_total 3.0" in text and "limrank_queue_pairs 0.0" in text
+
+
+# The queue
+
+
+class Slow:
+    """A model that waits until it may go on, and keeps what it was asked in one go."""
+
+    def __init__(self):
+        self.asked, self.gate = [], threading.Event()
+
+    def judge(self, pairs):
+        self.asked.append(list(pairs))
+        assert self.gate.wait(20)
+        if any(query == "bad" for query, *_ in pairs):
+            raise LimRankError("bad query")
+        return [(query, text) for query, text in pairs]
+
+
+async def waiting(queue, *jobs):
+    tasks = []
+    for pairs in jobs:
+        tasks.append(asyncio.create_task(queue.judge(pairs)))
+        await asyncio.sleep(0.02)
+    return tasks
+
+
+def test_what_waits_together_is_judged_together():
+    async def main():
+        model = Slow()
+        queue = Queue(model, room=100, batch=4)
+        worker = asyncio.create_task(queue.run())
+        jobs = [[("a", "1")], [("b", "1"), ("b", "2")], [("c", str(number)) for number in range(6)], [("d", "1")]]
+        tasks = await waiting(queue, *jobs)
+        assert queue.pairs == 10
+        model.gate.set()
+        assert await asyncio.gather(*tasks) == jobs
+        # The first had begun alone; of the long one a part at a time, the short one behind it in between.
+        assert model.asked == [jobs[0], [*jobs[1], *jobs[2][:2]], [*jobs[3], *jobs[2][2:5]], jobs[2][5:]]
+        assert queue.pairs == 0
+        queue.close()
+        await asyncio.wait_for(worker, 5)
+
+    asyncio.run(main())
+
+
+def test_a_full_queue_says_when_to_come_again_and_a_long_request_may_come_alone():
+    async def main():
+        model = Slow()
+        queue = Queue(model, room=3, batch=10)
+        worker = asyncio.create_task(queue.run())
+        (first,) = await waiting(queue, [("a", str(number)) for number in range(5)])
+        with pytest.raises(Full, match="the queue is full; try again in 5 s"):
+            await queue.judge([("b", "1")])
+        model.gate.set()
+        assert len(await first) == 5
+        assert await queue.judge([("b", "1")]) == [("b", "1")]
+        queue.close()
+        await worker
+
+    asyncio.run(main())
+
+
+def test_callers_that_go_leave_no_work_and_a_failure_is_its_own():
+    async def main():
+        model = Slow()
+        queue = Queue(model, room=100, batch=10)
+        worker = asyncio.create_task(queue.run())
+        tasks = await waiting(queue, [("a", "1")], [("gone", "1")], [("bad", "1")], [("c", "1")])
+        tasks[1].cancel()
+        await asyncio.sleep(0.02)
+        queue.close()  # what was taken is finished
+        model.gate.set()
+        results = await asyncio.gather(*tasks, return_exceptions=True)
+        assert results[0] == [("a", "1")] and results[3] == [("c", "1")]
+        assert isinstance(results[1], asyncio.CancelledError) and isinstance(results[2], LimRankError)
+        assert all(query != "gone" for asked in model.asked for query, _ in asked)
+        await asyncio.wait_for(worker, 5)
+
+    asyncio.run(main())
+
+
+# The command, and real clients
+
+
+@pytest.fixture(scope="module")
+def server():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "limrank_ir", "serve", "--port", str(port), "--queue", "2000"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env={**os.environ, "LIMRANK_TOKEN": "t"})
+    url = f"http://127.0.0.1:{port}"
+    for _ in range(600):
+        try:
+            urllib.request.urlopen(f"{url}/health", timeout=5)
+            break
+        except (urllib.error.URLError, ConnectionError):
+            assert process.poll() is None, process.stderr.read()
+            time.sleep(0.2)
+    yield url, process
+    process.kill()
+    process.wait()
+
+
+def test_coheres_sdk(server, order):
+    cohere = pytest.importorskip("cohere", reason="the cohere SDK is not installed")
+    url, _ = server
+    answer = cohere.ClientV2(api_key="t", base_url=url).rerank(model="any", query=QUERY, documents=TEXTS, top_n=2)
+    assert [result.index for result in answer.results] == order[:2]
+    first = cohere.Client(api_key="t", base_url=url).rerank(
+        query=QUERY, documents=[{"text": text} for text in TEXTS], return_documents=True
+    )
+    assert [result.index for result in first.results] == order
+    assert first.results[0].document.text == TEXTS[order[0]]
+    with pytest.raises(cohere.errors.UnauthorizedError):
+        cohere.ClientV2(api_key="no", base_url=url).rerank(model="any", query=QUERY, documents=TEXTS)
+    with pytest.raises(cohere.errors.BadRequestError, match="documents"):
+        cohere.ClientV2(api_key="t", base_url=url).rerank(model="any", query=QUERY, documents=[])
+
+
+def test_langchains_jina_client(server, order):
+    compressors = pytest.importorskip("langchain_community.document_compressors.jina_rerank")
+    from langchain_core.documents import Document
+
+    url, _ = server
+    client = compressors.JinaRerank(jina_api_key="t", top_n=2, model="any")
+    client.session.headers["Authorization"] = "Bearer t"
+    compressors.JINA_API_URL = f"{url}/v1/rerank"
+    ranked = client.compress_documents([Document(page_content=text) for text in TEXTS], QUERY)
+    assert [document.page_content for document in ranked] == [TEXTS[index] for index in order[:2]]
+
+
+def test_two_hundred_at_once_and_then_an_end_that_loses_nothing(server, order):
+    url, process = server
+
+    def ask(number):
+        texts = [f"{text} ({number % 7})" for text in TEXTS]
+        body = json.dumps({"query": QUERY, "documents": texts}).encode()
+        request = urllib.request.Request(f"{url}/v2/rerank", body, {"Authorization": "Bearer t"})
+        with urllib.request.urlopen(request, timeout=300) as answer:
+            return json.load(answer)["results"]
+
+    with ThreadPoolExecutor(200) as pool:
+        answers = list(pool.map(ask, range(200)))
+        assert all(sorted(result["index"] for result in results) == [0, 1, 2] for results in answers)
+        for number in range(7, 200):  # equal requests, equal answers, whatever they were batched with
+            scores = [result["relevance_score"] for result in answers[number]]
+            assert scores == pytest.approx([result["relevance_score"] for result in answers[number % 7]], abs=1e-3)
+        late = [pool.submit(ask, number) for number in range(20)]
+        while not json.load(urllib.request.urlopen(f"{url}/health"))["waiting"]:
+            time.sleep(0.01)
+        process.send_signal(signal.SIGTERM)
+        done = [future for future in late if future.exception() is None]
+    assert done and all(len(future.result()) == 3 for future in done)
+    assert process.wait(60) in (0, -signal.SIGTERM)
+    refused = [future.exception() for future in late if future.exception() is not None]
+    assert all(isinstance(error, urllib.error.URLError) and "refused" in str(error) for error in refused)
