@@ -168,6 +168,45 @@ def test_the_example_from_index_to_trec_eval(java, tmp_path):
     assert set(first) == {"query", "candidates"} and set(first["candidates"][0]["doc"]) == {"contents"}
 
 
+DENSE = """
+import sys
+from pathlib import Path
+
+import faiss
+from pyserini.search.faiss import FaissSearcher
+from sentence_transformers import SentenceTransformer
+
+from limrank_ir import LimRank, minilm
+from limrank_ir.pyserini import Hit, rerank_hits
+
+texts, query = {texts!r}, {query!r}
+model = SentenceTransformer(str(minilm.folder("the test")))
+index = faiss.IndexFlatIP(384)
+index.add(model.encode(list(texts.values()), normalize_embeddings=True))
+Path("dense").mkdir()
+faiss.write_index(index, "dense/index")
+Path("dense/docid").write_text("\\n".join(texts))
+
+
+class Encoder:
+    def encode(self, text):
+        return model.encode(text, normalize_embeddings=True)
+
+
+hits = FaissSearcher("dense", Encoder()).search(query, k=3)
+assert type(hits[0].score) is not float, "this Pyserini gives plain floats: the test proves less than it did"
+ranked = rerank_hits(query, hits, texts, limrank=LimRank())
+assert all(type(hit.score) is float and type(hit.first_stage) is float for hit in ranked)
+print(*(hit.docid for hit in ranked))
+"""
+
+
+def test_hits_of_a_dense_index(java, tmp_path):
+    code = DENSE.format(texts=TEXTS, query=QUERY)
+    made = called("-c", code, env={**java, "TOKENIZERS_PARALLELISM": "false"}, cwd=tmp_path)
+    assert made.stdout.split()[-3] == "d2" and set(made.stdout.split()[-3:]) == set(TEXTS)
+
+
 def test_cacm(java, tmp_path):
     data = Path(__file__).parents[2] / "shared" / "data" / "cacm"
     if not data.is_dir():
