@@ -77,7 +77,7 @@ def test_an_encoder_that_is_not_there(folder):
 def test_without_its_packages_it_says_what_to_install(folder, monkeypatch):
     monkeypatch.setattr("limrank_ir.dense.importlib.util.find_spec", lambda name: None)
     assert (
-        "retrieve --method dense needs pyterrier_dr; run: pip install 'limrank-ir[dense]'"
+        "retrieve --method dense needs sentence-transformers; run: pip install 'limrank-ir[dense]'"
         in retrieve("--method", "dense").stderr
     )
 
