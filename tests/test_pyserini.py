@@ -145,7 +145,7 @@ def figures(output):
 
 def test_the_example_from_index_to_trec_eval(java, tmp_path):
     data = written(tmp_path / "data")
-    made = called(SCRIPTS / "pyserini_example.py", data, "out", "--queries", 5, "--hits", 6, env=java, cwd=tmp_path)
+    made = called(SCRIPTS / "pyserini_example.py", data, "out", "--queries", 10, "--hits", 5, env=java, cwd=tmp_path)
     scores = figures(made.stdout)
     assert scores["limrank"] > scores["bm25"] > 0.1
     ours = called(
