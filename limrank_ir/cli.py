@@ -177,6 +177,7 @@ def _judged(limrank: LimRank, pairs: Sequence[tuple[str, str, str | None]]) -> l
 
 @app.command()
 def retrieve(
+    context: typer.Context,
     corpus: o.Corpus,
     topics: o.Topics,
     output: o.Out,
@@ -219,6 +220,11 @@ def retrieve(
     from limrank_ir.retrieve import Bm25
     from limrank_ir.trec import check_writable, read_topics
 
+    others = {"bm25": ("encoder", "hnsw", "device"), "dense": ("stemmer", "k1", "b")}.get(method, ())
+    for name in others:
+        source = context.get_parameter_source(name)
+        if source is not None and source.name != "DEFAULT":
+            raise LimRankError(f"--{name} has no meaning for --method {method}; leave it out, or choose another method")
     check(method)
     tag = method if tag is None else tag
     check_writable("--tag", "tag", tag)

@@ -19,7 +19,7 @@ from limrank_ir.errors import LimRankError
 from limrank_ir.files import json_records
 from limrank_ir.fusion import fuse as fuse_scores
 from limrank_ir.fusion import fusion_weight
-from limrank_ir.models import DEFAULT, MODELS
+from limrank_ir.models import DEFAULT
 from limrank_ir.reranker import LimRank, as_limrank
 from limrank_ir.verdict import Verdict
 from limrank_ir.window import reranked, window
@@ -244,8 +244,8 @@ def coordinator(name: str, *, think: bool = False, budget: int | None = None) ->
     """The coordinator that a model path of RankLLM's asks for.
 
     Args:
-        name: ``limrank-smol`` or another of our names that begin with ``limrank``; or ``limrank:NAME``, with any name
-            of ``limrank models``; ``limrank:NAME+ADAPTER`` for an adapter on it.
+        name: ``limrank-smol`` or another of our names that begin with ``limrank-``; or ``limrank:NAME``, with any name
+            of ``limrank models``; ``NAME+ADAPTER`` for an adapter on it.
         think: let the model reason first; else it does as is its habit.
         budget: the most tokens of a thought.
 
@@ -257,7 +257,7 @@ def coordinator(name: str, *, think: bool = False, budget: int | None = None) ->
     """
     if name.startswith(PREFIX):
         name = name.removeprefix(PREFIX)
-    elif name not in MODELS or not name.startswith("limrank"):
+    elif not name.startswith("limrank-") or Path(name).exists():
         return None
     model, _, adapter = name.partition("+")
     options: dict[str, Any] = {"think": "always", "budget": budget} if think and budget else {}

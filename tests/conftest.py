@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # before anything imports huggingface_hub
+if workers := os.environ.get("PYTEST_XDIST_WORKER_COUNT"):  # two torches on the same cores slow each other fivefold
+    os.environ["OMP_NUM_THREADS"] = str(max(1, len(os.sched_getaffinity(0)) // int(workers)))
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -74,6 +74,13 @@ def test_an_encoder_that_is_not_there(folder):
     assert not (folder / "run.txt").exists()
 
 
+@pytest.mark.parametrize("given", [["--hnsw"], ["--encoder", "minilm"], ["--method", "dense", "--k1", 0.9]])
+def test_options_of_the_other_method_are_refused(folder, given):
+    result = retrieve(*given)
+    assert result.exit_code == 2 and "has no meaning for --method" in result.stderr
+    assert not (folder / "run.txt").exists()
+
+
 def test_without_its_packages_it_says_what_to_install(folder, monkeypatch):
     monkeypatch.setattr("limrank_ir.dense.importlib.util.find_spec", lambda name: None)
     assert (

