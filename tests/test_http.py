@@ -192,6 +192,36 @@ def test_a_full_queue_says_when_to_come_again_and_a_long_request_may_come_alone(
     asyncio.run(main())
 
 
+class Held:
+    """The real reranker, which waits until it may go on."""
+
+    def __init__(self, limrank):
+        self.limrank, self.gate = limrank, threading.Event()
+
+    def __getattr__(self, name):
+        return getattr(self.limrank, name)
+
+    def judge(self, pairs):
+        assert self.gate.wait(20)
+        return self.limrank.judge(pairs)
+
+
+def test_a_full_server_answers_429_and_when_to_come_again(limrank, order):
+    held = Held(limrank)
+    request = {"query": QUERY, "documents": TEXTS}
+    with TestClient(create_app(held, limits=Limits(queue=4))) as client, ThreadPoolExecutor(1) as pool:
+        first = pool.submit(client.post, "/v2/rerank", json=request)
+        deadline = time.monotonic() + 20
+        while client.get("/health").json()["waiting"] == 0:
+            assert time.monotonic() < deadline
+        refused = client.post("/v2/rerank", json=request)
+        assert refused.status_code == 429 and int(refused.headers["Retry-After"]) >= 1
+        assert "the queue is full" in refused.json()["message"]
+        held.gate.set()
+        assert [result["index"] for result in first.result().json()["results"]] == order
+        assert client.post("/v2/rerank", json=request).status_code == 200
+
+
 def test_callers_that_go_leave_no_work_and_a_failure_is_its_own():
     async def main():
         model = Slow()
