@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from limrank_ir.errors import LimRankError
 from limrank_ir.prompts import FORMATS
+from limrank_ir.settings import read_yaml, validated
 
 
 class _Part(BaseModel):
@@ -21,7 +22,8 @@ class Source(_Part):
     """A file of training rows and how much to take of it.
 
     Attributes:
-        path: the rows (`limrank_ir.train.rows`), relative to `Data.folder`.
+        path: the rows (`limrank_ir.train.rows`), relative to the folder.
+        folder: where the file is, relative to the configuration file; None: `Data.folder`.
         queries: how many queries to take, drawn with the run's seed; None: all.
         negatives: the most negatives beside each positive.
         groups_per_query: how often a query with several positives is used, each time with another positive.
@@ -33,6 +35,7 @@ class Source(_Part):
     """
 
     path: Path
+    folder: Path | None = None
     queries: int | None = Field(default=None, ge=1)
     negatives: int = Field(default=7, ge=0)
     groups_per_query: int = Field(default=1, ge=1)
@@ -172,27 +175,12 @@ def read_config(
     Raises:
         LimRankError: the file cannot be read, is no YAML, or a setting is unknown or impossible.
     """
-    import yaml
-
-    try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise LimRankError(f"{path}: cannot be read ({error.strerror}); check the path") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise LimRankError(f"{path}: not YAML ({' '.join(str(error).split())})") from error
+    raw = read_yaml(path)
     if not isinstance(raw, dict):
         raise LimRankError(f"{path}: must hold settings (model, data, objectives, output, ...)")
     for change in changes:
         _change(raw, change)
-    try:
-        config = Config.model_validate(raw)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = "".join(f"{name}: " for name in [".".join(map(str, first["loc"]))] if name)
-        unknown = first["type"] == "extra_forbidden"
-        reason = "unknown setting; check its name" if unknown else first["msg"].removeprefix("Value error, ")
-        more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
-        raise LimRankError(f"{path}: {where}{reason}{more}") from error
+    config = validated(Config, raw, path)
     return _resolved(config, path.absolute().parent, data, output)
 
 
@@ -220,9 +208,13 @@ def _resolved(config: Config, folder: Path, given_rows: Path | None, given_outpu
     data = config.data
     rows = at(data.folder) if given_rows is None else given_rows.expanduser().resolve()
     output = at(config.output) if given_output is None else given_output.expanduser().resolve()
+    sources = []
+    for source in data.sources:
+        place = rows if source.folder is None else at(source.folder)
+        sources.append(source.model_copy(update={"path": place / source.path, "folder": place}))
     update = {
         "folder": rows,
-        "sources": tuple(source.model_copy(update={"path": rows / source.path}) for source in data.sources),
+        "sources": tuple(sources),
         "exclude_topics": tuple(rows / path for path in data.exclude_topics),
     }
     return config.model_copy(update={"data": data.model_copy(update=update), "output": output})
