@@ -85,13 +85,16 @@ def _line(head: str, style: str, message: str) -> None:
 
 
 @contextmanager
-def progress(task: str, total: int | None, unit: str) -> Iterator[Callable[[int], None]]:
+def progress(
+    task: str, total: int | None, unit: str, note: Callable[[], str] = lambda: ""
+) -> Iterator[Callable[[int], None]]:
     """Show how far a job is: a bar on a terminal, else a line a minute; nothing with ``--quiet``.
 
     Args:
         task: what is being done.
         total: how many units there are, or None.
         unit: the unit's name, in the plural.
+        note: what to say behind it, such as what it has cost so far.
 
     Yields:
         A function to be called with the number of units done since it was called last.
@@ -99,13 +102,14 @@ def progress(task: str, total: int | None, unit: str) -> Iterator[Callable[[int]
     if not log.isEnabledFor(logging.INFO):
         yield lambda count: None
     elif not err.is_terminal:
-        yield _pulse(task, total, unit)
+        yield _pulse(task, total, unit, note)
     else:
         columns = (
             TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=None),
             MofNCompleteColumn(),
             _Rate(unit),
+            _Note(note),
             TimeRemainingColumn(compact=True),
         )
         # Rich would send what others print on stdout to this console, which is stderr.
@@ -128,7 +132,18 @@ class _Rate(ProgressColumn):
         return Text(f"{speed:,.1f} {self.unit}/s" if speed else "")
 
 
-def _pulse(task: str, total: int | None, unit: str) -> Callable[[int], None]:
+class _Note(ProgressColumn):
+    """What the job says of itself."""
+
+    def __init__(self, note: Callable[[], str]) -> None:
+        super().__init__()
+        self.note = note
+
+    def render(self, task: Task) -> Text:
+        return Text(self.note())
+
+
+def _pulse(task: str, total: int | None, unit: str, note: Callable[[], str]) -> Callable[[int], None]:
     """Log progress once in a while, for runs whose stderr goes into a file."""
     started = last = time.monotonic()
     done = 0
@@ -142,7 +157,8 @@ def _pulse(task: str, total: int | None, unit: str) -> Callable[[int], None]:
         last, rate = now, done / (now - started)
         left = f" of {total:,}" if total else ""
         rest = f", {duration((total - done) / rate)} left" if total and rate else ""
-        log.info("%s: %s%s %s, %s %s/s%s", task, f"{done:,}", left, unit, f"{rate:,.1f}", unit, rest)
+        said = f", {note()}" if note() else ""
+        log.info("%s: %s%s %s, %s %s/s%s%s", task, f"{done:,}", left, unit, f"{rate:,.1f}", unit, rest, said)
 
     return advance
 

@@ -1,0 +1,136 @@
+"""A chat server on loopback for tests: it answers what a function says, with the faults that real servers have."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+import re
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+Answer = Callable[[dict[str, Any]], dict[str, Any]]
+GOOD = "what is asked for:"
+FAULTS = ("429", "500", "cut", "slow", "drop", "refusal", "empty", "shape", "length")
+
+
+def said(text: str, **message: Any) -> dict[str, Any]:
+    """An answer in OpenAI's shape."""
+    choice = {"index": 0, "message": {"role": "assistant", "content": text, **message}, "finish_reason": "stop"}
+    return {"choices": [choice], "usage": {"prompt_tokens": 100, "completion_tokens": 50, "total_tokens": 150}}
+
+
+@contextmanager
+def serving(answer: Answer, faults: Mapping[str, float] | None = None) -> Iterator[Any]:
+    """A server for the length of a block.
+
+    Args:
+        answer: the request's body to the answer.
+        faults: fault to the share of first tries of a request that it befalls; the next try is answered.
+
+    Yields:
+        The server, with ``url``, ``asked`` (bodies in order) and ``met`` (fault to how often).
+    """
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self):
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            fault = server.fault(body)
+            if fault == "drop":
+                self.close_connection = True
+                return
+            if fault in ("429", "500"):
+                return self.reply(int(fault), {"error": {"message": f"fault {fault}"}})
+            if fault == "slow":
+                time.sleep(0.2)
+            found = answer(body)
+            if fault == "refusal":
+                found = said("", refusal="I cannot help with that.")
+            elif fault == "empty":
+                found = said("")
+            elif fault == "shape":
+                found = said('{"unasked": 1}')
+            elif fault == "length":
+                found["choices"][0]["finish_reason"] = "length"
+            self.reply(200, found, cut=fault == "cut")
+
+        def reply(self, status, value, cut=False):
+            data = json.dumps(value).encode()
+            data = data[: len(data) // 2] if cut else data
+            self.send_response(status)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(data)))
+            self.send_header("retry-after-ms", "5")
+            self.end_headers()
+            self.wfile.write(data)
+
+        def log_message(self, *unused):
+            pass
+
+    class Server(ThreadingHTTPServer):
+        daemon_threads = True
+        request_queue_size = 128
+
+        def fault(self, body):
+            key = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
+            with lock:
+                self.asked.append(body)
+                self.tries[key] += 1
+                first = self.tries[key] == 1 and len(body["messages"]) == 1
+            draw, chosen = random.Random(key).random(), None
+            for name, share in (faults or {}).items():
+                draw -= share
+                if draw < 0:
+                    chosen = name
+                    break
+            if not first or chosen is None:
+                return None
+            with lock:
+                self.met[chosen] += 1
+            return chosen
+
+    lock = threading.Lock()
+    server: Any = Server(("127.0.0.1", 0), Handler)
+    server.asked, server.tries, server.met = [], Counter(), Counter()
+    server.url = f"http://127.0.0.1:{server.server_port}/v1"
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield server
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def write(body: dict[str, Any]) -> dict[str, Any]:
+    """Plays generator and judge of the synthesizer: the same answer to the same first message, whatever came after."""
+    prompt = body["messages"][0]["content"]
+    draw = random.Random(prompt)
+
+    def text(words: int) -> str:
+        return " ".join(f"word{draw.randrange(5000)}" for _ in range(words))
+
+    if '- "daily"' in prompt:
+        return said(json.dumps({"daily": text(30), "expert": text(40)}))
+    if "First reason about it" in prompt:
+        negatives = int(re.search(r'"negatives": (\d+)', prompt)[1])
+        plan = {
+            "thought": text(120),
+            "positive": f"{GOOD} {text(20)}",
+            "negatives": [text(20) for _ in range(negatives)],
+        }
+        return said(json.dumps(plan))
+    if prompt.startswith("Write a passage"):
+        return said(f"{'Indeed' if GOOD in prompt else 'However'} {text(60)}")
+    if prompt.startswith("How well"):
+        return said(f"The passage is so.\n{draw.randrange(5)}")
+    words = prompt.split("Passage: ")[1].split("\n")[0].split()
+    thought = f"It says {' '.join(words[:8])}, and that is what counts here."
+    label = "true" if words[0] == "Indeed" else "false"
+    return said(label, reasoning_content=thought)
