@@ -1,0 +1,123 @@
+"""The three guidelines as data: domains, difficulties, negatives and types of document (``guidelines.yaml``)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from functools import cached_property
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, model_validator
+
+from limrank_ir.settings import read_yaml, validated
+
+from .records import Persona, Record
+
+
+class Domain(Record):
+    """A field of life or work. `words` find its personas; `daily` and `expert` say which queries it is for."""
+
+    name: str = Field(min_length=1)
+    share: float = Field(gt=0)
+    about: str
+    daily: bool
+    expert: bool
+    words: tuple[str, ...] = ()
+
+
+class Difficulty(Record):
+    """How far the query is from its answer; `relation` is what the positive passage then does."""
+
+    name: str = Field(min_length=1)
+    share: float = Field(gt=0)
+    about: str
+    relation: str
+
+
+class Negative(Record):
+    """A way in which a passage of the same topic does not help."""
+
+    name: str = Field(min_length=1)
+    about: str
+
+
+class Document(Record):
+    """A type of document, its register, and how many words a passage of it has (least, most)."""
+
+    name: str = Field(min_length=1)
+    register_: str = Field(alias="register")
+    words: tuple[int, int]
+
+
+class Guidelines(Record):
+    """All of them; names are unique within a list."""
+
+    domains: tuple[Domain, ...] = Field(min_length=1)
+    difficulties: tuple[Difficulty, ...] = Field(min_length=1)
+    negatives: tuple[Negative, ...] = Field(min_length=1)
+    documents: tuple[Document, ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _whole(self) -> Guidelines:
+        for listed in (self.domains, self.difficulties, self.negatives, self.documents):
+            names = [each.name for each in listed]
+            if twice := {name for name in names if names.count(name) > 1}:
+                raise ValueError(f"{sorted(twice)[0]!r} is listed twice")
+        for kind in ("daily", "expert"):
+            if not any(getattr(domain, kind) for domain in self.domains):
+                raise ValueError(f"no domain is for {kind} queries")
+        return self
+
+    @cached_property
+    def by_name(self) -> Mapping[str, Mapping[str, Any]]:
+        """List name to name to entry."""
+        lists = ("domains", "difficulties", "negatives", "documents")
+        return {listed: {each.name: each for each in getattr(self, listed)} for listed in lists}
+
+    def fields(self, persona: Persona) -> list[str]:
+        """The domains in which a persona can ask as an expert: its own, or those with a word of its text."""
+        if persona.domain is not None:
+            return [persona.domain]
+        words = set(re.findall(r"[a-z]+", persona.text.lower()))
+        words |= {word.removesuffix("s") for word in words}
+        return [domain.name for domain in self.domains if domain.expert and words & set(domain.words)]
+
+
+def read_guidelines(path: Path | None = None) -> Guidelines:
+    """Read guidelines.
+
+    Args:
+        path: a YAML file in the layout of the package's own; None: the package's own.
+
+    Raises:
+        LimRankError: the file cannot be read or is wrong; the message says where.
+    """
+    place = path or Path(str(files(__package__) / "guidelines.yaml"))
+    return validated(Guidelines, read_yaml(place), place)
+
+
+def allot(count: int, shares: Iterable[tuple[str, float]]) -> dict[str, int]:
+    """Divide a whole number by shares (largest remainders), so that the parts sum up to it.
+
+    Args:
+        count: what to divide.
+        shares: name and share; shares are relative.
+
+    Returns:
+        Name to its part, in the given order.
+
+    Example:
+        >>> allot(10, [("a", 2), ("b", 1), ("c", 1)])
+        {'a': 5, 'b': 3, 'c': 2}
+    """
+    listed = list(shares)
+    total = sum(share for _, share in listed)
+    exact = {name: count * share / total for name, share in listed}
+    parts = {name: int(value) for name, value in exact.items()}
+    left = count - sum(parts.values())
+    order = {name: place for place, (name, _) in enumerate(listed)}
+    for name in sorted(exact, key=lambda name: (parts[name] - exact[name], order[name]))[:left]:
+        parts[name] += 1
+    return parts

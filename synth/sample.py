@@ -1,0 +1,105 @@
+"""The first stage: draw seeds and personas, and share out domains and difficulties by the guidelines' quotas."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Sequence
+from itertools import cycle, islice
+
+from limrank_ir.errors import LimRankError
+
+from .guidelines import Guidelines, allot
+from .records import Brief, Couple, Persona, Seed
+
+
+def sample(
+    seeds: Sequence[Seed],
+    personas: Sequence[Persona],
+    guidelines: Guidelines,
+    *,
+    couples: int,
+    negatives: int,
+    seed: int,
+) -> list[Couple]:
+    """Draw couples of a seed and a persona.
+
+    Each makes a daily-life and an expert query. No seed and no persona is drawn twice. Every expert query is of a
+    domain of its persona.
+
+    Args:
+        seeds: different queries.
+        personas: different people.
+        guidelines: the quotas.
+        couples: how many to draw.
+        negatives: how many negatives a query gets.
+        seed: of all that is drawn; the same arguments draw the same couples.
+
+    Returns:
+        The couples.
+
+    Raises:
+        LimRankError: there are too few seeds, or too few personas of a domain.
+    """
+    if len(seeds) < couples:
+        raise LimRankError(f"{couples} couples need as many different seeds, but there are {len(seeds)}; add some")
+    draw = random.Random(seed)
+    experts = _experts(personas, guidelines, couples, draw)
+    daily = _shuffled(allot(couples, [(each.name, each.share) for each in guidelines.domains if each.daily]), draw)
+    levels = [
+        _shuffled(allot(couples, [(each.name, each.share) for each in guidelines.difficulties]), draw) for _ in range(2)
+    ]
+    chosen = draw.sample(list(seeds), couples)
+    kinds = [each.name for each in guidelines.negatives]
+    types = [each.name for each in guidelines.documents]
+    return [
+        Couple(
+            id=f"c{number:05d}",
+            seed=chosen[number],
+            persona=persona,
+            daily=Brief(domain=daily[number], difficulty=levels[0][number]),
+            expert=Brief(domain=domain, difficulty=levels[1][number]),
+            negatives=(_spread(kinds, negatives, draw), _spread(kinds, negatives, draw)),
+            documents=(_spread(types, negatives + 1, draw), _spread(types, negatives + 1, draw)),
+        )
+        for number, (domain, persona) in enumerate(experts)
+    ]
+
+
+def _experts(
+    personas: Sequence[Persona], guidelines: Guidelines, couples: int, draw: random.Random
+) -> list[tuple[str, Persona]]:
+    """(domain, persona) of every couple: a matching, as many personas suit several domains."""
+    from scipy.sparse import csr_matrix  # type: ignore[import-untyped]
+    from scipy.sparse.csgraph import maximum_bipartite_matching  # type: ignore[import-untyped]
+
+    wanted = allot(couples, [(each.name, each.share) for each in guidelines.domains if each.expert])
+    suited: dict[str, list[int]] = {domain: [] for domain in wanted}
+    people = draw.sample(list(personas), len(personas))
+    for number, persona in enumerate(people):
+        for domain in guidelines.fields(persona):
+            if len(suited.setdefault(domain, [])) < couples:  # with so many it is served whatever the others take
+                suited[domain].append(number)
+    slots = _shuffled(wanted, draw)
+    rows = [slot for slot, domain in enumerate(slots) for _ in suited[domain]]
+    columns = [number for domain in slots for number in suited[domain]]
+    matrix = csr_matrix(([True] * len(rows), (rows, columns)), shape=(len(slots), max(1, len(people))))
+    found = maximum_bipartite_matching(matrix, perm_type="column").tolist()
+    if lacking := Counter(domain for domain, number in zip(slots, found, strict=True) if number < 0):
+        domain, count = lacking.most_common(1)[0]
+        raise LimRankError(
+            f"domain {domain!r}: {wanted[domain]} personas are wanted, {count} more than are there; add personas, give "
+            "them a domain, or lower its share in the guidelines"
+        )
+    return [(domain, people[number]) for domain, number in zip(slots, found, strict=True)]
+
+
+def _shuffled(parts: dict[str, int], draw: random.Random) -> list[str]:
+    names = [name for name, count in parts.items() for _ in range(count)]
+    draw.shuffle(names)
+    return names
+
+
+def _spread(names: Sequence[str], count: int, draw: random.Random) -> tuple[str, ...]:
+    """So many of the names, all different as long as there are enough."""
+    return tuple(islice(cycle(draw.sample(list(names), len(names))), count))

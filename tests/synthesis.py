@@ -1,0 +1,41 @@
+"""What the tests of the synthesizer share: files of seeds and personas, and configurations for a loopback server."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from limrank_ir.synth.guidelines import read_guidelines
+
+FIELDS = [domain.name for domain in read_guidelines().domains if domain.expert]
+
+
+def write_sources(folder: Path, count: int = 60) -> None:
+    """So many different seeds, and three times as many personas, of every field."""
+    folder.mkdir(parents=True, exist_ok=True)
+    seeds = "".join(f"s{number}\twhat is thing number {number}\n" for number in range(count))
+    (folder / "seeds.tsv").write_text(seeds)
+    personas = [
+        {"id": f"p{number}", "persona": f"somebody number {number}", "domain": FIELDS[number % len(FIELDS)]}
+        for number in range(3 * count)
+    ]
+    (folder / "personas.jsonl").write_text("".join(json.dumps(persona) + "\n" for persona in personas))
+
+
+def write_config(folder: Path, url: str, **changes: Any) -> Path:
+    """A configuration beside the sources; `filters` are merged with the defaults."""
+    model = {"base_url": url, "concurrency": 16}
+    settings = {
+        "seeds": "seeds.tsv",
+        "personas": "personas.jsonl",
+        "couples": 20,
+        "output": "out",
+        "generator": {"model": "gpt-4o", **model},
+        "judge": {"model": "deepseek-reasoner", "structured": "none", **model},
+        **changes,
+        "filters": {"hard": None, **changes.get("filters", {})},
+    }
+    path = folder / "synth.yaml"
+    path.write_text(json.dumps(settings))
+    return path
