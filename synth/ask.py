@@ -1,0 +1,237 @@
+"""How stages get answers: from the journal, online, or by way of a batch file. A stage does not see the difference."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, Protocol, TypeVar
+
+from limrank_ir.chat import Chat
+from limrank_ir.errors import LimRankError
+from limrank_ir.journal import Journal, request_key
+
+from .config import Model
+from .prices import Prices, usage
+from .reply import FILTERED, Reply, Unusable, read_reply
+
+In = TypeVar("In")
+Out = TypeVar("Out")
+Body = dict[str, Any]
+
+
+class Dropped(Exception):
+    """A record that comes to nothing; the message is the reason, which is counted."""
+
+
+class Waiting(Exception):
+    """An answer that is not there yet."""
+
+
+class Ask(Protocol):
+    """Gives the answer to a request to a model."""
+
+    async def __call__(self, model: Model, body: Body) -> dict[str, Any]:
+        """The answer as the server wrote it.
+
+        Raises:
+            Waiting: it is not there yet.
+        """
+
+
+@dataclass(frozen=True)
+class Limits:
+    """When to stop asking.
+
+    Attributes:
+        requests: the most requests, or None.
+        cost: the most money, in the currency of the prices, or None; answers of earlier runs count, too.
+    """
+
+    requests: int | None = None
+    cost: float | None = None
+
+
+class Online:
+    """Asks servers, keeps what they say, and stops at limits or faults: what is under way then is finished and kept."""
+
+    def __init__(
+        self,
+        journal: Journal,
+        prices: Prices,
+        limits: Limits | None = None,
+        answered: Callable[[Model, Mapping[str, Any]], None] = lambda model, answer: None,
+    ) -> None:
+        """Get ready; nothing is asked yet.
+
+        Args:
+            journal: where answers are kept.
+            prices: what tokens cost.
+            limits: when to stop.
+            answered: called with the model and each new answer.
+        """
+        self._journal, self._prices, self._limits, self._answered = journal, prices, limits or Limits(), answered
+        self._chats: dict[str, tuple[Chat, asyncio.Semaphore]] = {}
+        self._same: dict[str, asyncio.Lock] = {}
+        self._under_way, self._dearest = 0, 0.0
+        self.requests = 0
+        """How many were made."""
+        kept = [(prices.cost(body["model"], answer), usage(answer)) for body, answer in journal]
+        self.spent = sum(cost or 0.0 for cost, _ in kept)
+        """What answers cost, with those that the journal held before."""
+        self.tokens = sum(tokens.prompt + tokens.response for _, tokens in kept)
+        """Their tokens, likewise."""
+        self.stopped: str | None = None
+        """Why no more is asked."""
+        self.fault: LimRankError | None = None
+        """The error of a server, if that is why."""
+
+    async def __call__(self, model: Model, body: Body) -> dict[str, Any]:
+        """See `Ask`."""
+        key = request_key(body)
+        async with self._same.setdefault(key, asyncio.Lock()):  # the same request is asked once
+            if (known := self._journal.get(key)) is not None:
+                return known
+            name = repr(model.server)
+            if name not in self._chats:
+                self._chats[name] = Chat(model.server), asyncio.Semaphore(model.concurrency)
+            chat, free = self._chats[name]
+            async with free:
+                self._stop_at_limits()
+                self.requests += 1
+                self._under_way += 1
+                try:
+                    answer = await chat.complete(body)
+                except LimRankError as error:
+                    self.fault = self.fault or error
+                    self.stopped = self.stopped or str(error)
+                    raise Waiting from error
+                finally:
+                    self._under_way -= 1
+                self._journal.put(body, answer)
+        cost = self._prices.cost(body["model"], answer) or 0.0
+        self.spent, self._dearest = self.spent + cost, max(self._dearest, cost)
+        tokens = usage(answer)
+        self.tokens += tokens.prompt + tokens.response
+        self._answered(model, answer)
+        return answer
+
+    def _stop_at_limits(self) -> None:
+        limits = self._limits
+        if limits.requests is not None and self.requests >= limits.requests:
+            self.stopped = self.stopped or f"--max-requests {limits.requests} is reached"
+        # What is under way will be paid, too: as much each, at most, as the dearest so far.
+        if limits.cost is not None and self.spent + (self._under_way + 1) * self._dearest > limits.cost:
+            self.stopped = self.stopped or f"--max-cost {limits.cost:g} is reached"
+        if self.stopped:
+            raise Waiting
+
+    async def close(self) -> None:
+        """Disconnect."""
+        for chat, _ in self._chats.values():
+            await chat.close()
+
+
+class Offline:
+    """Takes answers from the journal alone, and notes what is missing: what ``batch-write`` writes."""
+
+    def __init__(self, journal: Journal) -> None:
+        """Read a journal.
+
+        Args:
+            journal: the answers.
+        """
+        self._journal = journal
+        self.missing: dict[str, tuple[Model, Body]] = {}
+        """Key to the model and the request."""
+
+    async def __call__(self, model: Model, body: Body) -> dict[str, Any]:
+        """See `Ask`."""
+        key = request_key(body)
+        if (known := self._journal.get(key)) is not None:
+            return known
+        self.missing[key] = model, body
+        raise Waiting
+
+
+async def settle(ask: Ask, model: Model, body: Body, read: Callable[[Reply], Out], *, attempts: int) -> tuple[Out, str]:
+    """Ask until the answer can be used.
+
+    An unusable answer goes back to the model with the reason.
+
+    Args:
+        ask: gives answers.
+        model: which model.
+        body: the first request.
+        read: what makes something of an answer; it raises `Unusable`.
+        attempts: how often to ask at most.
+
+    Returns:
+        What was made of the answer, and the key of the request that it came from.
+
+    Raises:
+        Dropped: no attempt gave anything usable.
+        Waiting: an answer is not there yet.
+    """
+    reason = ""
+    for _ in range(attempts):
+        answer = await ask(model, body)
+        try:
+            return read(read_reply(answer)), request_key(body)
+        except Unusable as error:
+            reason = str(error)
+            if reason == FILTERED:  # it would keep it back again
+                break
+            body = _again(body, answer, reason)
+    raise Dropped(f"unusable answer: {reason.split(' (')[0]}")
+
+
+def _again(body: Body, answer: Mapping[str, Any], reason: str) -> Body:
+    said = ((answer.get("choices") or [{}])[0].get("message") or {}).get("content") or "(nothing)"
+    told = f"This answer cannot be used: {reason}. Answer the first message again, as it asks."
+    more = [{"role": "assistant", "content": said}, {"role": "user", "content": told}]
+    return {**body, "messages": [*body["messages"][:1], *more]}
+
+
+@dataclass(frozen=True)
+class Outcome(Generic[Out]):
+    """What a stage made.
+
+    Attributes:
+        made: the records, in the order of their sources.
+        dropped: reason to how many sources came to nothing.
+        waiting: how many sources wait for an answer.
+    """
+
+    made: list[Out]
+    dropped: dict[str, int]
+    waiting: int
+
+
+async def each(
+    sources: Sequence[In], make: Callable[[In], Awaitable[Out]], done: Callable[[int], None] = lambda count: None
+) -> Outcome[Out]:
+    """Run a stage over its sources, all at once; the servers' own limits say how many are asked at a time.
+
+    Args:
+        sources: the records of the stage before.
+        make: makes one of this stage.
+        done: called with 1 when a source is done.
+
+    Returns:
+        What came of it.
+    """
+
+    async def one(source: In) -> Out | Dropped | Waiting:
+        try:
+            return await make(source)
+        except (Dropped, Waiting) as error:
+            return error
+        finally:
+            done(1)
+
+    found = await asyncio.gather(*map(one, sources))
+    dropped = Counter(str(each) for each in found if isinstance(each, Dropped))
+    made = [each for each in found if not isinstance(each, (Dropped, Waiting))]
+    return Outcome(made, dict(dropped), sum(isinstance(each, Waiting) for each in found))

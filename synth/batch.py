@@ -1,0 +1,116 @@
+"""Requests and answers as files, in the format of OpenAI's Batch API: half the price, and any responder can fill it in.
+
+https://platform.openai.com/docs/guides/batch: a line a request, ``{custom_id, method, url, body}``; a line an answer,
+``{custom_id, response: {status_code, body}, error}``, in any order.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from limrank_ir.errors import LimRankError
+from limrank_ir.files import json_records, replacing
+from limrank_ir.journal import Journal, request_key
+
+
+def write_batch(path: Path, requests: Mapping[str, Mapping[str, Any]]) -> None:
+    """Write requests.
+
+    Args:
+        path: the file.
+        requests: key to body.
+
+    Raises:
+        LimRankError: the file cannot be written.
+    """
+    with replacing(path) as file:
+        for key, body in requests.items():
+            line = {"custom_id": key, "method": "POST", "url": "/v1/chat/completions", "body": body}
+            file.write(json.dumps(line, ensure_ascii=False) + "\n")
+
+
+def read_requests(path: Path) -> dict[str, dict[str, Any]]:
+    """Read requests that `write_batch` wrote.
+
+    Args:
+        path: the file.
+
+    Returns:
+        Key to body.
+
+    Raises:
+        LimRankError: the file cannot be read, or a line was changed: its body has another key.
+    """
+    found = {}
+    for place, record in json_records(path):
+        body = record.get("body")
+        if not isinstance(body, dict) or record.get("custom_id") != request_key(body):
+            raise LimRankError(
+                f"{place}: not a request of `limrank synth batch-write`, or changed since; write it again"
+            )
+        found[record["custom_id"]] = body
+    return found
+
+
+def read_batch(path: Path, requests: Mapping[str, Mapping[str, Any]], journal: Journal) -> tuple[int, dict[str, int]]:
+    """Put answers into the journal.
+
+    Args:
+        path: the provider's output file (or error file).
+        requests: what was asked, key to body.
+        journal: where they go.
+
+    Returns:
+        How many answers were taken, and why others were not, with counts: they can be asked for again.
+
+    Raises:
+        LimRankError: the file cannot be read, or answers something that was not asked.
+    """
+    taken = 0
+    left: dict[str, int] = {}
+    for place, key, record in _answers(path):
+        if key not in requests:
+            raise LimRankError(f"{place}: answers {key[:40]!r}, which was not asked; give the file of these requests")
+        answer, reason = _answer(record)
+        if answer is not None:
+            journal.put(requests[key], answer)
+            taken += 1
+        else:
+            left[reason] = left.get(reason, 0) + 1
+    return taken, left
+
+
+def read_answers(paths: Iterable[Path]) -> dict[str, dict[str, Any]]:
+    """Read answers by their requests' keys, for a replay; those that failed are left out.
+
+    Args:
+        paths: what providers gave back, of any number of stages.
+
+    Raises:
+        LimRankError: a file cannot be read.
+    """
+    found = {}
+    for path in paths:
+        for _, key, record in _answers(path):
+            if (answer := _answer(record)[0]) is not None:
+                found[key] = answer
+    return found
+
+
+def _answers(path: Path) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    for place, record in json_records(path):
+        yield place, str(record.get("custom_id")), record
+
+
+def _answer(record: Mapping[str, Any]) -> tuple[dict[str, Any] | None, str]:
+    """The answer of a line, or None and why there is none."""
+    response = record.get("response") or {}
+    body = response.get("body")
+    status = response.get("status_code", 200 if isinstance(body, dict) else None)
+    if status == 200 and isinstance(body, dict) and body.get("choices"):
+        return {**body, "limrank_batch": True}, ""
+    error = record.get("error") or (body or {}).get("error") or {}
+    return None, str(error.get("message") or error.get("code") or f"status {status}")

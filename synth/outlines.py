@@ -1,0 +1,72 @@
+"""Queries to outlines: a long thought about the query, and from it what passages shall say."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict
+
+from .ask import Ask, settle
+from .config import Config
+from .guidelines import Guidelines
+from .records import Description, Outline, Query
+from .reply import Reply, Unusable, read_json
+from .requests import request
+from .templates import fill
+
+LEAST_THOUGHT = 60  # words; the prompt asks for 150 and more
+
+
+class Plan(BaseModel):
+    """The answer."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    thought: str
+    positive: str
+    negatives: list[str]
+
+
+async def write_outline(query: Query, config: Config, guidelines: Guidelines, ask: Ask) -> Outline:
+    """Have the generator think about a query and describe its passages.
+
+    Args:
+        query: the query, with the kinds of its negatives.
+        config: the generator.
+        guidelines: what kinds and difficulties mean.
+        ask: gives answers.
+
+    Returns:
+        The outline; descriptions in the order positive, then negatives as the query lists them.
+
+    Raises:
+        Dropped: no usable answer.
+        Waiting: the answer is not there yet.
+    """
+    by = guidelines.by_name
+    prompt = fill(
+        "outline",
+        query=query.text,
+        relation=by["difficulties"][query.difficulty].relation,
+        count=len(query.negatives),
+        negatives="\n".join(
+            f'  {number}. "{kind}": it {by["negatives"][kind].about}.' for number, kind in enumerate(query.negatives, 1)
+        ),
+        slots=", ".join(['"..."'] * len(query.negatives)),
+    )
+
+    def read(reply: Reply) -> Plan:
+        found = read_json(reply, Plan)
+        if len(found.negatives) != len(query.negatives):
+            raise Unusable(f"a wrong number of negatives ({len(found.negatives)}, not {len(query.negatives)})")
+        if not all(text.strip() for text in (found.positive, *found.negatives)):
+            raise Unusable("an empty description")
+        if len(found.thought.split()) < LEAST_THOUGHT:
+            raise Unusable("a thought that is too short")
+        return found
+
+    body = request(config.generator, prompt, shape=Plan)
+    found, key = await settle(ask, config.generator, body, read, attempts=config.attempts)
+    descriptions = [Description(kind="positive", text=found.positive.strip())]
+    descriptions += [
+        Description(kind=kind, text=text.strip()) for kind, text in zip(query.negatives, found.negatives, strict=True)
+    ]
+    return Outline(query=query, thought=found.thought.strip(), descriptions=tuple(descriptions), request=key)

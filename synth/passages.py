@@ -1,0 +1,71 @@
+"""Outlines to passages, each written by itself: its writer does not know the query."""
+
+from __future__ import annotations
+
+import random
+import re
+
+from .ask import Ask, settle
+from .config import Config
+from .guidelines import Guidelines
+from .records import Outline, Passage
+from .reply import Reply, Unusable
+from .requests import request
+from .templates import fill
+
+LEAST = 20  # words
+GIVE_AWAY = re.compile(
+    r"\b(?:this|the (?:above|following)) (?:passage|text|excerpt)\b"
+    r"|\b(?:ir)?relevant to (?:the|your|this) (?:query|question)\b"
+    r"|\bthe (?:query|question) (?:asks|above)\b|\b(?:hard[- ])?negative (?:passage|example)\b|\bas an ai\b",
+    re.IGNORECASE,
+)
+"""Wording by which a passage gives away that it was made for a test."""
+
+
+async def write_passage(outline: Outline, place: int, config: Config, guidelines: Guidelines, ask: Ask) -> Passage:
+    """Have the generator write one passage of an outline.
+
+    Args:
+        outline: query and descriptions.
+        place: which description.
+        config: the generator.
+        guidelines: what types of document are like.
+        ask: gives answers.
+
+    Returns:
+        The passage.
+
+    Raises:
+        Dropped: no usable answer.
+        Waiting: the answer is not there yet.
+    """
+    query, description = outline.query, outline.descriptions[place]
+    document = guidelines.by_name["documents"][query.documents[place]]
+    name = f"{query.id}-p{place}"
+    prompt = fill(
+        "passage",
+        document=document.name,
+        register=document.register_,
+        words=random.Random(f"{config.seed} {name}").randint(*document.words),
+        description=description.text,
+    )
+    body = request(config.generator, prompt)
+    text, key = await settle(ask, config.generator, body, _read, attempts=config.attempts)
+    return Passage(
+        id=name,
+        query=query.id,
+        kind=description.kind,
+        text=text,
+        description=description.text,
+        document=document.name,
+        request=key,
+    )
+
+
+def _read(reply: Reply) -> str:
+    if len(reply.text.split()) < LEAST:
+        raise Unusable("a passage that is too short")
+    if (found := GIVE_AWAY.search(reply.text)) is not None:
+        raise Unusable(f"wording that gives it away ({found[0]!r})")
+    return reply.text

@@ -1,0 +1,95 @@
+"""Couples to queries: a daily-life and an expert query of each seed and persona."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict
+
+from .ask import Ask, settle
+from .config import Config
+from .guidelines import Guidelines
+from .records import Couple, Kind, Query
+from .reply import Reply, Unusable, read_json
+from .requests import request
+from .templates import fill
+
+WORDS = (12, 200)  # what the prompt asks for, with some room
+
+
+class Queries(BaseModel):
+    """The answer."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    daily: str
+    expert: str
+
+
+async def write_queries(couple: Couple, config: Config, guidelines: Guidelines, ask: Ask) -> list[Query]:
+    """Have the generator write a couple's two queries.
+
+    Args:
+        couple: seed, persona and what is asked of them.
+        config: the generator.
+        guidelines: what domains and difficulties mean.
+        ask: gives answers.
+
+    Returns:
+        The daily-life query and the expert query.
+
+    Raises:
+        Dropped: no usable answer.
+        Waiting: the answer is not there yet.
+    """
+    by = guidelines.by_name
+    prompt = fill(
+        "queries",
+        seed=couple.seed.query,
+        persona=couple.persona.text,
+        daily_domain=couple.daily.domain,
+        daily_about=by["domains"][couple.daily.domain].about,
+        daily_difficulty_about=_sentence(by["difficulties"][couple.daily.difficulty].about),
+        expert_domain=couple.expert.domain,
+        expert_about=by["domains"][couple.expert.domain].about,
+        expert_difficulty_about=_sentence(by["difficulties"][couple.expert.difficulty].about),
+    )
+    body = request(config.generator, prompt, shape=Queries)
+    found, key = await settle(ask, config.generator, body, _read, attempts=config.attempts)
+    kinds: tuple[Kind, Kind] = ("daily", "expert")
+    return [
+        Query(
+            id=f"{couple.id}-{kind}",
+            kind=kind,
+            domain=brief.domain,
+            difficulty=brief.difficulty,
+            text=text,
+            seed=couple.seed.id,
+            persona=couple.persona.id,
+            negatives=negatives,
+            documents=documents,
+            request=key,
+        )
+        for kind, brief, text, negatives, documents in zip(
+            kinds,
+            (couple.daily, couple.expert),
+            (found.daily, found.expert),
+            couple.negatives,
+            couple.documents,
+            strict=True,
+        )
+    ]
+
+
+def _read(reply: Reply) -> Queries:
+    found = read_json(reply, Queries)
+    found = Queries(daily=" ".join(found.daily.split()), expert=" ".join(found.expert.split()))
+    for kind, text in (("daily", found.daily), ("expert", found.expert)):
+        words = len(text.split())
+        if not WORDS[0] <= words <= WORDS[1]:
+            raise Unusable(f"a query of the wrong length ({kind}: {words} words)")
+    if found.daily == found.expert:
+        raise Unusable("two equal queries")
+    return found
+
+
+def _sentence(text: str) -> str:
+    return f"It shall be so: {text}"
