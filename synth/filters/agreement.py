@@ -1,0 +1,46 @@
+"""The judgments of a pair must agree, and with what was intended; a query needs passages of both kinds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..records import Pair
+from . import Sifted, sift
+
+
+def agreed(pairs: Sequence[Pair], *, relabel: bool) -> Sifted[Pair]:
+    """Keep pairs of which all judgments say the same, and the intended label.
+
+    Args:
+        pairs: the judged pairs.
+        relabel: a pair of which all judgments say the contrary keeps their label instead of being dropped.
+    """
+    found = sift(pairs, lambda pair: _disagreement(pair, relabel=relabel))
+    return Sifted([pair.model_copy(update={"label": pair.judgments[0].label}) for pair in found.kept], found.dropped)
+
+
+def _disagreement(pair: Pair, *, relabel: bool) -> str | None:
+    labels = {judgment.label for judgment in pair.judgments}
+    if len(labels) > 1:
+        return "the judgments disagree"
+    if labels != {pair.passage.intended} and not relabel:
+        return f"meant to be {_word(pair.passage.intended)}, judged {_word(not pair.passage.intended)}"
+    return None
+
+
+def whole(pairs: Sequence[Pair]) -> Sifted[Pair]:
+    """Keep pairs of queries that have a relevant passage and one that is not."""
+    labels: dict[str, set[bool]] = {}
+    for pair in pairs:
+        labels.setdefault(pair.query.id, set()).add(pair.label)
+
+    def reason(pair: Pair) -> str | None:
+        if True not in labels[pair.query.id]:
+            return "the query has no relevant passage left"
+        return None if False in labels[pair.query.id] else "the query has no other passage left"
+
+    return sift(pairs, reason)
+
+
+def _word(label: bool) -> str:
+    return "true" if label else "false"

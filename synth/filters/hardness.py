@@ -1,0 +1,99 @@
+"""Hard negatives must be hard: a first stage would have found them among random passages."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from limrank_ir.files import replacing
+
+from ..records import Pair
+from . import Sifted, sift
+
+Ranks = Mapping[str, Mapping[str, int]]
+"""Query id to passage id to rank from 1, for the best passages of a retriever."""
+
+
+def hard(pairs: Sequence[Pair], rankings: Sequence[Ranks], *, within: int) -> Sifted[Pair]:
+    """Keep positives, and negatives that one of the retrievers ranks high for their query among all passages.
+
+    Args:
+        pairs: the pairs.
+        rankings: what the retrievers found, over all passages of the synthesis.
+        within: the lowest rank that counts as hard.
+    """
+
+    def reason(pair: Pair) -> str | None:
+        if pair.label or any(
+            ranks.get(pair.query.id, {}).get(pair.passage.id, within + 1) <= within for ranks in rankings
+        ):
+            return None
+        return "not hard: no retriever finds it"
+
+    return sift(pairs, reason)
+
+
+Retrieve = Callable[[Mapping[str, str], Mapping[str, str], int], Ranks]
+"""(query id to text, passage id to text, depth) to ranks."""
+
+
+def remembered(place: Path, retrieve: Retrieve) -> Retrieve:
+    """The same retriever, whose last ranks stay in a file: report and audit need them again, of the same texts.
+
+    Args:
+        place: the file.
+        retrieve: the retriever.
+    """
+
+    def ranks(queries: Mapping[str, str], passages: Mapping[str, str], depth: int) -> Ranks:
+        texts = hashlib.sha256(json.dumps([dict(queries), dict(passages), depth]).encode()).hexdigest()
+        try:
+            found = json.loads(place.read_text(encoding="utf-8"))
+            if found["texts"] == texts:
+                return dict(found["ranks"])
+        except (OSError, ValueError, KeyError, TypeError):
+            pass  # none yet, or not one of ours: it is made again
+        made = retrieve(queries, passages, depth)
+        with replacing(place) as file:
+            json.dump({"texts": texts, "ranks": made}, file)
+        return made
+
+    return ranks
+
+
+def bm25(queries: Mapping[str, str], passages: Mapping[str, str], depth: int) -> Ranks:
+    """Rank with BM25 (PISA)."""
+    import tempfile
+
+    from limrank_ir.corpus import Passage
+    from limrank_ir.retrieve import Bm25, build, search
+    from limrank_ir.trec import Topic
+
+    with tempfile.TemporaryDirectory(prefix="limrank-synth-") as folder:
+        settings = Bm25()
+        build((Passage(name, text) for name, text in passages.items()), Path(folder), settings)
+        topics = [Topic(name, text) for name, text in queries.items()]
+        found = search(Path(folder), topics, settings, k=min(depth, len(passages)))
+        return {qid: {docno: rank for rank, (docno, _) in enumerate(ranked, 1)} for qid, ranked in found}
+
+
+def dense(queries: Mapping[str, str], passages: Mapping[str, str], depth: int) -> Ranks:
+    """Rank with MiniLM's cosines."""
+    import numpy as np
+    from sentence_transformers import SentenceTransformer
+
+    from limrank_ir import minilm
+    from limrank_ir.sentence import loading
+
+    with loading("the filter of hard negatives"):
+        model = SentenceTransformer(str(minilm.folder("the filter of hard negatives")))
+    names = list(passages)
+    vectors = model.encode(list(passages.values()), batch_size=64, normalize_embeddings=True)
+    asked = model.encode(list(queries.values()), batch_size=64, normalize_embeddings=True)
+    ranks = {}
+    for qid, vector in zip(queries, asked, strict=True):
+        best = np.argsort(-(vectors @ vector), kind="stable")[:depth]
+        ranks[qid] = {names[place]: rank for rank, place in enumerate(best.tolist(), 1)}
+    return ranks

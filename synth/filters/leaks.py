@@ -1,0 +1,55 @@
+"""Leaks: does a passage alone give its label away, or repeat the query?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..records import Pair
+from ..words import ngrams
+from . import Sifted, sift
+
+COPIED = 8  # words of the query in a row
+
+
+def not_copied(pairs: Sequence[Pair]) -> Sifted[Pair]:
+    """Keep pairs whose passage does not repeat words of the query in a row: only a writer who knows it does that."""
+    return sift(
+        pairs,
+        lambda pair: (
+            "repeats the query"
+            if len(pair.query.text.split()) >= COPIED
+            and set(ngrams(pair.query.text, COPIED)) & set(ngrams(pair.passage.text, COPIED))
+            else None
+        ),
+    )
+
+
+def label_leak(pairs: Sequence[Pair], *, seed: int = 0) -> float | None:
+    """How well the words of a passage alone tell relevant passages from others.
+
+    Logistic regression on tf-idf, cross-validated; all passages of a query are in one fold.
+
+    Args:
+        pairs: the pairs.
+        seed: of the folds.
+
+    Returns:
+        Area under the ROC curve: 0.5 is none, 1 a complete leak. None where there are too few pairs to say.
+    """
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.metrics import roc_auc_score
+    from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
+    from sklearn.pipeline import make_pipeline
+
+    labels = [pair.label for pair in pairs]
+    queries = [pair.query.id for pair in pairs]
+    if min(sum(labels), len(labels) - sum(labels)) < 10 or len(set(queries)) < 10:
+        return None
+    model = make_pipeline(
+        TfidfVectorizer(sublinear_tf=True, min_df=2), LogisticRegression(class_weight="balanced", C=1.0)
+    )
+    folds = StratifiedGroupKFold(5, shuffle=True, random_state=seed)
+    texts = [pair.passage.text for pair in pairs]
+    odds = cross_val_predict(model, texts, labels, groups=queries, cv=folds, method="decision_function")
+    return float(roc_auc_score(labels, odds))

@@ -1,0 +1,50 @@
+"""A trace must be fit to learn from: of the right length, about this passage, and not about the test itself."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from ..records import Judgment, Pair
+from ..words import content_words
+from . import Sifted
+
+SHARED = 3  # content words of the passage that a trace takes up, at least
+_TAGS = re.compile(r"</?think>")
+
+
+def sound(pairs: Sequence[Pair], *, words: tuple[int, int]) -> Sifted[Pair]:
+    """Keep pairs with a judgment whose trace is fit, that one first: it becomes the training target.
+
+    Args:
+        pairs: pairs whose judgments agree.
+        words: the least and the most words of a trace.
+    """
+    kept: list[Pair] = []
+    dropped: dict[str, int] = {}
+    for pair in pairs:
+        faults = [_fault(judgment, pair, words) for judgment in pair.judgments]
+        if None in faults:
+            place = faults.index(None)
+            order = (pair.judgments[place], *pair.judgments[:place], *pair.judgments[place + 1 :])
+            kept.append(pair.model_copy(update={"judgments": order}))
+        else:
+            reason = str(faults[0])
+            dropped[reason] = dropped.get(reason, 0) + 1
+    return Sifted(kept, dropped)
+
+
+def _fault(judgment: Judgment, pair: Pair, words: tuple[int, int]) -> str | None:
+    count = len(judgment.reasoning.split())
+    if count < words[0]:
+        return "the trace is too short"
+    if count > words[1]:
+        return "the trace is too long"
+    if _TAGS.search(judgment.reasoning):
+        return "the trace has tags in it"
+    last = re.findall(r"\b(?:true|false)\b", judgment.reasoning.lower()[-80:])
+    if last and (last[-1] == "true") != judgment.label:
+        return "the trace ends in the other verdict"
+    if len(content_words(judgment.reasoning) & content_words(pair.passage.text)) < SHARED:
+        return "the trace does not speak of the passage"
+    return None
