@@ -1,0 +1,74 @@
+"""The data card: what the rows are, how they were made, what was dropped, and under which license they are."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable
+from importlib.resources import files
+from pathlib import Path
+from string import Template
+
+from limrank_ir import __version__
+
+from .config import Config
+from .filters.leaks import label_leak
+from .pipeline import Result
+from .templates import NAMES, version
+
+
+def card(result: Result, config: Config) -> str:
+    """The card, in Markdown with the metadata that Hugging Face reads.
+
+    Args:
+        result: a whole result.
+        config: the synthesis.
+    """
+    pairs = result.pairs
+    queries = {pair.query.id: pair.query for pair in pairs}.values()
+    template = Template(Path(str(files(__package__) / "card.md")).read_text(encoding="utf-8"))
+    return template.substitute(
+        name=json.dumps(config.output.name),
+        title=config.output.name,
+        license=json.dumps(config.license or "other"),
+        stated="No license was stated for these rows." if config.license is None else f"License: {config.license}.",
+        about=f"\n{config.about.strip()}\n" if config.about else "",
+        size=_size(len(pairs)),
+        pairs=f"{len(pairs):,}",
+        queries=f"{len(queries):,}",
+        relevant=f"{sum(pair.label for pair in pairs):,}",
+        generator=config.generator.model,
+        judge=config.judge.model,
+        samples={1: "once", 2: "twice"}.get(config.samples, f"{config.samples} times"),
+        domains=_counts(query.domain for query in queries),
+        difficulties=_counts(query.difficulty for query in queries),
+        kinds=_counts(pair.passage.kind for pair in pairs),
+        losses="\n".join(f"| {step} | {reason} | {count:,} |" for step, reason, count in result.losses),
+        leak=_leak(label_leak(pairs, seed=config.seed)),
+        prompts=", ".join(f"{name} {version(name)}" for name in NAMES),
+        seed=config.seed,
+        version=__version__,
+    )
+
+
+def _leak(auc: float | None) -> str:
+    if auc is None:
+        return "too few pairs to say"
+    return (
+        "a classifier that sees a passage alone, never the query, tells relevant passages from others with "
+        f"an area under the ROC curve of {auc:.2f} (0.5: chance, 1: a complete leak)"
+    )
+
+
+def _counts(names: Iterable[str]) -> str:
+    return ", ".join(
+        f"{name} {count:,}" for name, count in sorted(Counter(names).items(), key=lambda item: (-item[1], item[0]))
+    )
+
+
+def _size(count: int) -> str:
+    """Hugging Face's size category."""
+    for most, name in ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K")):
+        if count < most:
+            return name
+    return "100K<n<1M"

@@ -1,0 +1,94 @@
+"""Hard negatives from a corpus of one's own: retrieved, graded by the judge, with soft labels (CoRNStack, UniME-V2)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from .ask import Ask, Outcome, each
+from .config import Config
+from .filters.hardness import Retrieve, bm25, dense
+from .judging import grade
+from .pipeline import Progress
+from .records import Record
+
+POSITIVE = 0.75
+"""A mean grade of 3 of 4 and more is relevant; below, a passage counts by its grade."""
+
+
+class Graded(Record):
+    """A passage of the corpus and its mean grade for a query, from 0 to 1."""
+
+    qid: str
+    query: str
+    docno: str
+    passage: str
+    grade: float
+
+
+async def mine(
+    queries: Mapping[str, str],
+    corpus: Mapping[str, str],
+    config: Config,
+    ask: Ask,
+    *,
+    depth: int,
+    progress: Progress,
+    retrievers: Sequence[Retrieve] = (bm25, dense),
+) -> Outcome[Graded]:
+    """Grade the best passages of a corpus for each query.
+
+    Args:
+        queries: qid to query.
+        corpus: docno to text.
+        config: the judge.
+        ask: gives answers.
+        depth: how many of each retriever's best passages.
+        progress: shows how far it is.
+        retrievers: what finds them; a passage that two find is graded once.
+
+    Returns:
+        The graded passages, by query, in the order of their ids.
+    """
+    found: dict[str, set[str]] = {qid: set() for qid in queries}
+    for retrieve in retrievers:
+        for qid, ranks in retrieve(queries, corpus, depth).items():
+            found[qid] |= {docno for docno, rank in ranks.items() if rank <= depth}
+    pairs = [(qid, docno) for qid, docnos in found.items() for docno in sorted(docnos)]
+
+    async def one(pair: tuple[str, str]) -> Graded:
+        qid, docno = pair
+        value = await grade(queries[qid], corpus[docno], config, ask)
+        return Graded(qid=qid, query=queries[qid], docno=docno, passage=corpus[docno], grade=value)
+
+    with progress("grades", len(pairs)) as done:
+        return await each(pairs, one, done)
+
+
+def groups(graded: Sequence[Graded]) -> list[dict[str, Any]]:
+    """Graded passages as training rows: groups with soft labels, for the objective ``graded``.
+
+    Args:
+        graded: the graded passages.
+
+    Returns:
+        ``{qid, query, pos, neg, grades}`` of each query with a relevant passage and another.
+    """
+    by_query: dict[str, list[Graded]] = {}
+    for one in graded:
+        by_query.setdefault(one.qid, []).append(one)
+    rows = []
+    for qid, found in by_query.items():
+        positive = [one for one in found if one.grade >= POSITIVE]
+        others = sorted((one for one in found if one.grade < POSITIVE), key=lambda one: one.grade)
+        if positive and others:
+            rows.append(
+                {
+                    "qid": qid,
+                    "query": found[0].query,
+                    "pos": [one.passage for one in positive],
+                    "neg": [one.passage for one in others],
+                    "grades": [one.grade for one in (*positive, *others)],
+                }
+            )
+    return rows

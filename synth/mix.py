@@ -1,0 +1,62 @@
+"""Our rows and Rank1's in one file, as LimRank was trained on: 14,000 of MS MARCO and 6,000 synthetic ones."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from limrank_ir.errors import LimRankError
+from limrank_ir.files import json_records
+
+Row = dict[str, str]
+COLUMNS = ("instruction", "input", "output")
+
+
+def mix(sources: Sequence[tuple[Sequence[Row], int]], *, seed: int) -> list[Row]:
+    """Draw rows of several sources and shuffle them together.
+
+    Args:
+        sources: rows and how many to take of them; what is drawn of one does not depend on the others.
+        seed: of all that is drawn.
+
+    Returns:
+        The rows. Equal rows of two sources stay two.
+
+    Raises:
+        LimRankError: a source has too few rows.
+    """
+    drawn: list[Row] = []
+    for number, (rows, count) in enumerate(sources):
+        if len(rows) < count:
+            raise LimRankError(f"source {number + 1}: {count} rows are wanted, {len(rows)} are there; ask for fewer")
+        drawn += random.Random(f"{seed} {number}").sample(list(rows), count)
+    random.Random(seed).shuffle(drawn)
+    return drawn
+
+
+def read_rows(path: Path) -> list[Row]:
+    """Read rows as alpaca columns.
+
+    Args:
+        path: JSON or JSONL with ``instruction``, ``input``, ``output`` (ours, LLaMA-Factory's), or with ``messages``
+            (one user's and one assistant's), as ``jhu-clsp/rank1-training-data`` is also given.
+
+    Raises:
+        LimRankError: the file cannot be read, or a row is neither.
+    """
+    return [_row(place, record) for place, record in json_records(path)]
+
+
+def _row(place: str, record: Mapping[str, Any]) -> Row:
+    if isinstance(messages := record.get("messages"), list):
+        said = {message.get("role"): message.get("content") for message in messages if isinstance(message, dict)}
+        asked, answered = said.get("user"), said.get("assistant")
+        if isinstance(asked, str) and isinstance(answered, str):
+            instruction, _, given = asked.partition("\n")
+            return {"instruction": instruction, "input": given, "output": answered}
+    found = {column: record.get(column, "") for column in COLUMNS}
+    if all(isinstance(value, str) for value in found.values()) and found["instruction"] and found["output"]:
+        return found
+    raise LimRankError(f"{place}: neither instruction, input and output nor messages of a user and an assistant")

@@ -1,0 +1,98 @@
+"""What a synthesis leaves: a data set folder with rows for LLaMA-Factory, rows with their provenance, and a card."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from limrank_ir import __version__
+from limrank_ir.files import replacing
+
+from .card import card
+from .config import Config
+from .pipeline import Result
+from .renderings import listwise, pointwise, setwise
+from .templates import NAMES, version
+
+ALPACA, PAIRS = "train_limrank.json", "pairs.jsonl"
+FOLDER = "dataset"  # in the output folder, beside the journal, which nobody else needs
+
+
+def write_outputs(folder: Path, result: Result, config: Config) -> None:
+    """Write the data set: LLaMA-Factory and Hugging Face's `datasets` open the folder as it is.
+
+    Args:
+        folder: where it goes.
+        result: a whole result.
+        config: the synthesis.
+
+    Raises:
+        LimRankError: a file cannot be written.
+    """
+    pairs = result.pairs
+    write_json(folder / ALPACA, list(pointwise(pairs)))
+    write_json(folder / "dataset_info.json", {"limrank_data": {"file_name": ALPACA}})
+    write_lines(folder / PAIRS, provenance(result, config))
+    write_lines(folder / "listwise.jsonl", listwise(pairs, seed=config.seed))
+    write_lines(folder / "setwise.jsonl", setwise(pairs, seed=config.seed))
+    with replacing(folder / "README.md") as file:
+        file.write(card(result, config))
+
+
+def provenance(result: Result, config: Config) -> Iterable[dict[str, Any]]:
+    """Each pair as a row that `limrank train` reads, with all that it was made from.
+
+    Args:
+        result: a whole result.
+        config: the synthesis.
+
+    Yields:
+        ``{qid, query, passage, label, reasoning, ...}``.
+    """
+    outlines = {outline.query.id: outline for outline in result.outlines}
+    prompts = {name: version(name) for name in NAMES}
+    for pair in result.pairs:
+        outline = outlines[pair.query.id]
+        yield {
+            "id": pair.id,
+            "qid": pair.query.id,
+            "query": pair.query.text,
+            "passage": pair.passage.text,
+            "label": pair.label,
+            **({} if pair.grade is None else {"grade": pair.grade}),
+            "reasoning": pair.judgments[0].reasoning,
+            "kind": pair.query.kind,
+            "domain": pair.query.domain,
+            "difficulty": pair.query.difficulty,
+            "passage_kind": pair.passage.kind,
+            "document": pair.passage.document,
+            "description": pair.passage.description,
+            "seed": pair.query.seed,
+            "persona": pair.query.persona,
+            "judgments": [judgment.model_dump(mode="json") for judgment in pair.judgments],
+            "requests": {
+                "query": pair.query.request,
+                "outline": outline.request,
+                "passage": pair.passage.request,
+            },
+            "models": {"generator": config.generator.model, "judge": config.judge.model},
+            "prompts": prompts,
+            "limrank_ir": __version__,
+            **({} if config.license is None else {"licence": config.license}),
+        }
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON, indented by one, whole or not at all."""
+    with replacing(path) as file:
+        json.dump(value, file, ensure_ascii=False, indent=1)
+        file.write("\n")
+
+
+def write_lines(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Write JSONL, whole or not at all."""
+    with replacing(path) as file:
+        for row in rows:
+            file.write(json.dumps(row, ensure_ascii=False) + "\n")

@@ -1,0 +1,173 @@
+"""The whole synthesis as one function of configuration, files and answers: stage by stage, filters in between."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from .ask import Ask, Outcome, each
+from .config import Config
+from .filters import Sifted
+from .filters.agreement import agreed, whole
+from .filters.decontaminate import read_benchmarks, uncontaminated
+from .filters.duplicates import different
+from .filters.hardness import bm25, dense, hard, remembered
+from .filters.leaks import not_copied
+from .filters.traces import sound
+from .guidelines import read_guidelines
+from .judging import judge
+from .outlines import write_outline
+from .passages import write_passage
+from .queries import write_queries
+from .records import Couple, Outline, Pair, Passage, Query
+from .sample import sample
+from .sources import read_personas, read_seeds
+
+T = TypeVar("T")
+DENSE = "dense.json"
+STAGES = ("queries", "outlines", "passages", "judgments")
+Progress = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
+"""(stage, how many sources) to a context with what is called as they are done."""
+
+
+@dataclass
+class Result:
+    """What a run has so far.
+
+    Attributes:
+        queries: the queries that stayed.
+        outlines: of those queries.
+        passages: of those outlines.
+        pairs: the pairs that stayed; only when everything is answered.
+        losses: (step, reason, how many records it dropped), in the order of the steps.
+        counts: step to how many records it left.
+        waiting: the stage that waits for answers, or None: everything is answered.
+        until: whether it ends where it was told to.
+    """
+
+    queries: list[Query] = field(default_factory=list)
+    outlines: list[Outline] = field(default_factory=list)
+    passages: list[Passage] = field(default_factory=list)
+    pairs: list[Pair] = field(default_factory=list)
+    losses: list[tuple[str, str, int]] = field(default_factory=list)
+    counts: dict[str, int] = field(default_factory=dict)
+    waiting: str | None = None
+    until: bool = False
+
+
+async def synthesize(
+    config: Config,
+    ask: Ask,
+    *,
+    until: str | None = None,
+    progress: Progress = lambda stage, count: nullcontext(lambda done: None),
+) -> Result:
+    """Run all stages as far as the answers go.
+
+    The same configuration, files and answers give the same result. A stage begins when the one before is done, since
+    filters look at all of its records together.
+
+    Args:
+        config: the synthesis.
+        ask: gives answers: `Online` or `Offline`.
+        until: one of `STAGES`: the last to be run; None: all.
+        progress: shows how far a stage is.
+
+    Returns:
+        The result; `Result.waiting` says whether it is whole.
+
+    Raises:
+        LimRankError: a file is wrong, or the quotas cannot be met.
+    """
+    guidelines = read_guidelines(config.guidelines)
+    seeds, personas = read_seeds(config.seeds), read_personas(config.personas, guidelines)
+    benchmarks = read_benchmarks(config.filters.benchmarks)
+    couples = sample(seeds, personas, guidelines, couples=config.couples, negatives=config.negatives, seed=config.seed)
+    result = Result(counts={"couples": len(couples)})
+
+    with progress("queries", len(couples)) as done:
+        found = await each(couples, lambda couple: write_queries(couple, config, guidelines, ask), done)
+    if _ends(result, "queries", found, until):
+        return result
+    queries = [query for pair in found.made for query in pair]
+    queries = _sifted(result, "queries: decontamination", uncontaminated(queries, benchmarks))
+    similarity = config.filters.duplicate
+    result.queries = _sifted(
+        result, "queries: near-duplicates", different(queries, lambda query: query.text, similarity=similarity)
+    )
+
+    with progress("outlines", len(result.queries)) as done:
+        outlined = await each(result.queries, lambda query: write_outline(query, config, guidelines, ask), done)
+    if _ends(result, "outlines", outlined, until):
+        return result
+    result.outlines = outlined.made
+
+    places = [(outline, place) for outline in result.outlines for place in range(len(outline.descriptions))]
+    with progress("passages", len(places)) as done:
+        written = await each(places, lambda which: write_passage(*which, config, guidelines, ask), done)
+    if _ends(result, "passages", written, until):
+        return result
+    result.passages = _sifted(
+        result,
+        "passages: near-duplicates",
+        different(written.made, lambda passage: passage.text, similarity=similarity),
+    )
+
+    by_id = {query.id: query for query in result.queries}
+    with progress("judgments", len(result.passages)) as done:
+        judged = await each(result.passages, lambda passage: judge(by_id[passage.query], passage, config, ask), done)
+    if _ends(result, "judgments", judged, None):
+        return result
+    result.pairs = _filtered(result, config, judged.made)
+    return result
+
+
+def couples_of(config: Config) -> list[Couple]:
+    """Draw a synthesis's couples: everything that can go wrong with its files and quotas goes wrong here.
+
+    Args:
+        config: the synthesis.
+
+    Raises:
+        LimRankError: a file is wrong, or the quotas cannot be met.
+    """
+    guidelines = read_guidelines(config.guidelines)
+    seeds, personas = read_seeds(config.seeds), read_personas(config.personas, guidelines)
+    settings = {"couples": config.couples, "negatives": config.negatives, "seed": config.seed}
+    return sample(seeds, personas, guidelines, **settings)
+
+
+def _filtered(result: Result, config: Config, pairs: Sequence[Pair]) -> list[Pair]:
+    """The filters behind the judgments."""
+    filters = config.filters
+    kept = _sifted(result, "pairs: agreement", agreed(pairs, relabel=filters.relabel))
+    kept = _sifted(result, "pairs: traces", sound(kept, words=filters.trace_words))
+    kept = _sifted(result, "pairs: leaks", not_copied(kept))
+    if filters.hard is not None and kept:
+        queries = {pair.query.id: pair.query.text for pair in kept}
+        passages = {passage.id: passage.text for passage in result.passages}
+        rankings = [rank(queries, passages, filters.hard) for rank in (bm25, remembered(config.output / DENSE, dense))]
+        kept = _sifted(result, "pairs: hard negatives", hard(kept, rankings, within=filters.hard))
+    return _sifted(result, "pairs: both kinds", whole(kept))
+
+
+def _ends(result: Result, stage: str, outcome: Outcome[T], until: str | None) -> bool:
+    if outcome.waiting:
+        result.waiting = stage
+        return True
+    _lost(result, f"{stage}: answers", outcome.dropped.items())
+    result.counts[f"{stage}: answers"] = len(outcome.made)
+    result.until = stage == until
+    return result.until
+
+
+def _sifted(result: Result, step: str, sifted: Sifted[T]) -> list[T]:
+    _lost(result, step, sifted.dropped.items())
+    result.counts[step] = len(sifted.kept)
+    return sifted.kept
+
+
+def _lost(result: Result, step: str, dropped: Iterable[tuple[str, int]]) -> None:
+    result.losses += [(step, reason, count) for reason, count in sorted(dropped)]
