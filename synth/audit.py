@@ -1,0 +1,141 @@
+"""An audit by people: a page with samples to mark in the browser, and what their marks say."""
+
+from __future__ import annotations
+
+import json
+import math
+import random
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from limrank_ir.errors import LimRankError
+from limrank_ir.page import fill, text
+
+from .records import Pair
+
+QUESTIONS = {
+    "label": "The label is right.",
+    "reasoning": "The reasoning is sound and leads to the label.",
+    "query": "The query is one that a person could really have.",
+    "passage": "The passage could stand in a real document of its kind.",
+}
+"""What people are asked of each sample, after the paper's guidelines."""
+
+
+class Marks(BaseModel):
+    """What a person said of a sample: question to yes or no; questions may be left out."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    id: str
+    answers: dict[str, bool]
+    note: str = ""
+
+
+class Audit(BaseModel):
+    """What the page saves."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    auditor: str = ""
+    samples: int = Field(ge=0)
+    marks: list[Marks]
+
+    def agreement(self) -> dict[str, tuple[int, int, float, float]]:
+        """Question to (yes, answers, lower and upper end of Wilson's 95% interval of the share)."""
+        found = {}
+        for question in QUESTIONS:
+            said = [mark.answers[question] for mark in self.marks if question in mark.answers]
+            found[question] = (sum(said), len(said), *wilson(sum(said), len(said)))
+        return found
+
+
+def wilson(yes: int, count: int, z: float = 1.959964) -> tuple[float, float]:
+    """Wilson's interval of a share (E. B. Wilson, 1927).
+
+    Args:
+        yes: how many of `count`.
+        count: how many.
+        z: the normal quantile; 95% by default.
+
+    Returns:
+        The lower and the upper end; (0, 1) where nothing is known.
+
+    Example:
+        >>> [round(end, 3) for end in wilson(90, 100)]
+        [0.826, 0.945]
+    """
+    if not count:
+        return 0.0, 1.0
+    share, extra = yes / count, z * z / count
+    middle = (share + extra / 2) / (1 + extra)
+    half = z * math.sqrt(share * (1 - share) / count + extra / (4 * count)) / (1 + extra)
+    return max(0.0, middle - half), min(1.0, middle + half)
+
+
+def samples(pairs: Sequence[Pair], count: int, *, seed: int) -> list[Pair]:
+    """Draw samples to audit, as many relevant ones as others as far as there are.
+
+    Args:
+        pairs: the pairs.
+        count: how many.
+        seed: of the draw.
+    """
+    draw = random.Random(seed)
+    kinds = [[pair for pair in pairs if pair.label is label] for label in (True, False)]
+    half = min(len(kinds[0]), max(count // 2, count - len(kinds[1])))
+    chosen = draw.sample(kinds[0], half) + draw.sample(kinds[1], min(len(kinds[1]), count - half))
+    draw.shuffle(chosen)
+    return chosen
+
+
+def audit_page(pairs: Sequence[Pair], name: str) -> str:
+    """The page on which a person marks samples; it keeps the marks in the browser and saves them as JSON.
+
+    Args:
+        pairs: the samples.
+        name: of the synthesis.
+    """
+    shown: list[Mapping[str, Any]] = [
+        {
+            "id": pair.id,
+            "query": pair.query.text,
+            "passage": pair.passage.text,
+            "label": pair.label,
+            "reasoning": pair.judgments[0].reasoning,
+            "about": f"{pair.query.kind}, {pair.query.domain}, {pair.query.difficulty}; {pair.passage.document}",
+        }
+        for pair in pairs
+    ]
+    data = json.dumps({"name": name, "questions": QUESTIONS, "samples": shown}, ensure_ascii=False)
+    # In a script element only these characters could end or comment it.
+    safe = data.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026").replace("\u2028", "\\u2028")
+    return fill(Path(__file__).with_name("audit.html"), data=safe.replace("\u2029", "\\u2029"), name=text(name))
+
+
+def read_audit(path: Path, pairs: Sequence[Pair]) -> Audit:
+    """Read what the page saved.
+
+    Args:
+        path: the JSON file.
+        pairs: the pairs of the synthesis.
+
+    Raises:
+        LimRankError: the file cannot be read, is no audit, or is one of another synthesis.
+    """
+    try:
+        found = Audit.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise LimRankError(f"{path}: cannot be read ({error.strerror}); check the path") from error
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(map(str, first["loc"]))
+        raise LimRankError(f"{path}: no audit ({where}: {first['msg']}); save it from the audit page") from error
+    known = {pair.id for pair in pairs}
+    for mark in found.marks:
+        if mark.id not in known or not mark.answers.keys() <= QUESTIONS.keys():
+            raise LimRankError(f"{path}: marks {mark.id!r}, which is not in this synthesis; give its own audit")
+    return found

@@ -1,0 +1,128 @@
+"""The report and the audit page: what they count, and that they fetch nothing and escape everything."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from typer.testing import CliRunner
+
+from limrank_ir import LimRankError
+from limrank_ir.cli import app
+from limrank_ir.synth.audit import QUESTIONS, Audit, Marks, audit_page, read_audit, samples, wilson
+from limrank_ir.synth.records import Judgment, Pair, Passage, Query
+from tests.chat_server import serving, write
+from tests.synthesis import write_config, write_sources
+
+
+def synth(*arguments):
+    return CliRunner().invoke(app, ["synth", *map(str, arguments)])
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("home")
+    write_sources(folder)
+    with serving(write) as server:
+        config = write_config(folder, server.url)
+        assert synth("run", config).exit_code == 0
+    return folder
+
+
+def pairs(count=4, text="a <script>alert(1)</script> & text"):
+    query = Query(
+        id="q", kind="daily", domain="law", difficulty="direct", text=text, seed="s", persona="p",
+        negatives=(), documents=(), request="r",
+    )  # fmt: skip
+    return [
+        Pair(
+            query=query,
+            passage=Passage(id=f"q-p{number}", query="q", kind="positive", text=text, document="blog"),
+            judgments=(Judgment(label=True, reasoning=text, request="r"),),
+            label=number % 2 == 0,
+        )
+        for number in range(count)
+    ]
+
+
+def test_the_report(home):
+    result = synth("report", home / "synth.yaml")
+    assert result.exit_code == 0, result.output
+    page = (home / "out/report.html").read_text()
+    assert "160 judged pairs of 40 queries" in page and "40 of them are relevant (25%)" in page
+    assert "Nobody has audited it yet" in page and "area under the ROC curve of" in page
+    assert re.search(r"health</div>.*?2 \(10%, wanted 10%\)", page, re.DOTALL)
+    assert "deepseek-reasoner" in page and ">0.05<" in page  # 320 answers of 100 and 50 tokens
+    assert (
+        not re.search(r"""(?:src|href)=["'](?!data:)""", page) and "http:" not in page and "default-src 'none'" in page
+    )
+
+
+def test_an_audit_comes_into_the_report(home):
+    result = synth("audit", home / "synth.yaml", "-n", 10)
+    assert result.exit_code == 0, result.output
+    page = (home / "out/audit.html").read_text()
+    data = json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', page, re.DOTALL)[1])
+    assert len(data["samples"]) == 10 and sum(sample["label"] for sample in data["samples"]) == 5
+    assert data["questions"] == QUESTIONS
+    marks = [{"id": each["id"], "answers": dict.fromkeys(QUESTIONS, True), "note": ""} for each in data["samples"]]
+    marks[0]["answers"] = {"label": False}
+    saved = home / "out/audit.json"
+    saved.write_text(json.dumps({"auditor": "A & B", "samples": 10, "marks": marks}))
+    assert synth("report", home / "synth.yaml").exit_code == 0
+    page = (home / "out/report.html").read_text()
+    assert "By A &amp; B." in page and "9 of 10" in page and "9 of 9" in page and "60% to 98%" in page
+    for text, message in (("{", "no audit"), ('{"samples": 1, "marks": [{"id": "x", "answers": {}}]}', "marks 'x'")):
+        saved.write_text(text)
+        result = synth("report", home / "synth.yaml")
+        assert result.exit_code == 2 and message in result.stderr
+    saved.unlink()
+
+
+def test_there_is_nothing_to_report_before_the_end(home, tmp_path):
+    write_sources(tmp_path)
+    config = write_config(tmp_path, "http://127.0.0.1:9/v1")
+    result = synth("report", config)
+    assert result.exit_code == 2 and "first run: limrank synth run" in result.stderr
+    with serving(write) as server:
+        config = write_config(tmp_path, server.url)
+        synth("run", config, "--max-requests", 3)
+    result = synth("audit", config)
+    assert result.exit_code == 2 and "answers of the queries are missing" in result.stderr
+
+
+def test_what_texts_hold_cannot_leave_the_page():
+    page = audit_page(pairs(), "</title><script>")
+    assert "<script>alert" not in page and "</title><script>" not in page
+    data = json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', page, re.DOTALL)[1])
+    assert data["samples"][0]["query"] == "a <script>alert(1)</script> & text" and data["name"] == "</title><script>"
+
+
+def test_samples_are_half_and_half_as_far_as_there_are():
+    assert sum(each.label for each in samples(pairs(40), 10, seed=0)) == 5
+    few = [each for each in pairs(40) if not each.label or each.id == "q-p0"]
+    assert sum(each.label for each in samples(few, 10, seed=0)) == 1 and len(samples(few, 10, seed=0)) == 10
+    assert len(samples(pairs(4), 10, seed=0)) == 4
+    assert samples(pairs(40), 10, seed=0) == samples(pairs(40), 10, seed=0) != samples(pairs(40), 10, seed=1)
+
+
+@given(st.integers(0, 50), st.integers(0, 50))
+def test_the_interval_holds_the_share(yes, no):
+    low, high = wilson(yes, yes + no)
+    assert 0 <= low <= (yes / (yes + no) if yes + no else 0.5) + 1e-12 and high <= 1
+    assert high >= (yes / (yes + no) if yes + no else 0.5) - 1e-12
+
+
+def test_agreement_counts_what_was_answered():
+    audit = Audit(samples=3, marks=[Marks(id="a", answers={"label": True}), Marks(id="b", answers={"label": False})])
+    assert audit.agreement()["label"][:2] == (1, 2)
+    assert audit.agreement()["query"] == (0, 0, 0.0, 1.0)
+
+
+def test_an_audit_of_another_synthesis_is_refused(tmp_path):
+    (tmp_path / "a.json").write_text('{"samples": 1, "marks": [{"id": "q-p0", "answers": {"taste": true}}]}')
+    with pytest.raises(LimRankError, match="marks 'q-p0', which is not in this synthesis"):
+        read_audit(tmp_path / "a.json", pairs())
