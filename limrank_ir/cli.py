@@ -397,6 +397,15 @@ class _Bench(console.Lazy):
 app.add_typer(typer.Typer(cls=_Bench, no_args_is_help=True), name="bench", help="Measure quality and speed.")
 
 
+class _Synth(console.Lazy):
+    module = "limrank_ir.synth.cli"
+
+
+app.add_typer(
+    typer.Typer(cls=_Synth, no_args_is_help=True), name="synth", help="Make training data with a language model."
+)
+
+
 class _Train(console.LazyCommand):
     module = "limrank_ir.train.cli"
 

@@ -1,0 +1,309 @@
+"""The synthesizer from end to end against a server on loopback: faults, kills, limits, replays, batches."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from typer.testing import CliRunner
+
+from limrank_ir.cli import app
+from limrank_ir.journal import Journal, request_key
+from limrank_ir.synth.config import read_config
+from limrank_ir.synth.plan import plan
+from limrank_ir.synth.prices import read_prices
+from limrank_ir.train.rankings import _checked
+from limrank_ir.train.rows import read_groups
+from tests.chat_server import FAULTS, said, serving, write
+from tests.synthesis import write_config, write_sources
+
+RESULTS = ("train_limrank.json", "pairs.jsonl", "listwise.jsonl", "setwise.jsonl", "dataset_info.json", "README.md")
+
+
+@pytest.fixture
+def home(tmp_path):
+    write_sources(tmp_path, 200)
+    return tmp_path
+
+
+def synth(*arguments):
+    return CliRunner().invoke(app, ["synth", *map(str, arguments)])
+
+
+def results(folder):
+    return {name: (folder / "dataset" / name).read_bytes() for name in RESULTS}
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A synthesis without faults, with its server's count of requests."""
+    folder = tmp_path_factory.mktemp("whole")
+    write_sources(folder, 200)
+    with serving(write) as server:
+        config = write_config(folder, server.url)
+        result = synth("run", config)
+        assert result.exit_code == 0, result.output
+        again = synth("run", config)
+        assert again.exit_code == 0 and "0 requests;" in again.stderr
+        return folder, len(server.asked), result.stderr
+
+
+def test_what_comes_out(whole):
+    folder, asked, said_ = whole
+    # 20 couples, 40 queries with outlines, 160 passages judged twice
+    assert asked == 20 + 40 + 160 + 320
+    assert "540 requests; deepseek-reasoner: 320 answers" in said_ and "160 pairs of 40 queries, 40 relevant" in said_
+    rows = json.loads((folder / "out/dataset/train_limrank.json").read_text())
+    assert len(rows) == 160 and set(rows[0]) == {"instruction", "input", "output"}
+    assert all(row["output"].startswith("<think>\n") for row in rows)
+    assert all(row["output"].endswith(("</think> true", "</think> false")) for row in rows)
+    for name in ("train_limrank.json", "pairs.jsonl"):
+        groups = read_groups(folder / "out/dataset" / name)
+        assert len(groups) == 40
+        for group in groups:
+            assert [candidate.label for candidate in group.candidates] == [True, False, False, False]
+            assert all(candidate.reasoning for candidate in group.candidates)
+    for layout in ("listwise", "setwise"):
+        lines = (folder / "out/dataset" / f"{layout}.jsonl").read_text().splitlines()
+        assert len(lines) == 40 and all(_checked("here", json.loads(line), layout) for line in lines)
+
+
+def test_every_row_says_where_it_comes_from(whole):
+    folder, _, _ = whole
+    journal = {request_key(body): body for body, _ in Journal(folder / "out/answers.sqlite")}
+    for line in (folder / "out/dataset/pairs.jsonl").read_text().splitlines():
+        row = json.loads(line)
+        assert row["models"] == {"generator": "gpt-4o", "judge": "deepseek-reasoner"}
+        assert row["seed"].startswith("s") and row["persona"].startswith("p") and len(row["judgments"]) == 2
+        prompts = [journal[key]["messages"][0]["content"] for key in row["requests"].values()]
+        assert row["query"] in prompts[1] and row["description"] in prompts[2]
+        for judgment in row["judgments"]:
+            prompt = journal[judgment["request"]]["messages"][0]["content"]
+            assert row["query"] in prompt and row["passage"] in prompt
+        assert set(row["prompts"]) == {"queries", "outline", "passage", "judge", "grade"}
+
+
+def test_a_journal_replays_to_the_same_bytes(whole, tmp_path):
+    folder, _, _ = whole
+    write_sources(tmp_path, 200)
+    config = write_config(tmp_path, "http://127.0.0.1:9/v1")  # nobody there
+    (tmp_path / "out").mkdir()
+    shutil.copy(folder / "out/answers.sqlite", tmp_path / "out/answers.sqlite")
+    result = synth("batch-write", config, tmp_path / "none.jsonl")
+    assert result.exit_code == 0, result.output
+    assert not (tmp_path / "none.jsonl").exists()
+    assert results(tmp_path / "out") == results(folder / "out")
+
+
+def test_two_thousand_requests_with_faults_give_the_same_file(home):
+    faults = dict.fromkeys(FAULTS, 0.04)
+    made = {}
+    for name, befallen in (("faults", faults), ("none", {})):
+        with serving(write, befallen) as server:
+            config = write_config(home, server.url, couples=75, output=name)
+            result = synth("run", config)
+            assert result.exit_code == 0, result.output
+            assert len(server.asked) >= 2000
+            assert set(server.met) == set(befallen) and min(server.met.values(), default=9) > 5
+            made[name] = (home / name / "dataset/train_limrank.json").read_bytes()
+    assert made["faults"] == made["none"]
+
+
+def test_a_killed_run_goes_on_and_asks_nothing_twice(home, whole):
+    folder, count, _ = whole
+    with serving(write, {"slow": 0.3}) as server:
+        config = write_config(home, server.url)
+        for least in (50, 200):
+            process = subprocess.Popen([sys.executable, "-m", "limrank_ir", "synth", "run", str(config)])
+            while len(server.asked) < least:
+                assert process.poll() is None
+                time.sleep(0.01)
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+        kept = len(Journal(home / "out/answers.sqlite"))
+        assert kept >= 150 and not (home / "out/dataset/train_limrank.json").exists()
+        result = synth("run", config)
+        assert result.exit_code == 0, result.output
+        # What was under way when it was killed is asked again: at most as many as run at a time, each time.
+        assert len(server.asked) <= count + 2 * 16
+    assert results(home / "out") == results(folder / "out")
+
+
+def test_limits_stop_it_cleanly(home, whole):
+    folder, count, _ = whole
+    with serving(write) as server:
+        config = write_config(home, server.url)
+        result = synth("run", config, "--max-requests", 33)
+        assert result.exit_code == 1 and len(server.asked) == 33
+        assert "stopped at the outlines: --max-requests 33 is reached; the same command goes on" in result.stderr
+        result = synth("run", config, "--max-requests", 0)
+        assert result.exit_code == 1 and len(server.asked) == 33
+        # gpt-4o: 100 prompt and 50 response tokens are 0.00075 dollars.
+        result = synth("run", config, "--max-cost", 0.0601)
+        assert result.exit_code == 1 and "--max-cost 0.0601 is reached" in result.stderr
+        assert 33 < len(server.asked) <= 80 and "80 answers" in result.stderr
+        assert synth("run", config).exit_code == 0
+        assert len(server.asked) == count
+    assert results(home / "out") == results(folder / "out")
+
+
+def test_the_stages_one_by_one(home, whole):
+    folder, count, _ = whole
+    with serving(write) as server:
+        config = write_config(home, server.url)
+        for stage, asked in (("queries", 20), ("outlines", 60), ("passages", 220)):
+            result = synth("run", config, "--until", stage)
+            assert result.exit_code == 0 and f"the {stage} are answered" in result.stderr
+            assert len(server.asked) == asked and not (home / "out/dataset").exists()
+        assert synth("run", config, "--until", "judgments").exit_code == 0 and len(server.asked) == count
+        result = synth("run", config, "--until", "lunch")
+        assert result.exit_code == 2 and "choose one of: queries, outlines, passages, judgments" in result.stderr
+    assert results(home / "out") == results(folder / "out")
+
+
+def test_a_server_that_fails_stops_it_and_nothing_is_lost(home):
+    def failing(body):
+        answer = write(body)
+        return answer if len(server.asked) < 30 else {"error": "no"}
+
+    with serving(failing) as server:
+        config = write_config(home, server.url, attempts=1)
+        result = synth("run", config)
+    assert result.exit_code != 0
+    assert len(Journal(home / "out/answers.sqlite")) >= 29
+    with serving(lambda body: said("x"), {"500": 1.0}) as server:
+        generator = {"model": "gpt-4o", "base_url": server.url, "retries": 0}
+        result = synth("run", write_config(home, server.url, generator=generator, output="other"))
+    assert result.exit_code == 2
+    assert "gpt-4o at http" in result.stderr and "run the same command again later" in result.stderr
+
+
+def test_unusable_answers_are_dropped_and_counted(home):
+    def bad(body):
+        prompt = body["messages"][0]["content"]
+        if prompt.startswith("Write a passage") and "official guidance" in prompt:
+            return said(
+                "This passage is relevant to the query, as everybody can see at once who reads it with care, and so on."
+            )
+        return write(body)
+
+    with serving(bad) as server:
+        config = write_config(home, server.url, attempts=2)
+        assert synth("run", config).exit_code == 0
+        again = [body for body in server.asked if len(body["messages"]) > 1]
+        assert again and all("gives it away ('This passage')" in body["messages"][2]["content"] for body in again)
+        result = synth("report", config)
+    assert result.exit_code == 0, result.output
+    page = (home / "out/report.html").read_text()
+    assert "unusable answer: wording that gives it away" in page
+
+
+# Batches
+
+
+def answered(requests, answers, respond=write, lose=lambda number: False):
+    """Play the provider of a batch."""
+    lines = []
+    for number, line in enumerate(requests.read_text().splitlines()):
+        asked = json.loads(line)
+        assert asked["method"] == "POST" and asked["url"] == "/v1/chat/completions"
+        response = {"status_code": 200, "body": respond(asked["body"])}
+        error = None
+        if lose(number):
+            response, error = None, {"code": "batch_expired", "message": "expired"}
+        lines.append(json.dumps({"id": "x", "custom_id": asked["custom_id"], "response": response, "error": error}))
+    answers.write_text("\n".join(reversed(lines)) + "\n")  # in any order
+
+
+def test_batches_give_what_online_gives_at_half_the_price(home, whole):
+    folder, _, _ = whole
+    config = write_config(home, "http://127.0.0.1:9/v1")
+    requests, answers = home / "requests.jsonl", home / "answers.jsonl"
+    stages = []
+    for _ in range(10):
+        requests.unlink(missing_ok=True)
+        result = synth("batch-write", config, requests)
+        assert result.exit_code == 0, result.output
+        if not requests.exists():
+            break
+        stages.append(result.stderr.split("(")[1].split(")")[0])
+        answered(requests, answers, lose=lambda number: number % 7 == 3 and len(stages) < 2)
+        result = synth("batch-read", config, requests, answers)
+        assert result.exit_code == 0, result.output
+        assert len(stages) != 1 or "3 not answered: expired" in result.stderr
+    assert stages == ["queries", "queries", "outlines", "passages", "judgments"]
+    assert results(home / "out") == results(folder / "out")
+    table = read_prices()
+    half, full = (
+        sum(table.cost(body["model"], answer) for body, answer in Journal(place / "out/answers.sqlite"))
+        for place in (home, folder)
+    )
+    assert half == pytest.approx(full / 2)
+
+
+def test_a_batch_of_something_else_is_refused(home):
+    config = write_config(home, "http://127.0.0.1:9/v1")
+    requests, answers = home / "requests.jsonl", home / "answers.jsonl"
+    synth("batch-write", config, requests)
+    answers.write_text('{"custom_id": "mine", "response": {"body": {}}}\n')
+    result = synth("batch-read", config, requests, answers)
+    assert result.exit_code == 2 and "answers.jsonl:1: answers 'mine', which was not asked" in result.stderr
+    requests.write_text(requests.read_text().replace("simple", "difficult"))
+    result = synth("batch-read", config, requests, answers)
+    assert result.exit_code == 2 and "requests.jsonl:1: not a request of" in result.stderr
+
+
+# Before money is spent
+
+
+def test_a_dry_run_asks_nothing_and_says_what_it_would_cost(home):
+    with serving(write) as server:
+        config = write_config(home, server.url, couples=100)
+        result = synth("run", config, "--dry-run")
+        assert result.exit_code == 0 and server.asked == []
+    rows = [line.split("\t") for line in result.stdout.splitlines()]
+    assert [row[:3] for row in rows[1:5]] == [
+        ["queries", "gpt-4o", "100"],
+        ["outlines", "gpt-4o", "200"],
+        ["passages", "gpt-4o", "800"],
+        ["judgments", "deepseek-reasoner", "1,600"],
+    ]
+    assert "dollars, or" in rows[-1][0] and not (home / "out").exists()
+    steps = plan(read_config(config), read_prices())
+    assert sum(step.cost for step in steps) == pytest.approx(float(rows[-1][0].split()[1]), abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("changes", "arguments", "message"),
+    {
+        "no key": ({"generator": {"model": "gpt-4o"}}, [], "gpt-4o: no API key; set OPENAI_API_KEY"),
+        "no price": (
+            {"judge": {"model": "mine", "base_url": "http://127.0.0.1:9/v1"}},
+            ["--max-cost", "1"],
+            "mine has no",
+        ),
+        "quotas": ({"couples": 201}, [], "201 couples need as many different seeds, but there are 200"),
+        "no file": ({"seeds": "none.tsv"}, [], "none.tsv: no such file"),
+    }.values(),
+)
+def test_what_is_wrong_is_said_before_money_is_spent(home, monkeypatch, changes, arguments, message):
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    with serving(write) as server:
+        result = synth("run", write_config(home, server.url, **changes), *arguments)
+        assert result.exit_code == 2 and message in result.stderr and server.asked == []
+
+
+def test_the_prices_are_the_users(home, tmp_path):
+    prices = tmp_path / "prices.yaml"
+    prices.write_text("gpt-4o: [1, 1]\ndeepseek: [0, 0]\n")
+    config = write_config(home, "http://127.0.0.1:9/v1")
+    result = synth("run", config, "--dry-run", "--prices", prices)
+    assert result.exit_code == 0 and result.stdout.splitlines()[4].endswith("\t0.00")
+    prices.write_text("gpt-4o: cheap\n")
+    result = synth("run", config, "--dry-run", "--prices", prices)
+    assert result.exit_code == 2 and "prices.yaml: gpt-4o: must be [input, output]" in result.stderr
