@@ -1,0 +1,95 @@
+"""limrank-synth-mini, the data set that is committed: what it holds, and that its answers make it again."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from limrank_ir.cli import app
+from limrank_ir.files import sniff
+from limrank_ir.synth.filters.decontaminate import read_benchmarks, uncontaminated
+from limrank_ir.synth.records import Query
+from limrank_ir.synth.words import ngrams
+from limrank_ir.train.mixture import check_license
+from limrank_ir.train.rows import read_groups
+from tests.conftest import SHARED
+
+MINI = Path(__file__).parents[1] / "data" / "limrank-synth-mini"
+PAIRS = MINI / "dataset" / "pairs.jsonl"
+
+
+@pytest.fixture(scope="module")
+def rows():
+    return [json.loads(line) for line in PAIRS.read_text().splitlines()]
+
+
+def test_its_answers_make_it_again_to_the_byte(tmp_path):
+    for path in MINI.iterdir():
+        if path.suffix in (".tsv", ".jsonl", ".yaml", ".gz"):
+            shutil.copy(path, tmp_path)
+    # its card is named after the folder
+    home = tmp_path / MINI.name
+    result = CliRunner().invoke(
+        app, ["synth", "replay", str(tmp_path / "synth.yaml"), str(tmp_path / "answers.jsonl.gz"), "-o", str(home)]
+    )
+    assert result.exit_code == 0, result.output
+    assert {path.name: path.read_bytes() for path in (home / "dataset").iterdir()} == {
+        path.name: path.read_bytes() for path in (MINI / "dataset").iterdir()
+    }
+
+
+def test_answers_that_lack_one_are_named(tmp_path):
+    answers = tmp_path / "answers.jsonl"
+    line = {"custom_id": "0" * 32, "response": {"status_code": 200, "body": {"choices": []}}}
+    answers.write_text(json.dumps(line) + "\n")
+    result = CliRunner().invoke(app, ["synth", "replay", str(MINI / "synth.yaml"), str(answers), "-o", str(tmp_path)])
+    assert result.exit_code == 2 and "116 of 116 answers of the queries are in none of these files" in result.stderr
+
+
+def test_what_it_holds(rows):
+    queries = {row["qid"]: row for row in rows}
+    assert len(rows) >= 800 and len(queries) >= 200
+    assert len({row["domain"] for row in rows}) >= 15
+    kinds = Counter(row["kind"] for row in queries.values())
+    assert set(kinds) == {"daily", "expert"} and min(kinds.values()) > 100
+    assert {row["label"] for row in rows} == {True, False}
+    assert all([judgment["label"] for judgment in row["judgments"]] == [row["label"]] * 2 for row in rows)
+    assert len({row["passage"] for row in rows}) == len(rows)
+
+
+def test_it_can_be_trained_on():
+    groups = read_groups(PAIRS)
+    assert all({candidate.label for candidate in group.candidates} == {True, False} for group in groups)
+    for group in groups:
+        check_license(group.license, group.qid)
+
+
+def test_no_benchmark_query_is_in_it(rows):
+    if not SHARED.is_dir():
+        pytest.skip("the benchmarks' queries are not beside this repository")
+    files = [SHARED / "data" / "bright-queries" / "queries.jsonl.gz"]
+    files += sorted((SHARED / "data").glob("[!t]*/topics.jsonl.gz"))
+    assert len(files) > 15
+    queries = [
+        Query.model_construct(id=row["qid"], text=row["query"]) for row in {row["qid"]: row for row in rows}.values()
+    ]
+    assert len(queries) > 200
+    assert not uncontaminated(queries, read_benchmarks(files)).dropped
+
+
+def test_no_text_of_ms_marco_or_persona_hub_is_in_it(rows):
+    if not SHARED.is_dir():
+        pytest.skip("MS MARCO's queries and PersonaHub's personas are not beside this repository")
+    theirs = set()
+    for path in (*(SHARED / "data" / "msmarco-queries").glob("*.gz"), *(SHARED / "data" / "personas").glob("*.gz")):
+        for _, line in sniff(path)[1]:
+            theirs |= {gram for text in json.loads(line).values() if isinstance(text, str) for gram in ngrams(text, 8)}
+    assert len(theirs) > 10_000
+    for row in rows:
+        for text in (row["seed"], row["persona"], row["query"], row["passage"]):
+            assert not theirs & set(ngrams(str(text), 8)), text
