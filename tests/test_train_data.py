@@ -491,10 +491,11 @@ def test_settings_that_cannot_be_changed(tmp_path, change, message):
 
 def test_paths_are_relative_to_the_configuration(tmp_path):
     path = tmp_path / "configs" / "run.yaml"
-    data = {"folder": "../data", "sources": [{"path": "a/t.jsonl"}], "exclude_topics": ["b/topics.jsonl"]}
+    data = {"folder": "../data", "exclude_topics": ["b/topics.jsonl"]}
+    data["sources"] = [{"path": "a/t.jsonl"}, {"path": "p.jsonl", "folder": "../own"}]
     read = read_config(write_config(path, "m", data=data, output="../out"))
     assert read.output == tmp_path / "out" and read.data.folder == tmp_path / "data"
-    assert read.data.sources[0].path == tmp_path / "data/a/t.jsonl"
+    assert [source.path for source in read.data.sources] == [tmp_path / "data/a/t.jsonl", tmp_path / "own/p.jsonl"]
     assert read.data.exclude_topics == (tmp_path / "data/b/topics.jsonl",)
 
 

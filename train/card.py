@@ -114,7 +114,7 @@ def _portable(config: Config) -> dict[str, Any]:
     settings = config.model_dump(mode="json", exclude={"output": True, "data": {"folder": True}})
     folder = config.data.folder
     for source in settings["data"]["sources"]:
-        source["path"] = Path(os.path.relpath(source["path"], folder)).as_posix()
+        source["path"] = Path(os.path.relpath(source["path"], source.pop("folder") or folder)).as_posix()
     settings["data"]["exclude_topics"] = [
         Path(os.path.relpath(path, folder)).as_posix() for path in settings["data"]["exclude_topics"]
     ]

@@ -21,7 +21,7 @@ class SourceFacts:
     """What is taken of one source.
 
     Attributes:
-        path: its file, relative to the data folder.
+        path: its file, relative to its folder.
         queries: queries taken (prompts, for whole rankings).
         pairs: (query, passage) pairs; 0 for whole rankings.
         positives: relevant ones among them.
@@ -55,7 +55,7 @@ def read_sources(config: Config) -> Iterator[tuple[SourceFacts, list[Any]]]:
     """
     for source in config.data.sources:
         data = config.data.model_copy(update={"sources": (source,)})
-        path = Path(os.path.relpath(source.path, config.data.folder)).as_posix()
+        path = Path(os.path.relpath(source.path, source.folder or config.data.folder)).as_posix()
         stated = _stated(source.path.parent / "README.md")
         origin, terms = stated.get("source"), stated.get("license")
         if data.layout != "pointwise":
