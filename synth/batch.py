@@ -15,21 +15,36 @@ from limrank_ir.errors import LimRankError
 from limrank_ir.files import json_records, replacing
 from limrank_ir.journal import Journal, request_key
 
+MOST = 50_000
+"""Requests of a batch at OpenAI."""
 
-def write_batch(path: Path, requests: Mapping[str, Mapping[str, Any]]) -> None:
+
+def write_batch(path: Path, requests: Mapping[str, Mapping[str, Any]], *, most: int = MOST) -> list[Path]:
     """Write requests.
 
     Args:
-        path: the file.
+        path: the file; what one batch does not take goes into others beside it, ``NAME-2.jsonl`` and so on.
         requests: key to body.
+        most: the most requests of a file.
+
+    Returns:
+        The files.
 
     Raises:
-        LimRankError: the file cannot be written.
+        LimRankError: a file cannot be written.
     """
-    with replacing(path) as file:
-        for key, body in requests.items():
-            line = {"custom_id": key, "method": "POST", "url": "/v1/chat/completions", "body": body}
-            file.write(json.dumps(line, ensure_ascii=False) + "\n")
+    lines = [
+        {"custom_id": key, "method": "POST", "url": "/v1/chat/completions", "body": body}
+        for key, body in requests.items()
+    ]
+    paths = []
+    for number, start in enumerate(range(0, len(lines), most), 1):
+        place = path if number == 1 else path.with_name(f"{path.stem}-{number}{path.suffix}")
+        with replacing(place) as file:
+            for line in lines[start : start + most]:
+                file.write(json.dumps(line, ensure_ascii=False) + "\n")
+        paths.append(place)
+    return paths
 
 
 def read_requests(path: Path) -> dict[str, dict[str, Any]]:

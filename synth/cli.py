@@ -148,10 +148,10 @@ def batch_write(
     if result.waiting is None:
         _finish(settings, result, journal, read_prices())
         return
-    write_batch(requests, {key: body for key, (_, body) in offline.missing.items()})
+    paths = write_batch(requests, {key: body for key, (_, body) in offline.missing.items()})
     (model,) = {model.model for model, _ in offline.missing.values()}
     count = len(offline.missing)
-    console.log.info("%d requests to %s (%s) written to %s", count, model, result.waiting, requests)
+    console.log.info("%d requests to %s (%s) written to %s", count, model, result.waiting, ", ".join(map(str, paths)))
 
 
 @app.command()

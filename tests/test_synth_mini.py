@@ -69,6 +69,13 @@ def test_it_can_be_trained_on():
         check_license(group.license, group.qid)
 
 
+@pytest.mark.parametrize(("name", "rows"), {"pairs": 891, "alpaca": 891, "listwise": 232, "setwise": 232}.items())
+def test_hugging_faces_datasets_opens_it(name, rows, tmp_path):
+    datasets = pytest.importorskip("datasets", reason="datasets is not installed: it comes with limrank-ir[mteb]")
+    opened = datasets.load_dataset(str(MINI / "dataset"), name, split="train", cache_dir=str(tmp_path))
+    assert len(opened) == rows
+
+
 def test_no_benchmark_query_is_in_it(rows):
     if not SHARED.is_dir():
         pytest.skip("the benchmarks' queries are not beside this repository")

@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from limrank_ir.cli import app
 from limrank_ir.journal import Journal, request_key
+from limrank_ir.synth.batch import read_requests, write_batch
 from limrank_ir.synth.config import read_config
 from limrank_ir.synth.plan import plan
 from limrank_ir.synth.prices import read_prices
@@ -244,6 +245,14 @@ def test_batches_give_what_online_gives_at_half_the_price(home, whole):
         for place in (home, folder)
     )
     assert half == pytest.approx(full / 2)
+
+
+def test_what_one_batch_does_not_take_goes_into_others(tmp_path):
+    bodies = {request_key(body): body for body in ({"model": "m", "n": number} for number in range(7))}
+    paths = write_batch(tmp_path / "requests.jsonl", bodies, most=3)
+    assert [path.name for path in paths] == ["requests.jsonl", "requests-2.jsonl", "requests-3.jsonl"]
+    read = [read_requests(path) for path in paths]
+    assert [len(part) for part in read] == [3, 3, 1] and read[0] | read[1] | read[2] == bodies
 
 
 def test_a_batch_of_something_else_is_refused(home):
