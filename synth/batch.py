@@ -117,6 +117,10 @@ def read_answers(paths: Iterable[Path]) -> dict[str, dict[str, Any]]:
 
 def _answers(path: Path) -> Iterator[tuple[str, str, dict[str, Any]]]:
     for place, record in json_records(path):
+        if "response" not in record and "error" not in record:
+            raise LimRankError(
+                f"{place}: no answer of a batch (no response, no error); give the provider's output file"
+            )
         yield place, str(record.get("custom_id")), record
 
 

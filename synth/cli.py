@@ -85,7 +85,7 @@ def run(
     journal = Journal(settings.output / "answers.sqlite")
     online = Online(journal, table, Limits(max_requests, max_cost))
     result = asyncio.run(_closing(online, synthesize(settings, online, until=until, progress=_progress(online))))
-    console.log.info("%d requests; %s", online.requests, _totals(journal, table))
+    console.log.info("; ".join([f"{online.requests:,} requests", *_totals(journal, table)]))
     if result.until:
         console.log.info("the %s are answered; without --until the same command goes on", until)
         return
@@ -380,11 +380,13 @@ def _show_plan(settings: Config, table: Prices) -> None:
     console.table(("stage", "model", "requests", "prompt tokens", "response tokens", "dollars"), rows, left=2)
     if all(step.cost is not None for step in steps):
         total = sum(step.cost or 0 for step in steps)
-        write_stdout(f"\nabout {total:,.2f} dollars, or {total / 2:,.2f} by way of batch files; an estimate\n")
+        write_stdout(
+            f"\nabout {total:,.2f} dollars; half of what a provider with batches gets, by batch files. An estimate\n"
+        )
 
 
-def _totals(journal: Journal, table: Prices) -> str:
-    """What the whole journal took."""
+def _totals(journal: Journal, table: Prices) -> list[str]:
+    """What the whole journal took, model by model."""
     by_model: dict[str, list[Any]] = {}
     for body, answer in journal:
         by_model.setdefault(body["model"], []).append(answer)
@@ -395,4 +397,4 @@ def _totals(journal: Journal, table: Prices) -> str:
         money = "" if None in costs else f", ${sum(cost or 0 for cost in costs):,.2f}"
         inside, outside = sum(each.prompt for each in tokens), sum(each.response for each in tokens)
         said.append(f"{model}: {len(answers):,} answers, {inside:,} + {outside:,} tokens{money}")
-    return "; ".join(said)
+    return said

@@ -262,6 +262,8 @@ def test_a_batch_of_something_else_is_refused(home):
     answers.write_text('{"custom_id": "mine", "response": {"body": {}}}\n')
     result = synth("batch-read", config, requests, answers)
     assert result.exit_code == 2 and "answers.jsonl:1: answers 'mine', which was not asked" in result.stderr
+    result = synth("batch-read", config, requests, requests)
+    assert result.exit_code == 2 and "requests.jsonl:1: no answer of a batch" in result.stderr
     requests.write_text(requests.read_text().replace("simple", "difficult"))
     result = synth("batch-read", config, requests, answers)
     assert result.exit_code == 2 and "requests.jsonl:1: not a request of" in result.stderr
@@ -282,7 +284,7 @@ def test_a_dry_run_asks_nothing_and_says_what_it_would_cost(home):
         ["passages", "gpt-4o", "800"],
         ["judgments", "deepseek-reasoner", "1,600"],
     ]
-    assert "dollars, or" in rows[-1][0] and not (home / "out").exists()
+    assert "dollars; half of" in rows[-1][0] and not (home / "out").exists()
     steps = plan(read_config(config), read_prices())
     assert sum(step.cost for step in steps) == pytest.approx(float(rows[-1][0].split()[1]), abs=0.01)
 
