@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import ir_measures
 import pytest
 
 from limrank_ir import LimRankError
@@ -155,11 +156,29 @@ def figures(output):
     return {line.split()[0]: float(line.split()[-1]) for line in output.splitlines() if "ndcg_cut_10" in line}
 
 
+def docnos(entries):
+    return [entry.docno for entry in entries]
+
+
+def ndcg(qrels, run):
+    """nDCG@10 over the queries of the run, as trec_eval averages."""
+    qids = set(read_run(run))
+    judged = [qrel for qrel in ir_measures.read_trec_qrels(str(qrels)) if qrel.query_id in qids]
+    measure = ir_measures.nDCG @ 10
+    return ir_measures.calc_aggregate([measure], judged, ir_measures.read_trec_run(str(run)))[measure]
+
+
 def test_the_example_from_index_to_trec_eval(java, tmp_path):
     data = written(tmp_path / "data")
     made = called(SCRIPTS / "pyserini_example.py", data, "out", "--queries", 10, "--hits", 5, env=java, cwd=tmp_path)
-    scores = figures(made.stdout)
-    assert scores["limrank"] > scores["bm25"] > 0.1
+    bm25, theirs = read_run(tmp_path / "out/bm25.run"), read_run(tmp_path / "out/limrank.run")
+    assert list(theirs) == list(bm25)
+    assert all(set(docnos(theirs[qid])) == set(docnos(bm25[qid])) for qid in bm25)
+    assert any(docnos(theirs[qid]) != docnos(bm25[qid]) for qid in bm25)
+    assert figures(made.stdout) == {
+        name: pytest.approx(ndcg(data / "qrels.txt", tmp_path / f"out/{name}.run"), abs=1e-4)
+        for name in ("bm25", "limrank")
+    }
     ours = called(
         *("-m", "limrank_ir", "rerank", "--run", "out/bm25.run", "--topics", data, "--index", "out/index"),
         *("-o", "ours.run", "--store", "out/verdicts.sqlite"),
@@ -167,9 +186,8 @@ def test_the_example_from_index_to_trec_eval(java, tmp_path):
         cwd=tmp_path,
     )
     assert " 0 judged" in ours.stderr or "(0 judged" in ours.stderr  # the same texts, so the same verdicts
-    theirs = read_run(tmp_path / "out/limrank.run")
     for qid, entries in read_run(tmp_path / "ours.run").items():
-        assert [entry.docno for entry in entries] == [entry.docno for entry in theirs[qid]]
+        assert docnos(entries) == docnos(theirs[qid])
     called(
         *("-m", "limrank_ir", "requests", "--run", "out/bm25.run", "--topics", data, "--index", "out/index"),
         *("-o", "requests.jsonl"),
