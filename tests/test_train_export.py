@@ -192,6 +192,13 @@ def test_adapters_of_the_default_model_name_the_hubs_and_say_that_its_weights_di
     assert (trained.weights, trained.base, trained.config) == (SMOL, SMOL_ON_HUB, None)
 
 
+def test_the_default_model_is_merged_by_its_name_without_the_hub(limrank, tmp_path):
+    export(Path("limrank-smol"), tmp_path / "merged", "merged", dtype="float32")
+    assert f"base_model: {SMOL_ON_HUB}" in (tmp_path / "merged" / "README.md").read_text()
+    merged = LimRank(str(tmp_path / "merged"), prompt_format="rank1", think="never")
+    assert merged.predict(PAIRS) == pytest.approx(limrank.predict(PAIRS), abs=1e-3)
+
+
 def test_a_checkpoint_can_be_exported_and_is_called_one(home, tmp_path):
     export(home / "run-plain" / "checkpoint-1", tmp_path / "early", "adapter", base_model=BASE)
     assert "| steps | 1 (a checkpoint of a longer run) |" in (tmp_path / "early" / "README.md").read_text()

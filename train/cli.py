@@ -149,7 +149,9 @@ def _keep_the_bar() -> None:
 
 @app.command()
 def export(
-    source: Annotated[Path, typer.Argument(metavar="FOLDER", help="A run's folder, a checkpoint or an adapter.")],
+    source: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="A run's folder, a checkpoint, an adapter, or limrank-smol.")
+    ],
     out: Annotated[Path, typer.Argument(metavar="OUT", help="The folder to write; it must not exist.")],
     kind: Annotated[
         Kind, typer.Option("--as", help="A PEFT adapter, the whole model, or what llama.cpp converts to GGUF.")

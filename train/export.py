@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from limrank_ir.errors import LimRankError
-from limrank_ir.models import SMOL, resolve
+from limrank_ir.models import MODELS, SMOL, Model, resolve
 from limrank_ir.weights import locate
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def export(
     """Write an adapter, a merged model, or a merged model for llama.cpp, each with a model card.
 
     Args:
-        source: a run's folder, a checkpoint in it, or an adapter.
+        source: a run's folder, a checkpoint in it, an adapter, or the name of a model that has one: ``limrank-smol``.
         out: the folder to write; it appears when it is complete.
         kind: what to write.
         dtype: precision; None: the adapter's own, the base's for a merged model, float16 for GGUF.
@@ -124,14 +124,20 @@ def read_trained(source: Path, *, data: Path | None = None, base_model: str | No
     Raises:
         LimRankError: as for `export`.
     """
+    named = None if source.exists() else MODELS.get(str(source))
+    if named is not None and named.adapter is not None:
+        source = Path(named.adapter)
     adapter = source / "adapter" if (source / "adapter" / CONFIG).is_file() else source
     if not (adapter / CONFIG).is_file() or not (adapter / WEIGHTS).is_file():
         raise LimRankError(
-            f"{source}: holds no adapter ({CONFIG}, {WEIGHTS}); name a finished run, a checkpoint or an adapter"
+            f"{source}: holds no adapter ({CONFIG}, {WEIGHTS}); name a finished run, a checkpoint, an adapter, or a "
+            "model that has one, such as limrank-smol"
         )
     lora = _json(adapter / CONFIG)
     card, config = _known(adapter)
-    weights, base, fmt = _base(adapter, lora, config, base_model)
+    if named is None and config is not None:
+        named = resolve(config["model"], prompt_format=config["prompt_format"])
+    weights, base, fmt = _base(adapter, lora, named, base_model)
     return Trained(adapter, lora, config, card, _sources(adapter.parent, config, data), weights, base, fmt)
 
 
@@ -150,12 +156,9 @@ def _known(adapter: Path) -> tuple[dict[str, Any], dict[str, Any] | None]:
     return {}, None
 
 
-def _base(
-    adapter: Path, lora: dict[str, Any], config: dict[str, Any] | None, base_model: str | None
-) -> tuple[str, str, str]:
+def _base(adapter: Path, lora: dict[str, Any], model: Model | None, base_model: str | None) -> tuple[str, str, str]:
     """The base model as `locate` wants it, as others call it, and its prompt format."""
-    if config is not None:
-        model = resolve(config["model"], prompt_format=config["prompt_format"])
+    if model is not None:
         weights, fmt = model.weights, model.prompt_format
     else:
         weights, fmt = lora["base_model_name_or_path"] or "", "rank1"
