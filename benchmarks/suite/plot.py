@@ -28,7 +28,7 @@ COLORS = {
 }
 SYSTEMS = 6  # colors; more systems begin again
 WIDE, NARROW = 10.0, 3.9  # inches
-COLUMNS = 5  # of the wide legend
+COLUMNS, LETTERS = 5, 110  # of the wide legend: the most in a line
 _STYLE: dict[str, Any] = {
     "font.size": 8.5,
     "text.color": COLORS["ink"],
@@ -56,7 +56,7 @@ def png(report: Report) -> bytes:
         _draw_means(upper, report, WIDE)
         upper.set_title(f"{PRIMARY}, mean over {len(report.collections)} collections", loc="left", fontsize=9.5)
         _draw_differences(lower, report, WIDE)
-        rows = -(-(len(report.systems) + 2) // COLUMNS)
+        rows = -(-(len(report.systems) + 2) // _columns(report))
         lower.set_title(f"{PRIMARY}: difference to the first stage", loc="left", fontsize=9.5, pad=8 + 14 * rows)
         image = io.BytesIO()
         figure.savefig(image, format="png", dpi=160)
@@ -170,11 +170,16 @@ def _draw_differences(axes: Axes, report: Report, width: float) -> None:
         loc="lower left",
         bbox_to_anchor=(0, 1),
         bbox_transform=edge,
-        ncols=min(len(marks), COLUMNS) if wide else 1,
+        ncols=min(len(marks), _columns(report)) if wide else 1,
         frameon=False,
         borderaxespad=0.2,
     )
     _plain(axes, width)
+
+
+def _columns(report: Report) -> int:
+    """How many of the wide legend's names are beside each other."""
+    return max(1, min(COLUMNS, LETTERS // max(map(len, report.systems), default=1)))
 
 
 def _colors(report: Report) -> dict[str, str]:
