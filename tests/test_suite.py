@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import gzip
+import io
 import json
 import shutil
 from pathlib import Path
@@ -13,6 +15,7 @@ import pytest
 from limrank_ir.benchmarks.suite import results as figures
 from limrank_ir.benchmarks.suite.collection import read_collections
 from limrank_ir.benchmarks.suite.first_stage import first_stage
+from limrank_ir.benchmarks.suite.plot import png
 from limrank_ir.benchmarks.suite.results import Result
 from limrank_ir.benchmarks.suite.run import Settings, run_suite
 from limrank_ir.benchmarks.suite.systems import ModelOptions, read_systems
@@ -235,6 +238,23 @@ def test_the_folder_tells_everything(measured):
     assert "limrank bench suite &lt;&amp;&gt;" in page and page.count("<svg") == 4
     assert "<script" not in page and "://" not in page.replace("http://www.w3.org/", "")
     assert (output / "plot.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_long_names_stay_within_the_plot(measured):
+    from matplotlib.image import imread
+
+    report, _ = measured
+    names = [f"limrank-smol-untrained+checkpoint-{number}" for number in range(1000, 1004)]
+    results = [result for result in report.results if result.variant == "first stage"]
+    results += [
+        dataclasses.replace(result, system=name)
+        for name in names
+        for result in report.results
+        if result.variant != "first stage"
+    ]
+    systems = {name: facts for name in names for facts in report.systems.values()}
+    image = imread(io.BytesIO(png(dataclasses.replace(report, systems=systems, results=results))))
+    assert (image[:, -3:] == image[0, 0]).all()  # nothing runs off the right edge
 
 
 def test_the_ceiling_is_the_best_order_of_the_candidates(measured):
