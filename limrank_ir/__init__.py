@@ -9,15 +9,26 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from limrank_ir.errors import LimRankError
+    from limrank_ir.errors import EngineError, InputError, LimRankError
     from limrank_ir.fusion import fuse
     from limrank_ir.reranker import LimRank
     from limrank_ir.verdict import Ranked, Verdict
 
 __version__ = "0.1.0"
-__all__ = ["LimRank", "LimRankError", "Ranked", "Verdict", "__version__", "fuse"]
+__all__ = [
+    "EngineError",
+    "InputError",
+    "LimRank",
+    "LimRankError",
+    "Ranked",
+    "Verdict",
+    "__version__",
+    "fuse",
+]
 
 _HOMES = {
+    "EngineError": "errors",
+    "InputError": "errors",
     "LimRank": "reranker",
     "LimRankError": "errors",
     "Ranked": "verdict",

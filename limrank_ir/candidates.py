@@ -10,7 +10,7 @@ from os import PathLike
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
-from limrank_ir.errors import LimRankError
+from limrank_ir.errors import InputError
 from limrank_ir.files import rows
 from limrank_ir.fusion import fuse
 from limrank_ir.output import opened, some
@@ -108,7 +108,7 @@ def read_candidates(run: Path, topics: Path, texts: Texts, *, k: int, exclude: P
         The candidates. What was left out is logged.
 
     Raises:
-        LimRankError: something in the files is wrong or missing; the message says where.
+        InputError: something in the files is wrong or missing; the message says where.
     """
     entries = read_run(run)
     for qid, documents in entries.items():
@@ -142,11 +142,11 @@ def gather(
         The candidates. What was left out is logged.
 
     Raises:
-        LimRankError: a query of the run is in no topic, no document is left, or a text is missing.
+        InputError: a query of the run is in no topic, no document is left, or a text is missing.
     """
     ours, theirs, taken = names
     if unknown := [qid for qid in run if qid not in topics]:
-        raise LimRankError(
+        raise InputError(
             f"{theirs}: {len(unknown)} of {len(run)} queries of {ours} are not in these topics ({some(unknown)}); "
             "give the topics that the run was made with"
         )
@@ -156,7 +156,7 @@ def gather(
         run = _without(run, excluded, taken)
     best = {qid: documents[:k] for qid, documents in run.items() if documents}
     if not best:
-        raise LimRankError(f"{taken}: all documents of {ours} are excluded, nothing is left to rerank")
+        raise InputError(f"{taken}: all documents of {ours} are excluded, nothing is left to rerank")
     wanted = dict.fromkeys(entry.docno for documents in best.values() for entry in documents)
     return Candidates(best, topics, texts(wanted))
 
@@ -184,13 +184,13 @@ def read_excluded(path: str | PathLike[str]) -> set[tuple[str, str]]:
         (qid, docno) pairs. Lines whose docno is ``N/A``, BRIGHT's mark for "none", are left out.
 
     Raises:
-        LimRankError: a line with another number of columns; and as for `limrank_ir.files.lines`.
+        InputError: a line with another number of columns; and as for `limrank_ir.files.lines`.
     """
     excluded = set()
     for place, line in rows(path):
         found = columns(line)
         if len(found) not in (2, 4):
-            raise LimRankError(f"{place}: {len(found)} columns, not 2 or 4; write 'qid docno' or 'qid 0 docno grade'")
+            raise InputError(f"{place}: {len(found)} columns, not 2 or 4; write 'qid docno' or 'qid 0 docno grade'")
         qid, docno = found[0], found[1 if len(found) == 2 else 2]
         if docno != "N/A":
             excluded.add((qid, docno))
@@ -205,7 +205,7 @@ def write_requests(path: Path, candidates: Candidates) -> None:
         candidates: the candidates; instructions follow their query's text, as there is no other place for them.
 
     Raises:
-        LimRankError: as for `limrank_ir.files.replacing`.
+        InputError: as for `limrank_ir.files.replacing`.
     """
     with opened(path) as file:
         for qid, entries in candidates.documents.items():
@@ -231,7 +231,7 @@ def write_explanations(path: Path, ranking: Ranking) -> None:
         ranking: the verdicts.
 
     Raises:
-        LimRankError: as for `limrank_ir.files.replacing`.
+        InputError: as for `limrank_ir.files.replacing`.
     """
     with opened(path) as file:
         for qid, ranked in ranking.items():

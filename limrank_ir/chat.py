@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from limrank_ir.errors import LimRankError
+from limrank_ir.errors import EngineError, InputError
 
 CHECKED = ("content_filter", "content_policy_violation", "ResponsibleAIPolicyViolation")
 
@@ -45,7 +45,7 @@ def check_key(server: Server, model: str) -> None:
     """
     away = server.base_url is None or server.base_url.startswith("https:")
     if away and not os.environ.get(server.key_env):
-        raise LimRankError(f"{model}: no API key; set {server.key_env}")
+        raise InputError(f"{model}: no API key; set {server.key_env}")
 
 
 class Chat:
@@ -63,7 +63,7 @@ class Chat:
         try:
             import openai
         except ImportError as error:
-            raise LimRankError("openai is not installed; run: pip install 'limrank-ir[synth]'") from error
+            raise InputError("openai is not installed; run: pip install 'limrank-ir[synth]'") from error
 
         self._server = server
         self._client = openai.AsyncOpenAI(
@@ -96,19 +96,19 @@ class Chat:
             except json.JSONDecodeError:
                 continue  # cut on its way: the server may do better
             except openai.AuthenticationError as error:
-                raise LimRankError(f"{where}: the key in {self._server.key_env} is refused") from error
+                raise InputError(f"{where}: the key in {self._server.key_env} is refused") from error
             except openai.NotFoundError as error:
-                raise LimRankError(f"{where}: no such model ({_said(error)}); check its name and base_url") from error
+                raise InputError(f"{where}: no such model ({_said(error)}); check its name and base_url") from error
             except openai.APIStatusError as error:
                 if error.code in CHECKED:
                     return {"refused": _said(error)}
-                raise LimRankError(f"{where}: {_said(error)} (status {error.status_code}){_advice(error)}") from error
+                raise EngineError(f"{where}: {_said(error)} (status {error.status_code}){_advice(error)}") from error
             except openai.APIConnectionError as error:
                 cause = error.__cause__ or error
-                raise LimRankError(f"{where}: cannot be reached ({str(cause) or type(cause).__name__})") from error
+                raise EngineError(f"{where}: cannot be reached ({str(cause) or type(cause).__name__})") from error
             if isinstance(answer, dict) and (answer.get("choices") or trial == self._server.retries):
                 return answer
-        raise LimRankError(f"{where}: answers that are no JSON, {self._server.retries + 1} times; check the server")
+        raise EngineError(f"{where}: answers that are no JSON, {self._server.retries + 1} times; check the server")
 
     async def close(self) -> None:
         """Disconnect."""

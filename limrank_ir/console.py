@@ -20,7 +20,7 @@ from rich.table import Table
 from rich.text import Text
 from typer.core import TyperCommand, TyperGroup
 
-from limrank_ir.errors import LimRankError
+from limrank_ir.errors import InputError, LimRankError
 from limrank_ir.output import write_stdout
 
 log = logging.getLogger("limrank_ir")
@@ -200,6 +200,11 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], *, left: int = 1
     out.print(drawn, crop=False, no_wrap=True)
 
 
+def status_of(failure: LimRankError) -> int:
+    """The exit status of a failure: 2 for what the user can mend, 1 for what the machine did."""
+    return INPUT if isinstance(failure, InputError) else FAILURE
+
+
 class Commands(TyperGroup):
     """The commands together: what goes wrong in one becomes a line on stderr and an exit status."""
 
@@ -212,7 +217,7 @@ class Commands(TyperGroup):
                 return result
             except LimRankError as failure:
                 error(str(failure))
-                status = INPUT
+                status = status_of(failure)
             except KeyboardInterrupt as stop:
                 error(str(stop) or "interrupted")
                 status = INTERRUPTED

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator
 from os import PathLike
 from typing import NamedTuple
 
-from limrank_ir.errors import LimRankError
+from limrank_ir.errors import InputError
 from limrank_ir.files import find, json_object, json_text, need_json_text, sniff, tsv_columns
 
 
@@ -43,13 +43,13 @@ def iter_corpus(path: str | PathLike[str]) -> Iterator[Passage]:
         The passages in the order of the file.
 
     Raises:
-        LimRankError: malformed lines, a passage without id or text column, a docno that comes twice, or an empty
+        InputError: malformed lines, a passage without id or text column, a docno that comes twice, or an empty
             file; and as for :func:`limrank_ir.files.lines`.
     """
     seen: set[str] = set()
     for place, passage in _placed(path):
         if passage.docno in seen:
-            raise LimRankError(f"{place}: docno {passage.docno!r} again; give every passage its own")
+            raise InputError(f"{place}: docno {passage.docno!r} again; give every passage its own")
         seen.add(passage.docno)
         yield passage
 
@@ -65,7 +65,7 @@ def read_passages(path: str | PathLike[str], docnos: Collection[str]) -> dict[st
         docno to :attr:`Passage.reader_text`, in the order of the corpus.
 
     Raises:
-        LimRankError: a wanted passage is missing, is there twice, or has no text; and as for :func:`iter_corpus`.
+        InputError: a wanted passage is missing, is there twice, or has no text; and as for :func:`iter_corpus`.
     """
     wanted = dict.fromkeys(docnos)
     texts: dict[str, str] = {}
@@ -73,15 +73,15 @@ def read_passages(path: str | PathLike[str], docnos: Collection[str]) -> dict[st
         if passage.docno not in wanted:
             continue
         if passage.docno in texts:
-            raise LimRankError(f"{place}: docno {passage.docno!r} again; give every passage its own")
+            raise InputError(f"{place}: docno {passage.docno!r} again; give every passage its own")
         text = passage.reader_text
         if not text.strip():
-            raise LimRankError(f"{place}: passage {passage.docno!r} has no text; add it or leave the passage out")
+            raise InputError(f"{place}: passage {passage.docno!r} has no text; add it or leave the passage out")
         texts[passage.docno] = text
     missing = [docno for docno in wanted if docno not in texts]
     if missing:
         some = ", ".join(repr(docno) for docno in missing[:3]) + (", ..." if len(missing) > 3 else "")
-        raise LimRankError(
+        raise InputError(
             f"{path}: {len(missing)} of {len(wanted)} passages are not in this corpus ({some}); "
             "give the corpus that they come from"
         )
@@ -95,7 +95,7 @@ def _placed(path: str | PathLike[str]) -> Iterator[tuple[str, Passage]]:
     for place, line in stream:
         passage = read(place, line)
         if not passage.docno.strip():
-            raise LimRankError(f"{place}: empty docno; give the passage an id")
+            raise InputError(f"{place}: empty docno; give the passage an id")
         yield place, passage
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from limrank_ir import minilm
 from limrank_ir.corpus import Passage
-from limrank_ir.errors import LimRankError
+from limrank_ir.errors import InputError
 from limrank_ir.sentence import check_sentence_transformers, loading
 from limrank_ir.trec import Topic, check_writable
 
@@ -40,12 +40,12 @@ def check_dense(command: str) -> None:
         command: who needs them, for the error message.
 
     Raises:
-        LimRankError: one is not.
+        InputError: one is not.
     """
     check_sentence_transformers(command, "dense")
     for package in ("pyterrier_dr", "faiss"):
         if importlib.util.find_spec(package) is None:
-            raise LimRankError(f"{command} needs {package}; run: pip install 'limrank-ir[dense]'")
+            raise InputError(f"{command} needs {package}; run: pip install 'limrank-ir[dense]'")
 
 
 def build(
@@ -66,7 +66,7 @@ def build(
         source: where they come from, for error messages.
 
     Raises:
-        LimRankError: a docno that no run can hold, no passages, or the encoder cannot be loaded.
+        InputError: a docno that no run can hold, no passages, or the encoder cannot be loaded.
     """
     from pyterrier_dr import FlexIndex
 
@@ -100,7 +100,7 @@ def search(
         qid to (docno, inner product), best first.
 
     Raises:
-        LimRankError: the encoder cannot be loaded.
+        InputError: the encoder cannot be loaded.
     """
     import pandas as pd
     from pyterrier_dr import FlexIndex

@@ -11,7 +11,7 @@ from pathlib import PurePath
 from subprocess import CalledProcessError
 from typing import Any
 
-from limrank_ir.errors import LimRankError
+from limrank_ir.errors import InputError
 from limrank_ir.trec import read_qrels, read_run
 
 log = logging.getLogger("limrank_ir")
@@ -48,12 +48,12 @@ def parse_measures(names: str) -> list[Any]:
         ir_measures' measures, each once, in the given order.
 
     Raises:
-        LimRankError: an unknown measure, or one that no installed package computes.
+        InputError: an unknown measure, or one that no installed package computes.
     """
     try:
         import ir_measures
     except ImportError as error:
-        raise LimRankError(_INSTALL) from error
+        raise InputError(_INSTALL) from error
     measures = []
     for name in filter(None, _BETWEEN.split(names)):
         try:
@@ -61,12 +61,12 @@ def parse_measures(names: str) -> list[Any]:
             supported = ir_measures.DefaultPipeline.supports(measure)
         # ir_measures reads names as Python: what it raises depends on how a name is wrong.
         except Exception as error:
-            raise LimRankError(f"--measures: {name!r} is no measure; such as: {EXAMPLES}") from error
+            raise InputError(f"--measures: {name!r} is no measure; such as: {EXAMPLES}") from error
         if not supported:
-            raise LimRankError(f"--measures: no installed package computes {name!r}; such as: {EXAMPLES}")
+            raise InputError(f"--measures: no installed package computes {name!r}; such as: {EXAMPLES}")
         measures.append(measure)
     if not measures:
-        raise LimRankError(f"--measures: give at least one, such as: {EXAMPLES}")
+        raise InputError(f"--measures: give at least one, such as: {EXAMPLES}")
     return list(dict.fromkeys(measures))
 
 
@@ -88,7 +88,7 @@ def evaluate(
         The runs' figures. What was left out or missing is logged.
 
     Raises:
-        LimRankError: a file is wrong; the message says where.
+        InputError: a file is wrong; the message says where.
     """
     import ir_measures
 
@@ -97,7 +97,7 @@ def evaluate(
         qid: kept for qid, docs in judged.items() if (kept := {doc: grade for doc, grade in docs.items() if grade >= 0})
     }
     if not grades:
-        raise LimRankError(f"{qrels}: all grades are below 0, which takes documents out; add judgments")
+        raise InputError(f"{qrels}: all grades are below 0, which takes documents out; add judgments")
     if dropped := len(judged) - len(grades):
         log.warning("%d queries of %s have no grade of 0 or more and are left out", dropped, qrels)
     evaluator = ir_measures.evaluator(measures, grades)
@@ -117,7 +117,7 @@ def evaluate(
         try:
             results = evaluator.calc(ranked)
         except CalledProcessError as error:
-            raise LimRankError(
+            raise InputError(
                 f"{path}: a program behind ir_measures failed; if ERR is among the measures leave it out: "
                 "gdeval, which computes it, wants whole numbers as query ids"
             ) from error
@@ -140,12 +140,12 @@ def significance(evaluations: Sequence[Evaluation]) -> list[dict[str, float | No
         Without any difference it is 1.
 
     Raises:
-        LimRankError: scipy or statsmodels, which come with PyTerrier, are missing.
+        InputError: scipy or statsmodels, which come with PyTerrier, are missing.
     """
     try:
         from statsmodels.stats.multitest import multipletests  # type: ignore[import-untyped]
     except ImportError as error:
-        raise LimRankError(_INSTALL) from error
+        raise InputError(_INSTALL) from error
 
     first, *others = evaluations
     if len(first.per_query) < 2:

@@ -14,7 +14,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, TextIO
 
-from limrank_ir.errors import LimRankError
+from limrank_ir.errors import InputError
 
 _JSON_KINDS = {dict: "an object", list: "a list", bool: "true or false", float: "no finite number"}
 
@@ -32,10 +32,10 @@ def replacing(path: str | PathLike[str]) -> Iterator[TextIO]:
         The open UTF-8 text file.
 
     Raises:
-        LimRankError: ``path`` is a folder, or its folder cannot be written.
+        InputError: ``path`` is a folder, or its folder cannot be written.
     """
     if Path(path).is_dir():
-        raise LimRankError(f"{path}: is a folder; name a file in it")
+        raise InputError(f"{path}: is a folder; name a file in it")
     if Path(path).exists() and not Path(path).is_file():
         with open(path, "w", encoding="utf-8", newline="\n") as device:
             yield device
@@ -46,7 +46,7 @@ def replacing(path: str | PathLike[str]) -> Iterator[TextIO]:
         target.parent.mkdir(parents=True, exist_ok=True)
         temporary.touch(exist_ok=False)
     except OSError as error:
-        raise LimRankError(f"{path}: cannot write here ({error.strerror}); choose another place") from error
+        raise InputError(f"{path}: cannot write here ({error.strerror}); choose another place") from error
     try:
         opened = gzip.open if str(path).endswith(".gz") else open
         with opened(temporary, "wt", encoding="utf-8", newline="\n") as file:
@@ -69,7 +69,7 @@ def lines(path: str | PathLike[str]) -> Iterator[tuple[int, str]]:
         (line number from 1, line without its line end). A byte-order mark at the start is dropped.
 
     Raises:
-        LimRankError: missing or unreadable file, bytes that are not UTF-8, or gzip data that is cut short.
+        InputError: missing or unreadable file, bytes that are not UTF-8, or gzip data that is cut short.
     """
     number = 0
     try:
@@ -80,15 +80,15 @@ def lines(path: str | PathLike[str]) -> Iterator[tuple[int, str]]:
                 text = raw.decode("utf-8-sig" if number == 1 else "utf-8")
                 yield number, text.rstrip("\r\n")
     except FileNotFoundError as error:
-        raise LimRankError(f"{path}: no such file; check the path") from error
+        raise InputError(f"{path}: no such file; check the path") from error
     except UnicodeDecodeError as error:
-        raise LimRankError(
+        raise InputError(
             f"{path}:{number}: not UTF-8 (byte {error.object[error.start]:#04x}); convert the file to UTF-8"
         ) from error
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise LimRankError(f"{path}: gzip data broken or cut short after line {number}; get the file again") from error
+        raise InputError(f"{path}: gzip data broken or cut short after line {number}; get the file again") from error
     except OSError as error:
-        raise LimRankError(f"{path}: cannot be read ({error.strerror or error}); check the file") from error
+        raise InputError(f"{path}: cannot be read ({error.strerror or error}); check the file") from error
 
 
 def rows(path: str | PathLike[str]) -> Iterator[tuple[str, str]]:
@@ -101,7 +101,7 @@ def rows(path: str | PathLike[str]) -> Iterator[tuple[str, str]]:
         (place, such as ``run.txt:7``; line without its line end).
 
     Raises:
-        LimRankError: as for :func:`lines`.
+        InputError: as for :func:`lines`.
     """
     for number, line in lines(path):
         if line and not line.isspace():
@@ -118,12 +118,12 @@ def sniff(path: str | PathLike[str]) -> tuple[str, Iterator[tuple[str, str]]]:
         That character, and all the :func:`rows`.
 
     Raises:
-        LimRankError: as for :func:`lines`, or nothing but blanks in the file.
+        InputError: as for :func:`lines`, or nothing but blanks in the file.
     """
     stream = rows(path)
     first = next(stream, None)
     if first is None:
-        raise LimRankError(f"{path}: the file is empty; check how it was made")
+        raise InputError(f"{path}: the file is empty; check how it was made")
     return first[1].lstrip()[0], chain([first], stream)
 
 
@@ -138,7 +138,7 @@ def find(path: str | PathLike[str], names: Sequence[str]) -> Path:
         The file; it need not exist if ``path`` is no folder.
 
     Raises:
-        LimRankError: a folder that holds none of the names.
+        InputError: a folder that holds none of the names.
     """
     folder = Path(path)
     if not folder.is_dir():
@@ -146,7 +146,7 @@ def find(path: str | PathLike[str], names: Sequence[str]) -> Path:
     for name in names:
         if (folder / name).is_file():
             return folder / name
-    raise LimRankError(f"{path}: the folder holds no {' or '.join(names)}; name the file itself")
+    raise InputError(f"{path}: the folder holds no {' or '.join(names)}; name the file itself")
 
 
 def json_object(place: str, line: str) -> dict[str, Any]:
@@ -160,18 +160,18 @@ def json_object(place: str, line: str) -> dict[str, Any]:
         The object. Numbers stay the text that they were written as, so that an id keeps its digits.
 
     Raises:
-        LimRankError: malformed JSON, or something other than an object.
+        InputError: malformed JSON, or something other than an object.
     """
     try:
         value = json.loads(line, parse_int=str, parse_float=str)
     except json.JSONDecodeError as error:
-        raise LimRankError(
+        raise InputError(
             f"{place}: malformed JSON ({error.msg}, column {error.colno}); write one JSON object a line"
         ) from error
     except RecursionError as error:
-        raise LimRankError(f"{place}: malformed JSON (nested too deep); write one JSON object a line") from error
+        raise InputError(f"{place}: malformed JSON (nested too deep); write one JSON object a line") from error
     if not isinstance(value, dict):
-        raise LimRankError(f"{place}: JSON, but not an object; write one JSON object a line")
+        raise InputError(f"{place}: JSON, but not an object; write one JSON object a line")
     return value
 
 
@@ -185,24 +185,22 @@ def json_records(path: str | PathLike[str]) -> Iterator[tuple[str, dict[str, Any
         (place, such as ``train.jsonl:7``; the object, numbers as numbers), at least one.
 
     Raises:
-        LimRankError: the file cannot be read, holds nothing, or is no JSON.
+        InputError: the file cannot be read, holds nothing, or is no JSON.
     """
     mark, stream = sniff(path)
     if mark == "[":
         try:
             whole = json.loads("\n".join(line for _, line in lines(path)))
         except json.JSONDecodeError as error:
-            raise LimRankError(
-                f"{path}:{error.lineno}: malformed JSON ({error.msg}); write a list of objects"
-            ) from error
+            raise InputError(f"{path}:{error.lineno}: malformed JSON ({error.msg}); write a list of objects") from error
         if not whole:
-            raise LimRankError(f"{path}: holds no rows; check how it was made")
+            raise InputError(f"{path}: holds no rows; check how it was made")
         found: Iterator[tuple[str, Any]] = ((f"{path}: row {number}", row) for number, row in enumerate(whole, 1))
     else:
         found = ((place, _parsed(place, line)) for place, line in stream)
     for place, row in found:
         if not isinstance(row, dict):
-            raise LimRankError(f"{place}: JSON, but not an object; write one object a row")
+            raise InputError(f"{place}: JSON, but not an object; write one object a row")
         yield place, row
 
 
@@ -210,7 +208,7 @@ def _parsed(place: str, line: str) -> Any:
     try:
         return json.loads(line)
     except json.JSONDecodeError as error:
-        raise LimRankError(
+        raise InputError(
             f"{place}: malformed JSON ({error.msg}, column {error.colno}); write one object a line"
         ) from error
 
@@ -227,18 +225,18 @@ def json_text(place: str, record: Mapping[str, Any], keys: Sequence[str]) -> str
         The text, or None if no key is there.
 
     Raises:
-        LimRankError: the value is not text, or holds half a surrogate pair (``"\ud83d"``), which no file can store.
+        InputError: the value is not text, or holds half a surrogate pair (``"\ud83d"``), which no file can store.
     """
     key = next((key for key in keys if record.get(key) is not None), None)
     if key is None:
         return None
     value = record[key]
     if not isinstance(value, str):
-        raise LimRankError(f"{place}: {key!r} holds {_JSON_KINDS.get(type(value), 'no text')}; make it a string")
+        raise InputError(f"{place}: {key!r} holds {_JSON_KINDS.get(type(value), 'no text')}; make it a string")
     try:
         value.encode()
     except UnicodeEncodeError as error:
-        raise LimRankError(
+        raise InputError(
             f"{place}: {key!r} holds half a character ({value[error.start]!r}); remove it or write the whole character"
         ) from error
     return value
@@ -256,11 +254,11 @@ def need_json_text(place: str, record: Mapping[str, Any], keys: Sequence[str]) -
         The text.
 
     Raises:
-        LimRankError: none of the keys is there, or as for :func:`json_text`.
+        InputError: none of the keys is there, or as for :func:`json_text`.
     """
     text = json_text(place, record, keys)
     if text is None:
-        raise LimRankError(f"{place}: no {' or '.join(repr(key) for key in keys)} in this record; add one")
+        raise InputError(f"{place}: no {' or '.join(repr(key) for key in keys)} in this record; add one")
     return text
 
 
@@ -276,9 +274,9 @@ def tsv_columns(place: str, line: str, layout: str) -> list[str]:
         The two or three columns.
 
     Raises:
-        LimRankError: another number of columns.
+        InputError: another number of columns.
     """
     columns = line.split("\t")
     if len(columns) not in (2, 3):
-        raise LimRankError(f"{place}: {len(columns)} tab-separated columns, not 2 or 3; write {layout!r}")
+        raise InputError(f"{place}: {len(columns)} tab-separated columns, not 2 or 3; write {layout!r}")
     return columns

@@ -27,7 +27,7 @@ def check(method: Method) -> None:
         method: the method.
 
     Raises:
-        LimRankError: it is not.
+        InputError: it is not.
     """
     if method != "dense":
         retrieve.check_pisa("retrieve")
@@ -53,7 +53,7 @@ def first_stage(
         The run; an empty list for a topic of which nothing is found.
 
     Raises:
-        LimRankError: the corpus is wrong, the index is another one's, or as for the methods themselves.
+        InputError: the corpus is wrong, the index is another one's, or as for the methods themselves.
     """
     with tempfile.TemporaryDirectory(prefix="limrank-index-") as temporary:
         place = Path(temporary) if index is None else index

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from limrank_ir.errors import LimRankError
+from limrank_ir.errors import InputError
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -28,7 +28,7 @@ def fuse(log_odds: ArrayLike, first_stage: ArrayLike, weight: float) -> np.ndarr
         float64 scores of shape ``[candidates]``, in units of standard deviations.
 
     Raises:
-        LimRankError: the lengths differ, a score is not a finite number, or the weight is not in [0, 1].
+        InputError: the lengths differ, a score is not a finite number, or the weight is not in [0, 1].
 
     Example:
         >>> fuse([2.0, 0.0], [4.0, 8.0], 0.75).tolist()
@@ -50,7 +50,7 @@ def fusion_weight(option: bool | float, default: float) -> float | None:
         The reranker's share, in [0, 1], or None for no fusion.
 
     Raises:
-        LimRankError: the option is none of these.
+        InputError: the option is none of these.
     """
     if isinstance(option, (bool, np.bool_)):
         return default if option else None
@@ -68,17 +68,17 @@ def first_stage_scores(scores: ArrayLike, candidates: int) -> np.ndarray:
         The scores, float64 of shape ``[candidates]``.
 
     Raises:
-        LimRankError: there are fewer or more scores than candidates, or one is not a finite number.
+        InputError: there are fewer or more scores than candidates, or one is not a finite number.
     """
     found = _finite("first-stage scores", scores)
     if len(found) != candidates:
-        raise LimRankError(f"{len(found)} first-stage scores for {candidates} candidates; give one for each")
+        raise InputError(f"{len(found)} first-stage scores for {candidates} candidates; give one for each")
     return found
 
 
 def _checked_weight(weight: float) -> float:
     if not isinstance(weight, Real) or not 0 <= weight <= 1:
-        raise LimRankError(f"the fusion weight is {weight!r}; give a number from 0 (first stage) to 1 (reranker)")
+        raise InputError(f"the fusion weight is {weight!r}; give a number from 0 (first stage) to 1 (reranker)")
     return float(weight)
 
 
@@ -86,11 +86,11 @@ def _finite(what: str, scores: ArrayLike) -> np.ndarray:
     try:
         found = np.asarray(scores, dtype=np.float64)
     except (TypeError, ValueError) as error:
-        raise LimRankError(f"{what}: not numbers ({error}); give a list of numbers") from error
+        raise InputError(f"{what}: not numbers ({error}); give a list of numbers") from error
     if found.ndim != 1:
-        raise LimRankError(f"{what}: an array of shape {found.shape}; give a list of numbers, one for each candidate")
+        raise InputError(f"{what}: an array of shape {found.shape}; give a list of numbers, one for each candidate")
     if len(bad := np.flatnonzero(~np.isfinite(found))):
-        raise LimRankError(f"{what}: number {bad[0]} is {found[bad[0]]}; fill or drop what has no finite score")
+        raise InputError(f"{what}: number {bad[0]} is {found[bad[0]]}; fill or drop what has no finite score")
     return found
 
 

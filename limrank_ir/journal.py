@@ -12,7 +12,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from limrank_ir.errors import LimRankError
+from limrank_ir.errors import EngineError, InputError
 
 APPLICATION_ID = 0x4C696D4A  # "LimJ" in the SQLite header: tells a journal from any other database
 _TABLE = """
@@ -52,27 +52,27 @@ class Journal:
             path: the file; its folder is created.
 
         Raises:
-            LimRankError: the file is something else, or cannot be written.
+            InputError: the file is something else, or cannot be written.
         """
         self.path, self._lock = Path(path), threading.Lock()
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             if self.path.is_dir():
-                raise LimRankError(f"{path}: is a folder; give a file for the journal")
+                raise InputError(f"{path}: is a folder; give a file for the journal")
             with self._guarded():
                 self._database = sqlite3.connect(self.path, timeout=60, check_same_thread=False)
                 (found,) = self._database.execute("PRAGMA application_id").fetchone()
                 tables = self._database.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
                 if tables and found != APPLICATION_ID:
                     self._database.close()
-                    raise LimRankError(f"{path}: is no journal; give another file (this one is left as it is)")
+                    raise InputError(f"{path}: is no journal; give another file (this one is left as it is)")
                 self._database.execute("PRAGMA journal_mode=DELETE")  # one file, whole after every answer
                 self._database.execute("PRAGMA synchronous=FULL")
                 with self._database:
                     self._database.execute(f"PRAGMA application_id={APPLICATION_ID}")
                     self._database.execute(_TABLE)
         except OSError as error:
-            raise LimRankError(f"{path}: cannot be used as a journal ({error.strerror or error})") from error
+            raise EngineError(f"{path}: cannot be used as a journal ({error.strerror or error})") from error
 
     def get(self, key: str) -> dict[str, Any] | None:
         """The answer to a request, or None.
@@ -126,4 +126,4 @@ class Journal:
         try:
             yield
         except sqlite3.Error as error:
-            raise LimRankError(f"{self.path}: the journal cannot be used ({error}); free it or take another") from error
+            raise EngineError(f"{self.path}: the journal cannot be used ({error}); free it or take another") from error

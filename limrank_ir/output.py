@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
-from limrank_ir.errors import LimRankError
+from limrank_ir.errors import InputError
 from limrank_ir.files import replacing
 from limrank_ir.trec import write_run
 
@@ -26,7 +26,7 @@ def check_places(outputs: Mapping[str, Path | None], inputs: Mapping[str, Path |
         inputs: the same of what is read.
 
     Raises:
-        LimRankError: a place cannot be written, or an output would replace an input or another output.
+        InputError: a place cannot be written, or an output would replace an input or another output.
     """
     taken = {path.resolve(): option for option, path in inputs.items() if path is not None}
     for option, path in outputs.items():
@@ -34,24 +34,22 @@ def check_places(outputs: Mapping[str, Path | None], inputs: Mapping[str, Path |
             continue
         if path == STDOUT:
             if STDOUT in taken:
-                raise LimRankError(f"{taken[STDOUT]} and {option} both want stdout; give {taken[STDOUT]} a file")
+                raise InputError(f"{taken[STDOUT]} and {option} both want stdout; give {taken[STDOUT]} a file")
             taken[STDOUT] = option
             continue
         try:
             if path.is_dir():
-                raise LimRankError(f"{option} {path}: is a folder; name a file in it")
+                raise InputError(f"{option} {path}: is a folder; name a file in it")
             if path.exists() and not path.is_file():
                 continue  # a device or a pipe
             folder = next(parent for parent in path.absolute().parents if parent.exists())
             with tempfile.TemporaryFile(dir=folder):
                 pass
         except OSError as error:
-            raise LimRankError(
-                f"{option} {path}: cannot write here ({error.strerror}); choose another place"
-            ) from error
+            raise InputError(f"{option} {path}: cannot write here ({error.strerror}); choose another place") from error
         other = taken.setdefault(path.resolve(), option)
         if other != option:
-            raise LimRankError(f"{option} {path}: is the file of {other}, too; give another")
+            raise InputError(f"{option} {path}: is the file of {other}, too; give another")
 
 
 def save_run(path: Path, run: Mapping[str, Iterable[tuple[str, float]]], tag: str) -> None:

@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 from functools import lru_cache
 
-from limrank_ir.errors import LimRankError
+from limrank_ir.errors import InputError
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,10 +78,10 @@ class PromptFormat:
             The prompt, in which reserved strings of the user's text are gone (see `clean`).
 
         Raises:
-            LimRankError: the format cannot think.
+            InputError: the format cannot think.
         """
         if think and self.think is None:
-            raise LimRankError(f"the prompt format {self.name!r} has no thinking mode; use think='never'")
+            raise InputError(f"the prompt format {self.name!r} has no thinking mode; use think='never'")
         prefix, cleaned = _prefix(self, query, instruction)
         text = clean(passage)
         suffix = self.think if think and self.think is not None else self.no_think
@@ -162,12 +162,12 @@ def prompt_format(name: str) -> PromptFormat:
         The format.
 
     Raises:
-        LimRankError: no format has that name.
+        InputError: no format has that name.
     """
     try:
         return FORMATS[name]
     except KeyError:
-        raise LimRankError(f"unknown prompt format {name!r}; choose one of: {', '.join(FORMATS)}") from None
+        raise InputError(f"unknown prompt format {name!r}; choose one of: {', '.join(FORMATS)}") from None
 
 
 # A reserved string is a row of thinking tags and control tokens of chat formats, each with the labels behind it.
@@ -274,7 +274,7 @@ def task_query(query: str, task: str | None) -> str:
         The query as the reranker shall read it.
 
     Raises:
-        LimRankError: no BRIGHT task has that name.
+        InputError: no BRIGHT task has that name.
 
     Example:
         >>> task_query("2 + 2 = ?", "theoremqa_theorems")
@@ -286,4 +286,4 @@ def task_query(query: str, task: str | None) -> str:
         return BRIGHT_QUERY_PROMPTS[task.replace("-", "_")].replace("FILL_QUERY_HERE", query)
     except KeyError:
         names = ", ".join(BRIGHT_QUERY_PROMPTS)
-        raise LimRankError(f"unknown BRIGHT task {task!r}; choose one of: {names}") from None
+        raise InputError(f"unknown BRIGHT task {task!r}; choose one of: {names}") from None

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from limrank_ir.candidates import Texts, gather, read_excluded
 from limrank_ir.corpus import read_passages
-from limrank_ir.errors import LimRankError
+from limrank_ir.errors import InputError
 from limrank_ir.fusion import fusion_weight
 from limrank_ir.output import some
 from limrank_ir.reranker import LimRank
@@ -71,7 +71,7 @@ def rerank_hits(
         The reranked hits, best first; none for no hits.
 
     Raises:
-        LimRankError: the query is empty, a document or its text is missing, or the model cannot be used.
+        InputError: the query is empty, a document or its text is missing, or the model cannot be used.
 
     Example:
         >>> limrank = LimRank()  # doctest: +SKIP
@@ -113,7 +113,7 @@ def rerank_run(
         qid to its documents, best first, in the order of the run.
 
     Raises:
-        LimRankError: something in the files is wrong or missing, or the model cannot be used.
+        InputError: something in the files is wrong or missing, or the model cannot be used.
     """
     limrank = limrank or LimRank()
     weight = fusion_weight(fuse, limrank.model.fuse)
@@ -143,7 +143,7 @@ def texts_of(source: Any) -> Texts:
         A function from docids to their texts.
 
     Raises:
-        LimRankError: Pyserini is needed and missing, or the index cannot be opened.
+        InputError: Pyserini is needed and missing, or the index cannot be opened.
     """
     if isinstance(source, Mapping):
         return partial(_from_mapping, source)
@@ -162,20 +162,18 @@ def index_texts(index: str | PathLike[str]) -> Texts:
         A function from docids to their texts.
 
     Raises:
-        LimRankError: Pyserini is missing, or the index cannot be opened.
+        InputError: Pyserini is missing, or the index cannot be opened.
     """
     if not any(Path(index).glob("segments_*")):
-        raise LimRankError(f"{index}: no Lucene index; give the folder that pyserini.index.lucene wrote")
+        raise InputError(f"{index}: no Lucene index; give the folder that pyserini.index.lucene wrote")
     try:
         from pyserini.search.lucene import LuceneSearcher
     except ImportError as error:
-        raise LimRankError(
-            f'{index}: a Lucene index needs Pyserini; run: pip install "limrank-ir[pyserini]"'
-        ) from error
+        raise InputError(f'{index}: a Lucene index needs Pyserini; run: pip install "limrank-ir[pyserini]"') from error
     try:
         return partial(_from_searcher, LuceneSearcher(str(index)))
     except Exception as error:
-        raise LimRankError(f"{index}: cannot be opened as a Lucene index ({error})") from error
+        raise InputError(f"{index}: cannot be opened as a Lucene index ({error})") from error
 
 
 def passage_text(raw: str) -> str:
@@ -213,7 +211,7 @@ def _topic(qid: str, topic: Any) -> Topic:
         return topic
     text = topic.get("title") if isinstance(topic, Mapping) else topic
     if not isinstance(text, str) or not text.strip():
-        raise LimRankError(f"topics: {qid!r} has no query; give a text, or {{'title': text}}")
+        raise InputError(f"topics: {qid!r} has no query; give a text, or {{'title': text}}")
     return Topic(qid, text)
 
 
@@ -236,7 +234,7 @@ def _from_searcher(searcher: Any, docids: Collection[str]) -> Mapping[str, str]:
             return None
         raw = document.raw()
         if raw is None:
-            raise LimRankError(f"index: document {docid!r} has no stored text; build the index with --storeRaw")
+            raise InputError(f"index: document {docid!r} has no stored text; build the index with --storeRaw")
         return passage_text(raw)
 
     return _all_there(docids, text, "index")
@@ -245,10 +243,10 @@ def _from_searcher(searcher: Any, docids: Collection[str]) -> Mapping[str, str]:
 def _all_there(docids: Collection[str], text: Callable[[str], str | None], name: str) -> dict[str, str]:
     found = {docid: text(docid) for docid in docids}
     if missing := [docid for docid, given in found.items() if given is None]:
-        raise LimRankError(
+        raise InputError(
             f"{name}: {len(missing)} of {len(found)} documents are not in it ({some(missing)}); give the one that the "
             "run was made from"
         )
     if empty := [docid for docid, given in found.items() if given is not None and not given.strip()]:
-        raise LimRankError(f"{name}: {len(empty)} of {len(found)} documents have no text ({some(empty)}); exclude them")
+        raise InputError(f"{name}: {len(empty)} of {len(found)} documents have no text ({some(empty)}); exclude them")
     return {docid: given for docid, given in found.items() if given is not None}

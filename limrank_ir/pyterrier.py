@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pyterrier as pt
 
-from limrank_ir.errors import LimRankError
+from limrank_ir.errors import InputError
 from limrank_ir.fusion import fuse as fuse_scores
 from limrank_ir.fusion import fusion_weight
 from limrank_ir.models import DEFAULT, Think
@@ -96,12 +96,12 @@ class LimRankReranker(pt.Transformer):
             batch_size: see there.
 
         Raises:
-            LimRankError: an option is unknown or impossible.
+            InputError: an option is unknown or impossible.
         """
         if score not in ("log_odds", "probability"):
-            raise LimRankError(f"score is {score!r}; choose 'log_odds' or 'probability'")
+            raise InputError(f"score is {score!r}; choose 'log_odds' or 'probability'")
         if top_k is not None and top_k < 1:
-            raise LimRankError(f"top_k is {top_k}; it must be at least 1")
+            raise InputError(f"top_k is {top_k}; it must be at least 1")
         self.model, self.text_field, self.score, self.explain, self.fuse = model, text_field, score, explain, fuse
         self.top_k, self.verbose, self.adapter, self.prompt_format = top_k, verbose, adapter, prompt_format
         self.think, self.budget, self.task, self.store = think, budget, task, store
@@ -110,7 +110,7 @@ class LimRankReranker(pt.Transformer):
         self._limrank = as_limrank(model, {key: value for key, value in options.items() if value not in (None, BUDGET)})
         self._weight = fusion_weight(fuse, self._limrank.model.fuse)
         if self._weight is not None and score == "probability":
-            raise LimRankError("score='probability' cannot be fused, because it saturates; leave out score or fuse")
+            raise InputError("score='probability' cannot be fused, because it saturates; leave out score or fuse")
 
     def __repr__(self) -> str:
         """The model and the options that differ from their defaults."""
@@ -147,7 +147,7 @@ class LimRankReranker(pt.Transformer):
 
         Raises:
             pt.validate.InputValidationError: a column is missing.
-            LimRankError: a query, a text or a score to fuse is missing, or see `limrank_ir.LimRank.judge`.
+            InputError: a query, a text or a score to fuse is missing, or see `limrank_ir.LimRank.judge`.
         """
         self._validate(inp)
         if self.top_k is not None:
@@ -182,7 +182,7 @@ class LimRankReranker(pt.Transformer):
         missing = ~np.isfinite(scores)
         if missing.any():
             row = frame[missing].iloc[0]
-            raise LimRankError(
+            raise InputError(
                 f"{self!r}: no finite 'score' to fuse for qid {row['qid']!r}, docno {row['docno']!r} "
                 f"({int(missing.sum())} rows); fill or drop these rows, or leave out fuse"
             )
@@ -201,7 +201,7 @@ class LimRankReranker(pt.Transformer):
         if missing.any(axis=None):
             column = next(name for name in columns if missing[name].any())
             row = frame[missing[column]].iloc[0]
-            raise LimRankError(
+            raise InputError(
                 f"{self!r}: no {column!r} for qid {row['qid']!r}, docno {row['docno']!r} "
                 f"({int(missing[column].sum())} rows); drop these rows, or check the text loader"
             )

@@ -15,7 +15,7 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from limrank_ir.errors import LimRankError
+from limrank_ir.errors import InputError
 from limrank_ir.files import json_records
 from limrank_ir.fusion import fuse as fuse_scores
 from limrank_ir.fusion import fusion_weight
@@ -64,7 +64,7 @@ class LimRankCoordinator:
             options: those of `LimRank`, for a model given by name.
 
         Raises:
-            LimRankError: an option is unknown or impossible.
+            InputError: an option is unknown or impossible.
         """
         self.limrank = as_limrank(model, options)
         self._weight = fusion_weight(fuse, self.limrank.model.fuse)
@@ -99,7 +99,7 @@ class LimRankCoordinator:
             One result a request, in order; each with all candidates of the request.
 
         Raises:
-            LimRankError: a query is empty, a candidate has no text, or the model cannot be used.
+            InputError: a query is empty, a candidate has no text, or the model cannot be used.
         """
         limit = kwargs.get("top_k_retrieve")
         end = rank_end if limit is None else min(rank_end, limit)
@@ -186,7 +186,7 @@ def document_text(request: Request, place: int) -> str:
         The text, after ``"Title: {title} Content: "`` where there is a title.
 
     Raises:
-        LimRankError: the document has no text.
+        InputError: the document has no text.
     """
     document = request.candidates[place].doc
     if isinstance(document, str) and document.strip():
@@ -195,7 +195,7 @@ def document_text(request: Request, place: int) -> str:
         text = next((document[name] for name in TEXT if name in document), None)
         if isinstance(text, str) and (text.strip() or document.get("title")):
             return f"Title: {document['title']} Content: {text}" if document.get("title") else text
-    raise LimRankError(
+    raise InputError(
         f"query {request.query.qid!r}: candidate {request.candidates[place].docid!r} has no text; give its doc one of: "
         f"{', '.join(TEXT)}"
     )
@@ -213,7 +213,7 @@ def read_requests(path: str | PathLike[str]) -> list[Request]:
         RankLLM's requests; a text becomes ``{"contents": text}``.
 
     Raises:
-        LimRankError: the file cannot be read, or a request is malformed; the message says where.
+        InputError: the file cannot be read, or a request is malformed; the message says where.
     """
     from dacite import DaciteError, from_dict
     from rank_llm.data import Request
@@ -226,7 +226,7 @@ def read_requests(path: str | PathLike[str]) -> list[Request]:
         try:
             found.append(from_dict(Request, record))
         except DaciteError as error:
-            raise LimRankError(
+            raise InputError(
                 f"{place}: not a request ({error}); write "
                 '{"query": {"text", "qid"}, "candidates": [{"docid", "score", "doc": {"text"}}]}'
             ) from error
@@ -236,7 +236,7 @@ def read_requests(path: str | PathLike[str]) -> list[Request]:
 def _query(number: int, request: Request) -> str:
     text = request.query.text
     if not isinstance(text, str) or not text.strip():
-        raise LimRankError(f"request {number} (qid {request.query.qid!r}) has no query; fill or drop it first")
+        raise InputError(f"request {number} (qid {request.query.qid!r}) has no query; fill or drop it first")
     return text
 
 
@@ -253,7 +253,7 @@ def coordinator(name: str, *, think: bool = False, budget: int | None = None) ->
         The coordinator, or None: the path is not ours.
 
     Raises:
-        LimRankError: the model is unknown.
+        InputError: the model is unknown.
     """
     if name.startswith(PREFIX):
         name = name.removeprefix(PREFIX)
@@ -311,12 +311,12 @@ def main(arguments: Sequence[str]) -> int:
         Its exit status.
 
     Raises:
-        LimRankError: RankLLM is not installed.
+        InputError: RankLLM is not installed.
     """
     try:
         from rank_llm.cli.main import main as theirs
     except ImportError as error:
-        raise LimRankError(f'RankLLM is missing ({error}); run: pip install "limrank-ir[rank-llm]"') from error
+        raise InputError(f'RankLLM is missing ({error}); run: pip install "limrank-ir[rank-llm]"') from error
     register()
     sys.argv[0] = str(Path(sys.argv[0]).with_name("rank-llm"))
     return int(theirs(list(arguments)) or 0)

@@ -14,7 +14,7 @@ import numpy as np
 
 from limrank_ir import fusion
 from limrank_ir.engines import Engine
-from limrank_ir.errors import LimRankError
+from limrank_ir.errors import EngineError, InputError
 from limrank_ir.models import DEFAULT, THINK_MODES, Model, Think, resolve
 from limrank_ir.prompts import Prompt, task_query
 from limrank_ir.prompts import prompt_format as _formats
@@ -136,15 +136,15 @@ class LimRank:
         self.model = resolve(model, adapter=adapter, prompt_format=prompt_format)
         self.think: Think = self.model.think if think is None else think
         if self.think not in THINK_MODES:
-            raise LimRankError(f"think is {think!r}; choose one of: {', '.join(THINK_MODES)}")
+            raise InputError(f"think is {think!r}; choose one of: {', '.join(THINK_MODES)}")
         if budget < 1:
-            raise LimRankError(f"budget is {budget}; a thought needs at least 1 token")
+            raise InputError(f"budget is {budget}; a thought needs at least 1 token")
         self.budget, self.task, self.last_run = budget, task, Run()
         self._format, self._store_place = _formats(self.model.prompt_format), store
         self.prompt("", "", None)  # finds an unknown task or think mode now, not after the first stage
         self.engine = _local(self.model, device, dtype, max_length, batch_size) if engine == "local" else engine
         if isinstance(self.engine, str):
-            raise LimRankError(f"unknown engine {engine!r}; choose 'local' or give an engine object")
+            raise InputError(f"unknown engine {engine!r}; choose 'local' or give an engine object")
 
     def __repr__(self) -> str:
         """The model's name and what differs from its defaults."""
@@ -223,7 +223,7 @@ class LimRank:
                     self.store.put((keys[index], verdict) for index, verdict in batch)
                 arrived(batch, stored=False)
         if missing := len(prompts) - len(verdicts):
-            raise LimRankError(f"{self.engine!r} gave no verdict for {missing} of {len(prompts)} pairs")
+            raise EngineError(f"{self.engine!r} gave no verdict for {missing} of {len(prompts)} pairs")
         run.seconds = time.perf_counter() - started
         for remark in run.remarks():
             log.warning("%s", remark)
@@ -257,7 +257,7 @@ class LimRank:
             LimRankError: see `judge`; or a prompt name is given.
         """
         if prompt_name is not None:
-            raise LimRankError(
+            raise InputError(
                 f"prompt_name is {prompt_name!r}; LimRank has no named prompts: give instructions or a task"
             )
         one = _is_pair(pairs)
@@ -304,12 +304,12 @@ class LimRank:
             >>> LimRank().rank("a file", ["cp", "mv"], first_stage=[7.5, 7.1], fuse=True)  # doctest: +SKIP
         """
         if top_k is not None and top_k < 1:
-            raise LimRankError(f"top_k is {top_k}; it must be at least 1")
+            raise InputError(f"top_k is {top_k}; it must be at least 1")
         weight = fusion.fusion_weight(fuse, self.model.fuse)
         if weight is not None and first_stage is None:
-            raise LimRankError("fuse needs the first stage's scores; give first_stage=[a score for each passage]")
+            raise InputError("fuse needs the first stage's scores; give first_stage=[a score for each passage]")
         if weight is None and first_stage is not None:
-            raise LimRankError("first_stage has no effect without fuse; give fuse=True, too, or leave it out")
+            raise InputError("first_stage has no effect without fuse; give fuse=True, too, or leave it out")
         found = None if first_stage is None else fusion.first_stage_scores(first_stage, len(passages))
         pairs = [(query, passage, instruction) for passage in passages]
         verdicts = self.judge(pairs, show_progress_bar=show_progress_bar)
@@ -371,7 +371,7 @@ def as_limrank(model: str | LimRank, options: Mapping[str, Any]) -> LimRank:
     if not isinstance(model, LimRank):
         return LimRank(model, **options)
     if options:
-        raise LimRankError(f"{', '.join(options)}: give these to the LimRank itself, not beside it")
+        raise InputError(f"{', '.join(options)}: give these to the LimRank itself, not beside it")
     return model
 
 
@@ -390,12 +390,12 @@ def _is_pair(value: Any) -> bool:
 def _checked(number: int, pair: Pair) -> tuple[str, str, str | None]:
     """A pair as (query, passage, instruction), or one line that says what is wrong with it."""
     if isinstance(pair, str) or len(pair) not in (2, 3):
-        raise LimRankError(f"pair {number}: give (query, passage) or (query, passage, instruction)")
+        raise InputError(f"pair {number}: give (query, passage) or (query, passage, instruction)")
     query, passage, instruction = pair if len(pair) == 3 else (*pair, None)
     for name, text in (("query", query), ("passage", passage), ("instruction", instruction)):
         if not isinstance(text, str) and (name != "instruction" or text is not None):
-            raise LimRankError(f"pair {number}: the {name} is {type(text).__name__}, not text; fill or drop it first")
+            raise InputError(f"pair {number}: the {name} is {type(text).__name__}, not text; fill or drop it first")
     assert isinstance(query, str) and isinstance(passage, str)  # for the type checker
     if not query.strip():
-        raise LimRankError(f"pair {number}: the query is empty; fill or drop it first")
+        raise InputError(f"pair {number}: the query is empty; fill or drop it first")
     return query, passage, instruction

@@ -22,7 +22,7 @@ from typing import Any
 
 from limrank_ir import pisa
 from limrank_ir.corpus import Passage, iter_corpus
-from limrank_ir.errors import LimRankError
+from limrank_ir.errors import EngineError, InputError
 from limrank_ir.files import find
 from limrank_ir.trec import Topic, check_writable
 
@@ -81,7 +81,7 @@ def build(
         source: where they come from, for error messages.
 
     Raises:
-        LimRankError: a docno that no run can hold, no words in any passage, or a failure of PISA.
+        InputError: a docno that no run can hold, no words in any passage, or a failure of PISA.
     """
     sent = 0
     words = False
@@ -95,13 +95,11 @@ def build(
             if not sent % STEP:
                 advance(STEP)
         if not words:  # PISA would crash
-            raise LimRankError(
-                f"{source}: no passage holds a Latin letter or a digit, which is all that PISA can index"
-            )
+            raise InputError(f"{source}: no passage holds a Latin letter or a digit, which is all that PISA can index")
         advance(sent % STEP)
         indexed = process.receive(last=True)
     if indexed != sent:
-        raise LimRankError(f"{source}: PISA indexed {indexed} of {sent} passages; look for odd characters in docnos")
+        raise InputError(f"{source}: PISA indexed {indexed} of {sent} passages; look for odd characters in docnos")
 
 
 def keep(
@@ -116,13 +114,13 @@ def keep(
         make: makes an index of passages in a folder that is not there yet.
 
     Raises:
-        LimRankError: the folder holds something else, or an index of another corpus or other settings, or cannot be
+        InputError: the folder holds something else, or an index of another corpus or other settings, or cannot be
             written; the corpus is wrong; or as for `make`.
     """
     label = {"corpus": _fingerprint(corpus), **settings}
     if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
         if _label(folder) != label:
-            raise LimRankError(
+            raise InputError(
                 f"{folder}: holds an index of another corpus than {corpus}, or with other settings than "
                 f"{', '.join(settings.values())}; remove it, or give another --index"
             )
@@ -135,7 +133,7 @@ def keep(
         (building / LABEL).write_text(json.dumps(label), encoding="utf-8")
         building.replace(folder)
     except OSError as error:
-        raise LimRankError(f"{folder}: cannot keep the index here ({error.strerror}); give another --index") from error
+        raise InputError(f"{folder}: cannot keep the index here ({error.strerror}); give another --index") from error
     finally:
         shutil.rmtree(building, ignore_errors=True)
     log.info("the index is kept in %s", folder)
@@ -156,7 +154,7 @@ def search(
         (qid, (docno, score) pairs, best first), topic by topic; no pairs where no word matches.
 
     Raises:
-        LimRankError: a failure of PISA.
+        InputError: a failure of PISA.
     """
     # PISA writes files for new values of k1 and b beside the index: into this folder, which goes away with them.
     with tempfile.TemporaryDirectory(prefix="limrank-search-") as links:
@@ -175,10 +173,10 @@ def check_pisa(command: str) -> None:
         command: who needs it, for the error message.
 
     Raises:
-        LimRankError: it is not.
+        InputError: it is not.
     """
     if importlib.util.find_spec("pyterrier_pisa") is None:
-        raise LimRankError(f"{command} needs pyterrier_pisa; run: pip install 'limrank-ir[pyterrier]'")
+        raise InputError(f"{command} needs pyterrier_pisa; run: pip install 'limrank-ir[pyterrier]'")
 
 
 def _label(folder: Path) -> Any:
@@ -186,7 +184,7 @@ def _label(folder: Path) -> Any:
     try:
         return json.loads((folder / LABEL).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise LimRankError(f"{folder}: is there, but no index that limrank made; give another --index") from error
+        raise InputError(f"{folder}: is there, but no index that limrank made; give another --index") from error
 
 
 def _fingerprint(corpus: Path) -> str:
@@ -196,7 +194,7 @@ def _fingerprint(corpus: Path) -> str:
         with file.open("rb") as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest()
     except OSError as error:
-        raise LimRankError(f"{file}: cannot be read ({error.strerror}); check the path") from error
+        raise InputError(f"{file}: cannot be read ({error.strerror}); check the path") from error
 
 
 class _Pisa:
@@ -248,4 +246,4 @@ class _Pisa:
             self._process.wait()
             self._said.seek(0)
             lines = self._said.read().decode("utf-8", "replace").strip().splitlines() or ["without a word"]
-            raise LimRankError(f"PISA failed ({lines[-1].strip()}); is there room on the disk?") from None
+            raise EngineError(f"PISA failed ({lines[-1].strip()}); is there room on the disk?") from None

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from limrank_ir.errors import LimRankError
+from limrank_ir.errors import InputError
 from limrank_ir.weights import without_bars
 
 
@@ -19,10 +19,10 @@ def check_sentence_transformers(who: str, extra: str) -> None:
         extra: the extra of this package that installs it.
 
     Raises:
-        LimRankError: it is not.
+        InputError: it is not.
     """
     if importlib.util.find_spec("sentence_transformers") is None:
-        raise LimRankError(f"{who} needs sentence-transformers; run: pip install 'limrank-ir[{extra}]'")
+        raise InputError(f"{who} needs sentence-transformers; run: pip install 'limrank-ir[{extra}]'")
 
 
 @contextmanager
@@ -33,14 +33,14 @@ def loading(name: str) -> Iterator[None]:
         name: the option and what was given for it, for the error message.
 
     Raises:
-        LimRankError: the model cannot be loaded.
+        InputError: the model cannot be loaded.
     """
     try:
         with without_bars():
             yield
     except (OSError, ValueError, RuntimeError, AssertionError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise LimRankError(f"{name}: cannot be loaded ({reason}); check its files and --device") from error
+        raise InputError(f"{name}: cannot be loaded ({reason}); check its files and --device") from error
 
 
 def token_counts(tokenizer: Any, *texts: Sequence[str]) -> list[int]:

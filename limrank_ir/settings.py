@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from limrank_ir.errors import LimRankError
+from limrank_ir.errors import InputError
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -20,16 +20,16 @@ def read_yaml(path: Path) -> Any:
         path: the file.
 
     Raises:
-        LimRankError: it cannot be read, or is no YAML.
+        InputError: it cannot be read, or is no YAML.
     """
     import yaml
 
     try:
         return yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise LimRankError(f"{path}: cannot be read ({error.strerror}); check the path") from error
+        raise InputError(f"{path}: cannot be read ({error.strerror}); check the path") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise LimRankError(f"{path}: not YAML ({' '.join(str(error).split())})") from error
+        raise InputError(f"{path}: not YAML ({' '.join(str(error).split())})") from error
 
 
 def validated(model: type[Model], settings: Any, path: Path) -> Model:
@@ -41,7 +41,7 @@ def validated(model: type[Model], settings: Any, path: Path) -> Model:
         path: the file, for the error message.
 
     Raises:
-        LimRankError: a setting is unknown, missing or impossible; the first one is named.
+        InputError: a setting is unknown, missing or impossible; the first one is named.
     """
     from pydantic import ValidationError
 
@@ -53,4 +53,4 @@ def validated(model: type[Model], settings: Any, path: Path) -> Model:
         unknown = first["type"] == "extra_forbidden"
         reason = "unknown setting; check its name" if unknown else first["msg"].removeprefix("Value error, ")
         more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
-        raise LimRankError(f"{path}: {where}{reason}{more}") from error
+        raise InputError(f"{path}: {where}{reason}{more}") from error

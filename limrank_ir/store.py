@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from limrank_ir.errors import LimRankError
+from limrank_ir.errors import EngineError, InputError
 from limrank_ir.verdict import Verdict
 
 APPLICATION_ID = 0x4C696D52  # "LimR" in the SQLite header: tells a store from any other database
@@ -72,7 +72,7 @@ class VerdictStore:
             if not self.path.exists() or self.path.stat().st_size == 0:
                 _create(self.path)
         except OSError as error:
-            raise LimRankError(f"{self.path}: cannot be used as a store ({error.strerror or error})") from error
+            raise EngineError(f"{self.path}: cannot be used as a store ({error.strerror or error})") from error
         with self._guarded():
             self._database = sqlite3.connect(
                 f"{self.path.resolve().as_uri()}?mode=rw", uri=True, timeout=60, check_same_thread=False
@@ -80,7 +80,7 @@ class VerdictStore:
             (found,) = self._database.execute("PRAGMA quick_check(1)").fetchone()
         if found != "ok":
             self._database.close()
-            raise LimRankError(
+            raise EngineError(
                 f"{self.path}: damaged ({found.splitlines()[-1]}); put it away and start with a new store"
             )
 
@@ -145,23 +145,23 @@ class VerdictStore:
         try:
             yield
         except sqlite3.Error as error:
-            raise LimRankError(f"{self.path}: the store cannot be used ({error}); free it or take another") from error
+            raise EngineError(f"{self.path}: the store cannot be used ({error}); free it or take another") from error
 
 
 def _recognize(path: Path) -> None:
     """Refuse a file that is no store by its first bytes, before SQLite may touch it."""
     if path.is_dir():
-        raise LimRankError(f"{path}: is a folder; give a file for the store")
+        raise InputError(f"{path}: is a folder; give a file for the store")
     if not path.exists() or path.stat().st_size == 0:
         return
     with path.open("rb") as file:
         header = file.read(100)
     is_sqlite = len(header) == 100 and header.startswith(b"SQLite format 3\0")
     if not is_sqlite or int.from_bytes(header[68:72], "big") != APPLICATION_ID:
-        raise LimRankError(f"{path}: is not a LimRank store; give another file (this one is left as it is)")
+        raise InputError(f"{path}: is not a LimRank store; give another file (this one is left as it is)")
     layout = int.from_bytes(header[60:64], "big")
     if layout != LAYOUT:
-        raise LimRankError(f"{path}: is a store of layout {layout}, this version reads {LAYOUT}; give another file")
+        raise InputError(f"{path}: is a store of layout {layout}, this version reads {LAYOUT}; give another file")
 
 
 def _create(path: Path) -> None:

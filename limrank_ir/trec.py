@@ -10,7 +10,7 @@ from ctypes import c_float
 from os import PathLike
 from typing import NamedTuple
 
-from limrank_ir.errors import LimRankError
+from limrank_ir.errors import InputError
 from limrank_ir.files import find, json_object, json_text, need_json_text, replacing, rows, sniff, tsv_columns
 
 _COLUMN = re.compile(r"[^ \t\n\r\v\f]+")
@@ -70,20 +70,20 @@ def iter_run(path: str | PathLike[str]) -> Iterator[RunEntry]:
         The lines in the order of the file.
 
     Raises:
-        LimRankError: a line that is no such line, or a document that is listed twice for a query; and as for
+        InputError: a line that is no such line, or a document that is listed twice for a query; and as for
             :func:`limrank_ir.files.lines`.
     """
     seen: dict[str, set[str]] = {}
     for place, line in rows(path):
         found = columns(line)
         if len(found) != 6:
-            raise LimRankError(
+            raise InputError(
                 f"{place}: {len(found)} columns, not 6; write 'qid Q0 docno rank score tag' without spaces inside"
             )
         qid, _, docno, rank, score, tag = found
         docnos = seen.setdefault(qid, set())
         if docno in docnos:
-            raise LimRankError(f"{place}: document {docno!r} again for query {qid!r}; list it once")
+            raise InputError(f"{place}: document {docno!r} again for query {qid!r}; list it once")
         docnos.add(docno)
         yield RunEntry(qid, docno, _integer(place, "rank", rank), _score(place, score), tag)
 
@@ -98,13 +98,13 @@ def read_run(path: str | PathLike[str]) -> dict[str, list[RunEntry]]:
         qid to its entries in :func:`trec_order`; the queries in order of first appearance.
 
     Raises:
-        LimRankError: as for :func:`iter_run`, or a run without lines.
+        InputError: as for :func:`iter_run`, or a run without lines.
     """
     run: dict[str, list[RunEntry]] = {}
     for entry in iter_run(path):
         run.setdefault(entry.qid, []).append(entry)
     if not run:
-        raise LimRankError(f"{path}: empty run; check the first stage that made it")
+        raise InputError(f"{path}: empty run; check the first stage that made it")
     for entries in run.values():
         entries.sort(key=lambda entry: _trec_key(entry.docno, entry.score), reverse=True)
     return run
@@ -123,7 +123,7 @@ def write_run(
         tag: name of the system, the last column.
 
     Raises:
-        LimRankError: a score that is not finite, a document twice in a query, an id or tag that is empty or holds
+        InputError: a score that is not finite, a document twice in a query, an id or tag that is empty or holds
             whitespace (it would shift the columns), or a run without lines; and as for
             :func:`limrank_ir.files.replacing`.
     """
@@ -136,15 +136,15 @@ def write_run(
             for docno, score in scored:
                 check_writable(path, "docno", docno)
                 if docno in scores:
-                    raise LimRankError(f"{path}: document {docno!r} twice for query {qid!r}; list it once")
+                    raise InputError(f"{path}: document {docno!r} twice for query {qid!r}; list it once")
                 if not math.isfinite(score):
-                    raise LimRankError(f"{path}: query {qid!r}, document {docno!r}: score {score}; give a finite one")
+                    raise InputError(f"{path}: query {qid!r}, document {docno!r}: score {score}; give a finite one")
                 scores[docno] = float(score)  # NumPy's floats too: their repr is not a number
             for rank, (docno, score) in enumerate(trec_order(scores.items()), 1):
                 file.write(f"{qid} Q0 {docno} {rank} {score!r} {tag}\n")
             written += len(scores)
         if not written:
-            raise LimRankError(f"{path}: empty run, nothing to write; check the queries and the first stage")
+            raise InputError(f"{path}: empty run, nothing to write; check the queries and the first stage")
 
 
 def read_qrels(path: str | PathLike[str]) -> dict[str, dict[str, int]]:
@@ -157,7 +157,7 @@ def read_qrels(path: str | PathLike[str]) -> dict[str, dict[str, int]]:
         qid to docno to grade; grades below 0 are kept.
 
     Raises:
-        LimRankError: a line that is no such line, a document with two grades for a query, or a file without
+        InputError: a line that is no such line, a document with two grades for a query, or a file without
             judgments; and as for :func:`limrank_ir.files.lines`.
     """
     file = find(path, ("qrels.txt", "qrels.txt.gz", "qrels/test.tsv"))
@@ -169,15 +169,15 @@ def read_qrels(path: str | PathLike[str]) -> dict[str, dict[str, int]]:
             layout = found
             continue
         if len(found) != len(layout):
-            raise LimRankError(f"{place}: {len(found)} columns, not {len(layout)}; write {' '.join(layout)!r}")
+            raise InputError(f"{place}: {len(found)} columns, not {len(layout)}; write {' '.join(layout)!r}")
         qid, docno, grade = found[0], found[-2], _integer(place, "grade", found[-1])
         if qrels.setdefault(qid, {}).setdefault(docno, grade) != grade:
-            raise LimRankError(
+            raise InputError(
                 f"{place}: document {docno!r} has grade {grade} for query {qid!r} but had "
                 f"{qrels[qid][docno]} before; keep one"
             )
     if not qrels:
-        raise LimRankError(f"{file}: no judgments in it; write {' '.join(layout)!r}")
+        raise InputError(f"{file}: no judgments in it; write {' '.join(layout)!r}")
     return qrels
 
 
@@ -213,7 +213,7 @@ def read_topics(path: str | PathLike[str]) -> dict[str, Topic]:
         qid to topic, in the order of the file.
 
     Raises:
-        LimRankError: malformed lines, a topic without id or query, an id that comes twice, or a file without
+        InputError: malformed lines, a topic without id or query, an id that comes twice, or a file without
             topics; and as for :func:`limrank_ir.files.lines`.
     """
     file = find(path, ("topics.jsonl", "topics.jsonl.gz", "queries.jsonl", "queries.jsonl.gz"))
@@ -222,14 +222,14 @@ def read_topics(path: str | PathLike[str]) -> dict[str, Topic]:
     topics: dict[str, Topic] = {}
     for place, topic in read(stream):
         if not topic.qid.strip():
-            raise LimRankError(f"{place}: topic without an id; give it one")
+            raise InputError(f"{place}: topic without an id; give it one")
         if not topic.query.strip():
-            raise LimRankError(f"{place}: topic {topic.qid!r} has no query; write one or remove the topic")
+            raise InputError(f"{place}: topic {topic.qid!r} has no query; write one or remove the topic")
         if topic.qid in topics:
-            raise LimRankError(f"{place}: topic {topic.qid!r} again; give every topic its own id")
+            raise InputError(f"{place}: topic {topic.qid!r} again; give every topic its own id")
         topics[topic.qid] = topic
     if not topics:
-        raise LimRankError(f"{file}: no <top> or <topic> in it; give TREC topics, JSONL or 'qid<TAB>query'")
+        raise InputError(f"{file}: no <top> or <topic> in it; give TREC topics, JSONL or 'qid<TAB>query'")
     return topics
 
 
@@ -292,7 +292,7 @@ def _integer(place: str, what: str, text: str) -> int:
     try:
         return int(text)
     except ValueError as error:
-        raise LimRankError(f"{place}: {what} {text!r} is no integer; check the columns") from error
+        raise InputError(f"{place}: {what} {text!r} is no integer; check the columns") from error
 
 
 def _score(place: str, text: str) -> float:
@@ -300,9 +300,9 @@ def _score(place: str, text: str) -> float:
     try:
         score = float(text)
     except ValueError as error:
-        raise LimRankError(f"{place}: score {text!r} is no number; check the columns") from error
+        raise InputError(f"{place}: score {text!r} is no number; check the columns") from error
     if not math.isfinite(score):
-        raise LimRankError(f"{place}: score {text!r} is not finite and cannot be ranked; correct it")
+        raise InputError(f"{place}: score {text!r} is not finite and cannot be ranked; correct it")
     return score
 
 
@@ -315,9 +315,9 @@ def check_writable(path: str | PathLike[str], what: str, text: str) -> None:
         text: the id or tag.
 
     Raises:
-        LimRankError: it is empty or holds whitespace, a byte-order mark or half a character.
+        InputError: it is empty or holds whitespace, a byte-order mark or half a character.
     """
     if not _WRITABLE.fullmatch(text):
-        raise LimRankError(
+        raise InputError(
             f"{path}: {what} {text!r} is empty, or holds whitespace, a byte-order mark or half a character; rename it"
         )

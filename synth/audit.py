@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from limrank_ir.errors import LimRankError
+from limrank_ir.errors import InputError
 from limrank_ir.page import fill, text
 
 from .records import Pair
@@ -124,18 +124,18 @@ def read_audit(path: Path, pairs: Sequence[Pair]) -> Audit:
         pairs: the pairs of the synthesis.
 
     Raises:
-        LimRankError: the file cannot be read, is no audit, or is one of another synthesis.
+        InputError: the file cannot be read, is no audit, or is one of another synthesis.
     """
     try:
         found = Audit.model_validate_json(path.read_bytes())
     except OSError as error:
-        raise LimRankError(f"{path}: cannot be read ({error.strerror}); check the path") from error
+        raise InputError(f"{path}: cannot be read ({error.strerror}); check the path") from error
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(map(str, first["loc"]))
-        raise LimRankError(f"{path}: no audit ({where}: {first['msg']}); save it from the audit page") from error
+        raise InputError(f"{path}: no audit ({where}: {first['msg']}); save it from the audit page") from error
     known = {pair.id for pair in pairs}
     for mark in found.marks:
         if mark.id not in known or not mark.answers.keys() <= QUESTIONS.keys():
-            raise LimRankError(f"{path}: marks {mark.id!r}, which is not in this synthesis; give its own audit")
+            raise InputError(f"{path}: marks {mark.id!r}, which is not in this synthesis; give its own audit")
     return found

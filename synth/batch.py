@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from limrank_ir.errors import LimRankError
+from limrank_ir.errors import InputError
 from limrank_ir.files import json_records, replacing
 from limrank_ir.journal import Journal, request_key
 
@@ -31,7 +31,7 @@ def write_batch(path: Path, requests: Mapping[str, Mapping[str, Any]], *, most: 
         The files.
 
     Raises:
-        LimRankError: a file cannot be written.
+        InputError: a file cannot be written.
     """
     lines = [
         {"custom_id": key, "method": "POST", "url": "/v1/chat/completions", "body": body}
@@ -57,15 +57,13 @@ def read_requests(path: Path) -> dict[str, dict[str, Any]]:
         Key to body.
 
     Raises:
-        LimRankError: the file cannot be read, or a line was changed: its body has another key.
+        InputError: the file cannot be read, or a line was changed: its body has another key.
     """
     found = {}
     for place, record in json_records(path):
         body = record.get("body")
         if not isinstance(body, dict) or record.get("custom_id") != request_key(body):
-            raise LimRankError(
-                f"{place}: not a request of `limrank synth batch-write`, or changed since; write it again"
-            )
+            raise InputError(f"{place}: not a request of `limrank synth batch-write`, or changed since; write it again")
         found[record["custom_id"]] = body
     return found
 
@@ -82,13 +80,13 @@ def read_batch(path: Path, requests: Mapping[str, Mapping[str, Any]], journal: J
         How many answers were taken, and why others were not, with counts: they can be asked for again.
 
     Raises:
-        LimRankError: the file cannot be read, or answers something that was not asked.
+        InputError: the file cannot be read, or answers something that was not asked.
     """
     taken = 0
     left: dict[str, int] = {}
     for place, key, record in _answers(path):
         if key not in requests:
-            raise LimRankError(f"{place}: answers {key[:40]!r}, which was not asked; give the file of these requests")
+            raise InputError(f"{place}: answers {key[:40]!r}, which was not asked; give the file of these requests")
         answer, reason = _answer(record)
         if answer is not None:
             journal.put(requests[key], answer)
@@ -105,7 +103,7 @@ def read_answers(paths: Iterable[Path]) -> dict[str, dict[str, Any]]:
         paths: what providers gave back, of any number of stages.
 
     Raises:
-        LimRankError: a file cannot be read.
+        InputError: a file cannot be read.
     """
     found = {}
     for path in paths:
@@ -118,9 +116,7 @@ def read_answers(paths: Iterable[Path]) -> dict[str, dict[str, Any]]:
 def _answers(path: Path) -> Iterator[tuple[str, str, dict[str, Any]]]:
     for place, record in json_records(path):
         if "response" not in record and "error" not in record:
-            raise LimRankError(
-                f"{place}: no answer of a batch (no response, no error); give the provider's output file"
-            )
+            raise InputError(f"{place}: no answer of a batch (no response, no error); give the provider's output file")
         yield place, str(record.get("custom_id")), record
 
 

@@ -12,7 +12,7 @@ import typer
 from limrank_ir import __version__, console
 from limrank_ir import options as o
 from limrank_ir.chat import check_key
-from limrank_ir.errors import LimRankError
+from limrank_ir.errors import InputError
 from limrank_ir.files import replacing
 from limrank_ir.journal import Journal
 from limrank_ir.output import write_stdout
@@ -77,7 +77,7 @@ def run(
     """
     settings, table = read_config(config, output=output), read_prices(prices)
     if until is not None and until not in STAGES:
-        raise LimRankError(f"--until {until}: choose one of: {', '.join(STAGES)}")
+        raise InputError(f"--until {until}: choose one of: {', '.join(STAGES)}")
     if dry_run:
         _show_plan(settings, table)
         return
@@ -98,7 +98,7 @@ def _check_models(models: Iterable[Model], table: Prices, max_cost: float | None
     for model in models:
         check_key(model.server, model.model)
         if max_cost is not None and table.of(model.model) is None:
-            raise LimRankError(f"--max-cost: {model.model} has no price; give one with --prices")
+            raise InputError(f"--max-cost: {model.model} has no price; give one with --prices")
 
 
 async def _closing(online: Online, work: Awaitable[T]) -> T:
@@ -203,7 +203,7 @@ def replay(
             break
         asked = {key: body for key, (_, body) in offline.missing.items()}
         if lacking := len(asked.keys() - known.keys()):
-            raise LimRankError(f"{lacking} of {len(asked)} answers of the {result.waiting} are in none of these files")
+            raise InputError(f"{lacking} of {len(asked)} answers of the {result.waiting} are in none of these files")
         for key, body in asked.items():
             journal.put(body, known[key])
     _finish(settings, result, journal, read_prices())
@@ -269,7 +269,7 @@ def mix(
     for source in sources:
         name, _, count = source.rpartition("=")
         if not name or not count.isdecimal():
-            raise LimRankError(f"{source}: must be FILE=N, such as rank1.json=14000")
+            raise InputError(f"{source}: must be FILE=N, such as rank1.json=14000")
         parts.append((read_rows(Path(name)), int(count)))
     rows = mixed(parts, seed=seed)
     write_json(output, rows)
@@ -334,11 +334,11 @@ def _answered(settings: Config, config: Path) -> tuple[Result, Journal]:
     """The result of a synthesis that is done, from its journal."""
     place = settings.output / "answers.sqlite"
     if not place.exists():
-        raise LimRankError(f"{place}: not there; first run: limrank synth run {config}")
+        raise InputError(f"{place}: not there; first run: limrank synth run {config}")
     journal = Journal(settings.output / "answers.sqlite")
     result = asyncio.run(synthesize(settings, Offline(journal)))
     if result.waiting is not None:
-        raise LimRankError(
+        raise InputError(
             f"{place}: answers of the {result.waiting} are missing; go on with: limrank synth run {config}"
         )
     return result, journal
@@ -357,7 +357,7 @@ def _facts(settings: Config) -> list[tuple[str, str]]:
 
 def _finish(settings: Config, result: Result, journal: Journal, table: Prices) -> None:
     if not result.pairs:
-        raise LimRankError("nothing is left after the filters; see what they dropped with: limrank synth report")
+        raise InputError("nothing is left after the filters; see what they dropped with: limrank synth report")
     write_outputs(settings.output / FOLDER, result, settings)
     queries = len({pair.query.id for pair in result.pairs})
     relevant = sum(pair.label for pair in result.pairs)

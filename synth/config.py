@@ -8,7 +8,7 @@ from typing import Any, Literal
 from pydantic import Field, field_validator
 
 from limrank_ir.chat import Server
-from limrank_ir.errors import LimRankError
+from limrank_ir.errors import InputError
 from limrank_ir.settings import read_yaml, validated
 
 from .records import Record
@@ -123,11 +123,11 @@ def read_config(path: Path, *, output: Path | None = None) -> Config:
         The configuration, with absolute paths.
 
     Raises:
-        LimRankError: the file cannot be read, is no YAML, or a setting is unknown or impossible.
+        InputError: the file cannot be read, is no YAML, or a setting is unknown or impossible.
     """
     raw = read_yaml(path)
     if not isinstance(raw, dict):
-        raise LimRankError(f"{path}: must hold settings (seeds, personas, couples, output, ...)")
+        raise InputError(f"{path}: must hold settings (seeds, personas, couples, output, ...)")
     return _resolved(validated(Config, raw, path), path.absolute().parent, output)
 
 

@@ -92,7 +92,7 @@ def read_guidelines(path: Path | None = None) -> Guidelines:
         path: a YAML file in the layout of the package's own; None: the package's own.
 
     Raises:
-        LimRankError: the file cannot be read or is wrong; the message says where.
+        InputError: the file cannot be read or is wrong; the message says where.
     """
     place = path or Path(str(files(__package__) / "guidelines.yaml"))
     return validated(Guidelines, read_yaml(place), place)

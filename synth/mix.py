@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from limrank_ir.errors import LimRankError
+from limrank_ir.errors import InputError
 from limrank_ir.files import json_records
 
 Row = dict[str, str]
@@ -25,12 +25,12 @@ def mix(sources: Sequence[tuple[Sequence[Row], int]], *, seed: int) -> list[Row]
         The rows. Equal rows of two sources stay two.
 
     Raises:
-        LimRankError: a source has too few rows.
+        InputError: a source has too few rows.
     """
     drawn: list[Row] = []
     for number, (rows, count) in enumerate(sources):
         if len(rows) < count:
-            raise LimRankError(f"source {number + 1}: {count} rows are wanted, {len(rows)} are there; ask for fewer")
+            raise InputError(f"source {number + 1}: {count} rows are wanted, {len(rows)} are there; ask for fewer")
         drawn += random.Random(f"{seed} {number}").sample(list(rows), count)
     random.Random(seed).shuffle(drawn)
     return drawn
@@ -44,7 +44,7 @@ def read_rows(path: Path) -> list[Row]:
             (one user's and one assistant's), as ``jhu-clsp/rank1-training-data`` is also given.
 
     Raises:
-        LimRankError: the file cannot be read, or a row is neither.
+        InputError: the file cannot be read, or a row is neither.
     """
     return [_row(place, record) for place, record in json_records(path)]
 
@@ -59,4 +59,4 @@ def _row(place: str, record: Mapping[str, Any]) -> Row:
     found = {column: record.get(column, "") for column in COLUMNS}
     if all(isinstance(value, str) for value in found.values()) and found["instruction"] and found["output"]:
         return found
-    raise LimRankError(f"{place}: neither instruction, input and output nor messages of a user and an assistant")
+    raise InputError(f"{place}: neither instruction, input and output nor messages of a user and an assistant")

@@ -29,7 +29,7 @@ def write_outputs(folder: Path, result: Result, config: Config) -> None:
         config: the synthesis.
 
     Raises:
-        LimRankError: a file cannot be written.
+        InputError: a file cannot be written.
     """
     pairs = result.pairs
     write_json(folder / ALPACA, list(pointwise(pairs)))

@@ -79,7 +79,7 @@ async def synthesize(
         The result; `Result.waiting` says whether it is whole.
 
     Raises:
-        LimRankError: a file is wrong, or the quotas cannot be met.
+        InputError: a file is wrong, or the quotas cannot be met.
     """
     guidelines = read_guidelines(config.guidelines)
     seeds, personas = read_seeds(config.seeds), read_personas(config.personas, guidelines)
@@ -131,7 +131,7 @@ def couples_of(config: Config) -> list[Couple]:
         config: the synthesis.
 
     Raises:
-        LimRankError: a file is wrong, or the quotas cannot be met.
+        InputError: a file is wrong, or the quotas cannot be met.
     """
     guidelines = read_guidelines(config.guidelines)
     seeds, personas = read_seeds(config.seeds), read_personas(config.personas, guidelines)

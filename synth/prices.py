@@ -7,7 +7,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from limrank_ir.errors import LimRankError
+from limrank_ir.errors import InputError
 from limrank_ir.settings import read_yaml
 
 
@@ -61,7 +61,7 @@ def read_prices(path: Path | None = None) -> Prices:
         path: a YAML file in the layout of the package's own; None: the package's own.
 
     Raises:
-        LimRankError: the file cannot be read, or a price is no list of 2 or 3 numbers.
+        InputError: the file cannot be read, or a price is no list of 2 or 3 numbers.
     """
     place = path or Path(str(files(__package__) / "prices.yaml"))
     raw = read_yaml(place)
@@ -69,6 +69,6 @@ def read_prices(path: Path | None = None) -> Prices:
     for model, price in (raw if isinstance(raw, dict) else {"": None}).items():
         numbers = [each for each in price if isinstance(each, (int, float))] if isinstance(price, list) else []
         if len(numbers) not in (2, 3) or numbers != price or min(numbers) < 0:
-            raise LimRankError(f"{place}: {model}: must be [input, output] or [input, output, cached], in dollars")
+            raise InputError(f"{place}: {model}: must be [input, output] or [input, output, cached], in dollars")
         table[str(model)] = (float(numbers[0]), float(numbers[1]), float(numbers[2 if len(numbers) == 3 else 0]))
     return Prices(table)

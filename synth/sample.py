@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from itertools import cycle, islice
 
-from limrank_ir.errors import LimRankError
+from limrank_ir.errors import InputError
 
 from .guidelines import Guidelines, allot
 from .records import Brief, Couple, Persona, Seed
@@ -39,10 +39,10 @@ def sample(
         The couples.
 
     Raises:
-        LimRankError: there are too few seeds, or too few personas of a domain.
+        InputError: there are too few seeds, or too few personas of a domain.
     """
     if len(seeds) < couples:
-        raise LimRankError(f"{couples} couples need as many different seeds, but there are {len(seeds)}; add some")
+        raise InputError(f"{couples} couples need as many different seeds, but there are {len(seeds)}; add some")
     draw = random.Random(seed)
     experts = _experts(personas, guidelines, couples, draw)
     daily = _shuffled(allot(couples, [(each.name, each.share) for each in guidelines.domains if each.daily]), draw)
@@ -87,7 +87,7 @@ def _experts(
     found = maximum_bipartite_matching(matrix, perm_type="column").tolist()
     if lacking := Counter(domain for domain, number in zip(slots, found, strict=True) if number < 0):
         domain, count = lacking.most_common(1)[0]
-        raise LimRankError(
+        raise InputError(
             f"domain {domain!r}: {wanted[domain]} personas are wanted, {count} more than are there; add personas, give "
             "them a domain, or lower its share in the guidelines"
         )

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from limrank_ir.errors import LimRankError
+from limrank_ir.errors import InputError
 from limrank_ir.files import json_object, json_text, lines
 
 from .guidelines import Guidelines
@@ -25,7 +25,7 @@ def read_seeds(path: Path) -> list[Seed]:
         The seeds; without ids they are numbered.
 
     Raises:
-        LimRankError: an empty line, a query without text, or one that is there twice; the message says where.
+        InputError: an empty line, a query without text, or one that is there twice; the message says where.
     """
     return [Seed(id=name, query=text) for name, text, _ in _texts(path, ("query", "text"), "query")]
 
@@ -42,7 +42,7 @@ def read_personas(path: Path, guidelines: Guidelines) -> list[Persona]:
         The personas; without ids they are numbered.
 
     Raises:
-        LimRankError: an empty line, a persona without text or one that is there twice, or a domain that is in no
+        InputError: an empty line, a persona without text or one that is there twice, or a domain that is in no
             guideline; the message says where.
     """
     known = {domain.name for domain in guidelines.domains if domain.expert}
@@ -50,7 +50,7 @@ def read_personas(path: Path, guidelines: Guidelines) -> list[Persona]:
     for name, text, (place, record) in _texts(path, ("persona", "text"), "persona"):
         domain = None if record is None else json_text(place, record, ("domain",))
         if domain is not None and domain not in known:
-            raise LimRankError(
+            raise InputError(
                 f"{place}: no guideline has the domain {domain!r}; choose from: {', '.join(sorted(known))}"
             )
         found.append(Persona(id=name, text=text, domain=domain))
@@ -67,7 +67,7 @@ def _texts(
     for number, line in lines(path):
         place, empty = f"{path}:{number}", False
         if not line.strip():
-            raise LimRankError(f"{place}: an empty line; take it out")
+            raise InputError(f"{place}: an empty line; take it out")
         record = None
         if line.lstrip().startswith("{"):
             record = json_object(place, line)
@@ -77,12 +77,12 @@ def _texts(
             name = name if tab else None
         name = name or f"{what}{number}"
         if not text or not text.strip():
-            raise LimRankError(f"{place}: a {what} without text; write {keys[0]}")
+            raise InputError(f"{place}: a {what} without text; write {keys[0]}")
         text = " ".join(text.split())
         for value, listed, kind in ((" ".join(words(text)), seen, what), (name, ids, "id")):
             if value in listed:
-                raise LimRankError(f"{place}: the same {kind} as in {listed[value]}; take one of them out")
+                raise InputError(f"{place}: the same {kind} as in {listed[value]}; take one of them out")
             listed[value] = place
         yield name, text, (place, record)
     if empty:
-        raise LimRankError(f"{path}: holds nothing; check how it was made")
+        raise InputError(f"{path}: holds nothing; check how it was made")

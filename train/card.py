@@ -10,7 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from limrank_ir.errors import LimRankError
+from limrank_ir.errors import InputError
 from limrank_ir.files import replacing
 
 from .config import Config
@@ -27,7 +27,7 @@ def check_same(config: Config, digest: str) -> None:
         digest: of its data.
 
     Raises:
-        LimRankError: the output folder holds checkpoints of other settings or data.
+        InputError: the output folder holds checkpoints of other settings or data.
     """
     place = config.output / LABEL
     settings = _portable(config)
@@ -35,14 +35,14 @@ def check_same(config: Config, digest: str) -> None:
         try:
             before = json.loads(place.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
-            raise LimRankError(
+            raise InputError(
                 f"{config.output}: holds checkpoints, but no {LABEL} that says what they are of; give another output"
             ) from error
         changed = [name for name in settings if before["config"].get(name) != settings[name]]
         if before["data_sha256"] != digest and "data" not in changed:
             changed.append("the rows themselves")
         if changed:
-            raise LimRankError(
+            raise InputError(
                 f"{config.output}: holds checkpoints of a run with other settings ({', '.join(changed)}); "
                 "give another output, or remove them"
             )

@@ -16,7 +16,7 @@ import typer
 
 from limrank_ir import console
 from limrank_ir import options as o
-from limrank_ir.errors import LimRankError
+from limrank_ir.errors import InputError, LimRankError
 from limrank_ir.output import write_stdout
 
 from .export import Dtype, Kind
@@ -71,10 +71,10 @@ def train(
             _train_cross_encoder(config, given, resume=resume)
         else:
             _train(config, given, resume=resume, dry_run=dry_run, main=main)
-    except LimRankError:
+    except LimRankError as error:
         if os.environ.get("LOCAL_RANK", "0") == "0":
             raise
-        raise typer.Exit(console.INPUT) from None  # what is wrong is said once a machine
+        raise typer.Exit(console.status_of(error)) from None  # what is wrong is said once a machine
 
 
 def _train(path: Path, given: dict[str, Any], *, resume: bool, dry_run: bool, main: bool) -> None:
@@ -133,7 +133,7 @@ def _check_installed(*needed: str) -> None:
     """A package that is missing at the end of a run is missed at its beginning."""
     missing = [name for name in needed if importlib.util.find_spec(name) is None]
     if missing:
-        raise LimRankError(f"training needs {', '.join(missing)}; run: pip install 'limrank-ir[train]'")
+        raise InputError(f"training needs {', '.join(missing)}; run: pip install 'limrank-ir[train]'")
 
 
 def _keep_the_bar() -> None:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from limrank_ir.errors import LimRankError
+from limrank_ir.errors import InputError
 from limrank_ir.prompts import FORMATS
 from limrank_ir.settings import read_yaml, validated
 
@@ -173,11 +173,11 @@ def read_config(
         The configuration, with absolute paths.
 
     Raises:
-        LimRankError: the file cannot be read, is no YAML, or a setting is unknown or impossible.
+        InputError: the file cannot be read, is no YAML, or a setting is unknown or impossible.
     """
     raw = read_yaml(path)
     if not isinstance(raw, dict):
-        raise LimRankError(f"{path}: must hold settings (model, data, objectives, output, ...)")
+        raise InputError(f"{path}: must hold settings (model, data, objectives, output, ...)")
     for change in changes:
         _change(raw, change)
     config = validated(Config, raw, path)
@@ -190,13 +190,13 @@ def _change(settings: dict[str, Any], change: str) -> None:
     name, given, value = change.partition("=")
     *parts, last = name.strip().split(".")
     if not given or not last:
-        raise LimRankError(f"--set {change}: must be NAME=VALUE, such as training.max_steps=600")
+        raise InputError(f"--set {change}: must be NAME=VALUE, such as training.max_steps=600")
     try:
         for part in parts:
             settings = settings.setdefault(part, {})
         settings[last] = yaml.safe_load(value)
     except (AttributeError, TypeError, yaml.YAMLError) as error:
-        raise LimRankError(f"--set {change}: {name} cannot be set; only a setting with a name can") from error
+        raise InputError(f"--set {change}: {name} cannot be set; only a setting with a name can") from error
 
 
 def _resolved(config: Config, folder: Path, given_rows: Path | None, given_output: Path | None) -> Config:

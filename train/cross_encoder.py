@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from limrank_ir.errors import LimRankError
+from limrank_ir.errors import InputError
 from limrank_ir.weights import locate
 
 from .config import Config, read_config
@@ -50,11 +50,11 @@ def train_cross_encoder(
         The cross-encoder's folder.
 
     Raises:
-        LimRankError: the configuration or the data are wrong.
+        InputError: the configuration or the data are wrong.
     """
     config = read_config(path, data=data, output=output, changes=changes)
     if config.data.layout != "pointwise":
-        raise LimRankError(f"{path}: data.layout: a cross-encoder is trained on pointwise rows")
+        raise InputError(f"{path}: data.layout: a cross-encoder is trained on pointwise rows")
     weights = locate(base_model(config, path).weights)
     groups = mix(config.data, config.seed)
     if config.data.teacher is not None:

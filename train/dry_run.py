@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from limrank_ir.errors import LimRankError
+from limrank_ir.errors import InputError
 from limrank_ir.models import SMOL, Model
 from limrank_ir.prompts import prompt_format
 from limrank_ir.weights import locate
@@ -71,7 +71,7 @@ def dry_run(
         What it would do.
 
     Raises:
-        LimRankError: what `limrank_ir.train.run.train` would raise before its model loads.
+        InputError: what `limrank_ir.train.run.train` would raise before its model loads.
     """
     from .run import arguments, base_model, last_checkpoint
 
@@ -145,7 +145,7 @@ def _encoder(config: Config, base: Model) -> Any:
         tokenizer = load_tokenizer(locate(base.weights) if here else Path(base.weights), config.lora)
     except (OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
-        raise LimRankError(f"{base.weights}: its tokenizer cannot be had ({reason}); check name and network") from error
+        raise InputError(f"{base.weights}: its tokenizer cannot be had ({reason}); check name and network") from error
     fmt = prompt_format(base.prompt_format)
     return encoder(fmt, PromptTokenizer(tokenizer, fmt), config.data.cutoff, config.objectives, config.data.layout)
 

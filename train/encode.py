@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from limrank_ir.engines.tokens import PromptTokenizer, Tokens
-from limrank_ir.errors import LimRankError
+from limrank_ir.errors import InputError
 from limrank_ir.prompts import Prompt, PromptFormat, clean, whole_sentences
 
 from .rows import Candidate, Group
@@ -55,7 +55,7 @@ def verdict_rows(groups: Sequence[Group], fmt: PromptFormat, tokenizer: PromptTo
         One row a candidate, group by group.
 
     Raises:
-        LimRankError: a query with its instruction leaves no room for a passage.
+        InputError: a query with its instruction leaves no room for a passage.
     """
     rows = []
     for number, group in enumerate(groups):
@@ -81,7 +81,7 @@ def trace_rows(groups: Sequence[Group], fmt: PromptFormat, tokenizer: PromptToke
         One row a candidate with reasoning, group by group.
 
     Raises:
-        LimRankError: as for `verdict_rows`.
+        InputError: as for `verdict_rows`.
     """
     rows = []
     for number, group in enumerate(groups):
@@ -115,13 +115,13 @@ def ranking_rows(prompts: Sequence[tuple[str, str, str]], tokenizer: PromptToken
         One row each.
 
     Raises:
-        LimRankError: a row does not fit: cutting a list of passages would change what is asked.
+        InputError: a row does not fit: cutting a list of passages would change what is asked.
     """
     rows = []
     for number, (place, prompt, answer) in enumerate(prompts):
         ids, response = tokenizer.encode_text(prompt, start=True), tokenizer.encode_text(answer)
         if len(ids) + len(response) > cutoff:
-            raise LimRankError(
+            raise InputError(
                 f"{place}: {len(ids) + len(response)} tokens, more than data.cutoff ({cutoff}); raise it, or shorten "
                 "the passages"
             )
@@ -151,8 +151,8 @@ def _within(
     """A group's prompts, cut so that a response of so many tokens fits behind them."""
     try:
         return tokenizer.encode(prompts, cutoff - response)
-    except LimRankError as error:
-        raise LimRankError(
+    except InputError as error:
+        raise InputError(
             f"{group.source}: the query {group.qid[:60]!r} with its instruction and {response} tokens of response "
             f"leaves no room for a passage within data.cutoff ({cutoff}); raise it, or set query_words"
         ) from error

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from limrank_ir.errors import LimRankError
+from limrank_ir.errors import InputError
 from limrank_ir.models import MODELS, SMOL, Model, resolve
 from limrank_ir.weights import locate
 
@@ -81,7 +81,7 @@ def export(
         base_model: what others call the base model; needed when it was a folder of this machine.
 
     Raises:
-        LimRankError: the source is no adapter, the base has no public name, or a file cannot be read or written.
+        InputError: the source is no adapter, the base has no public name, or a file cannot be read or written.
 
     Example:
         >>> export(Path("runs/limrank-smol"), Path("limrank-smol"), "adapter")  # doctest: +SKIP
@@ -89,14 +89,14 @@ def export(
     from .model_card import read_results, write_card
 
     if out.exists():
-        raise LimRankError(f"{out}: is there already; remove it, or choose another name")
+        raise InputError(f"{out}: is there already; remove it, or choose another name")
     trained = read_trained(source, data=data, base_model=base_model)
     measured = None if results is None else read_results(results)
     try:
         out.absolute().parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.absolute().parent))
     except OSError as error:
-        raise LimRankError(f"{out}: cannot write here ({error.strerror}); choose another place") from error
+        raise InputError(f"{out}: cannot write here ({error.strerror}); choose another place") from error
     try:
         if kind == "adapter":
             _write_adapter(trained, temporary, dtype)
@@ -122,14 +122,14 @@ def read_trained(source: Path, *, data: Path | None = None, base_model: str | No
         The adapter; its weights are not loaded.
 
     Raises:
-        LimRankError: as for `export`.
+        InputError: as for `export`.
     """
     named = None if source.exists() else MODELS.get(str(source))
     if named is not None and named.adapter is not None:
         source = Path(named.adapter)
     adapter = source / "adapter" if (source / "adapter" / CONFIG).is_file() else source
     if not (adapter / CONFIG).is_file() or not (adapter / WEIGHTS).is_file():
-        raise LimRankError(
+        raise InputError(
             f"{source}: holds no adapter ({CONFIG}, {WEIGHTS}); name a finished run, a checkpoint, an adapter, or a "
             "model that has one, such as limrank-smol"
         )
@@ -168,7 +168,7 @@ def _base(adapter: Path, lora: dict[str, Any], model: Model | None, base_model: 
     if weights == SMOL:
         return weights, SMOL_ON_HUB, fmt
     if weights.count("/") != 1 or weights.startswith((".", "/", "~")) or Path(weights).is_dir():
-        raise LimRankError(
+        raise InputError(
             f"{adapter}: was trained on a folder of this machine ({weights}), which others do not have; say what they "
             "call it, with --base-model OWNER/NAME"
         )
@@ -223,7 +223,7 @@ def _write_merged(trained: Trained, folder: Path, dtype: Dtype | None) -> None:
         model = PeftModel.from_pretrained(model, trained.adapter).merge_and_unload()
     except (OSError, ValueError, RuntimeError, KeyError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise LimRankError(f"{trained.adapter}: cannot be merged into {trained.weights} ({reason})") from error
+        raise InputError(f"{trained.adapter}: cannot be merged into {trained.weights} ({reason})") from error
     if model.get_input_embeddings().weight is not model.get_output_embeddings().weight:
         model.config.tie_word_embeddings = False  # trained apart, they must not be tied again when they are loaded
     model.to(getattr(torch, dtype) if dtype else _own_dtype(weights)).save_pretrained(folder)
@@ -254,4 +254,4 @@ def _json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise LimRankError(f"{path}: cannot be read as JSON ({error}); is the run whole?") from error
+        raise InputError(f"{path}: cannot be read as JSON ({error}); is the run whole?") from error

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from limrank_ir.errors import LimRankError
+from limrank_ir.errors import InputError
 from limrank_ir.trec import read_topics
 
 from .config import Data, Source
@@ -37,7 +37,7 @@ def mix(data: Data, seed: int) -> list[Group]:
         Groups of one positive and some negatives, shuffled.
 
     Raises:
-        LimRankError: a source cannot be read, is too small, or has rows without an open license.
+        InputError: a source cannot be read, is too small, or has rows without an open license.
     """
     held_back = held_back_queries(data)
     groups = [group for source in data.sources for group in _drawn(source, data, held_back, seed)]
@@ -63,10 +63,10 @@ def check_license(license: str | None, where: str) -> None:
         where: the row, for the error message.
 
     Raises:
-        LimRankError: the license is missing, not stated, or not open.
+        InputError: the license is missing, not stated, or not open.
     """
     if license is None or _CLOSED.search(license):
-        raise LimRankError(
+        raise InputError(
             f"{where} is not openly licensed ({license or 'not stated'}); "
             "leave this source out, or set data.open_licenses_only: false for experiments"
         )
@@ -86,10 +86,10 @@ def wanted(source: Source, data: Data, has: int) -> int:
         has: how many it has.
 
     Raises:
-        LimRankError: it is too small, or nothing is left of it.
+        InputError: it is too small, or nothing is left of it.
     """
     if has < (source.queries or 1):
-        raise LimRankError(
+        raise InputError(
             f"{source.path}: {source.queries or 1} queries are asked for, but it has {has} (without those of "
             "data.exclude_topics); ask for fewer"
         )

@@ -11,7 +11,7 @@ from peft import LoraConfig, get_peft_model, prepare_model_for_kbit_training
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from limrank_ir.engines import packed
-from limrank_ir.errors import LimRankError
+from limrank_ir.errors import InputError
 
 from .config import Config, Lora
 
@@ -27,12 +27,12 @@ def load_tokenizer(weights: Path, lora: Lora) -> Any:
         The tokenizer.
 
     Raises:
-        LimRankError: there is none, or it cannot be read.
+        InputError: there is none, or it cannot be read.
     """
     try:
         tokenizer = AutoTokenizer.from_pretrained(weights)
     except (OSError, ValueError, KeyError) as error:
-        raise LimRankError(f"{weights}: its tokenizer cannot be loaded ({str(error).splitlines()[0]})") from error
+        raise InputError(f"{weights}: its tokenizer cannot be loaded ({str(error).splitlines()[0]})") from error
     if lora.add_tokens:
         tokenizer.add_tokens(list(lora.add_tokens))
     return tokenizer
@@ -51,7 +51,7 @@ def load_model(config: Config, weights: Path, tokenizer: Any, *, pack: bool) -> 
         The PEFT model; only the adapter (and what `Lora.add_tokens` asks for) can be trained.
 
     Raises:
-        LimRankError: the weights cannot be loaded, the adapter does not fit on them, or quantization is not to be had
+        InputError: the weights cannot be loaded, the adapter does not fit on them, or quantization is not to be had
             here.
     """
     packed.register()
@@ -64,7 +64,7 @@ def load_model(config: Config, weights: Path, tokenizer: Any, *, pack: bool) -> 
         model = AutoModelForCausalLM.from_pretrained(weights, **options)
     except (OSError, ValueError, RuntimeError, KeyError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise LimRankError(f"{weights}: cannot be loaded as a causal language model ({reason})") from error
+        raise InputError(f"{weights}: cannot be loaded as a causal language model ({reason})") from error
     if len(tokenizer) > model.get_input_embeddings().num_embeddings:
         # As LLaMA-Factory does: only where the new tokens do not fit into spare rows.
         model.resize_token_embeddings(len(tokenizer))
@@ -77,11 +77,11 @@ def load_model(config: Config, weights: Path, tokenizer: Any, *, pack: bool) -> 
         model.enable_input_require_grads()
     count = model.config.num_hidden_layers
     if wrong := [layer for layer in config.lora.layers or () if not 0 <= layer < count]:
-        raise LimRankError(f"lora.layers: the model has {count} layers, counted from 0; leave out {wrong[0]}")
+        raise InputError(f"lora.layers: the model has {count} layers, counted from 0; leave out {wrong[0]}")
     try:
         return get_peft_model(model, lora_config(config.lora, model))
     except ValueError as error:
-        raise LimRankError(f"lora: no adapter fits on {weights} ({str(error).splitlines()[0]})") from error
+        raise InputError(f"lora: no adapter fits on {weights} ({str(error).splitlines()[0]})") from error
 
 
 def _sharpen(model: Any) -> None:
@@ -137,7 +137,7 @@ def _four_bit(dtype: torch.dtype) -> Any:
         import bitsandbytes  # noqa: F401
         from transformers import BitsAndBytesConfig
     except ImportError as error:
-        raise LimRankError("quantize: 4bit needs bitsandbytes and a GPU; run: pip install bitsandbytes") from error
+        raise InputError("quantize: 4bit needs bitsandbytes and a GPU; run: pip install bitsandbytes") from error
     return BitsAndBytesConfig(
         load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=dtype
     )

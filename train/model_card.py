@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from limrank_ir import minilm
 from limrank_ir.console import duration
-from limrank_ir.errors import LimRankError
+from limrank_ir.errors import InputError
 from limrank_ir.files import replacing
 from limrank_ir.prompts import PromptFormat, prompt_format
 
@@ -34,14 +34,14 @@ def read_results(path: Path) -> dict[str, Any]:
         The results.
 
     Raises:
-        LimRankError: the file cannot be read or is none of the suite's.
+        InputError: the file cannot be read or is none of the suite's.
     """
     try:
         results = json.loads(path.read_text(encoding="utf-8"))
         for name in ("settings", "averages", "results", "environment"):
             results[name]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise LimRankError(f"{path}: is no results.json of `limrank bench suite` ({error!r})") from error
+        raise InputError(f"{path}: is no results.json of `limrank bench suite` ({error!r})") from error
     return results
 
 

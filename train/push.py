@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from limrank_ir.errors import LimRankError
+from limrank_ir.errors import EngineError, InputError
 
 TAG = "limrank"  # in the front matter of the model card that `limrank export` writes
 KINDS = ("*.json", "*.safetensors", "*.jinja", "*.txt", "*.model", "*.md")
@@ -21,7 +21,7 @@ def files(folder: Path, name: str) -> list[Path]:
         The files that will be uploaded.
 
     Raises:
-        LimRankError: the folder is no export, or the name is none of a repository.
+        InputError: the folder is no export, or the name is none of a repository.
     """
     from huggingface_hub.errors import HFValidationError
     from huggingface_hub.repocard import metadata_load
@@ -30,16 +30,16 @@ def files(folder: Path, name: str) -> list[Path]:
     try:
         validate_repo_id(name)
     except HFValidationError as error:
-        raise LimRankError(f"{name}: is no name for a repository ({' '.join(str(error).split())})") from error
+        raise InputError(f"{name}: is no name for a repository ({' '.join(str(error).split())})") from error
     if name.count("/") != 1:
-        raise LimRankError(f"{name}: whose is it? Write OWNER/NAME")
+        raise InputError(f"{name}: whose is it? Write OWNER/NAME")
     try:
         described = metadata_load(folder / "README.md") or {}
     except (OSError, ValueError):
         described = {}
     found = sorted({path for kind in KINDS for path in folder.glob(kind)})
     if TAG not in (described.get("tags") or []) or not any(path.suffix == ".safetensors" for path in found):
-        raise LimRankError(f"{folder}: is no export; make one with: limrank export RUN {folder.name} --as adapter")
+        raise InputError(f"{folder}: is no export; make one with: limrank export RUN {folder.name} --as adapter")
     return found
 
 
@@ -55,13 +55,13 @@ def upload(folder: Path, name: str, *, private: bool = False) -> str:
         Its address.
 
     Raises:
-        LimRankError: nobody is logged in, the hub refuses, or it cannot be reached.
+        InputError: nobody is logged in, the hub refuses, or it cannot be reached.
     """
     from huggingface_hub import HfApi, get_token
     from huggingface_hub.errors import HfHubHTTPError, HTTPError, OfflineModeIsEnabled
 
     if get_token() is None:
-        raise LimRankError("no hub token; run `hf auth login`, or set HF_TOKEN to one that may write")
+        raise InputError("no hub token; run `hf auth login`, or set HF_TOKEN to one that may write")
     api = HfApi()
     try:
         address = api.create_repo(name, private=private or None, exist_ok=True)
@@ -70,12 +70,12 @@ def upload(folder: Path, name: str, *, private: bool = False) -> str:
         status = error.response.status_code
         hint = "may this token write to it?" if status in (401, 403) else "try again later"
         reason = (error.server_message or str(error)).strip().splitlines()[0]
-        raise LimRankError(f"{name}: the hub refuses ({status}, {reason}); {hint}") from error
+        raise InputError(f"{name}: the hub refuses ({status}, {reason}); {hint}") from error
     except ValueError as error:  # the model card's front matter
-        raise LimRankError(f"{folder}/README.md: the hub refuses it ({' '.join(str(error).split())})") from error
+        raise InputError(f"{folder}/README.md: the hub refuses it ({' '.join(str(error).split())})") from error
     except (HTTPError, OfflineModeIsEnabled, OSError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise LimRankError(
+        raise EngineError(
             f"{api.endpoint}: cannot be reached ({reason}); check the network, then push again"
         ) from error
     return str(address)

@@ -14,7 +14,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from limrank_ir.errors import LimRankError
+from limrank_ir.errors import InputError
 from limrank_ir.files import json_records
 
 from .config import Data, Source
@@ -39,7 +39,7 @@ def read_rankings(data: Data, seed: int) -> tuple[list[Ranking], str]:
         (the rows, shuffled; SHA-256 over their texts in order).
 
     Raises:
-        LimRankError: a source cannot be read or is too small, a row is not openly licensed, or an answer does not
+        InputError: a source cannot be read or is too small, a row is not openly licensed, or an answer does not
             fit its prompt; the message names file and line.
     """
     held_back = held_back_queries(data)
@@ -73,19 +73,19 @@ def _checked(place: str, record: Mapping[str, Any], layout: str) -> Ranking:
     shown = _SHOWN.findall(prompt)
     if len(shown) < 2 or len(set(shown)) < len(shown):
         found = ", ".join(f"[{number}]" for number in shown) or "none"
-        raise LimRankError(
+        raise InputError(
             f"{place}: the prompt must show two or more passages, each on a line that begins with an identifier of its "
             f"own, such as [1] (found: {found})"
         )
     answer = _ANSWER.fullmatch(response)
     order = re.findall(r"\d+", answer["order"]) if answer else []
     if layout == "setwise" and (len(order) != 1 or order[0] not in shown):
-        raise LimRankError(
+        raise InputError(
             f"{place}: the answer ends in {response[-40:]!r}; a setwise answer is one of the prompt's identifiers, "
             f"such as [{shown[0]}]"
         )
     if layout == "listwise" and sorted(order) != sorted(shown):
-        raise LimRankError(
+        raise InputError(
             f"{place}: the answer ends in {response[-40:]!r}; a listwise answer names each of the prompt's "
             f"{len(shown)} identifiers once, such as [2] > [1] > [3]"
         )

@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from limrank_ir.errors import LimRankError
+from limrank_ir.errors import InputError
 from limrank_ir.files import json_records, json_text
 from limrank_ir.prompts import RANK1
 
@@ -78,7 +78,7 @@ def read_groups(path: Path) -> list[Group]:
         The groups, in the file's order.
 
     Raises:
-        LimRankError: the file cannot be read, a column is missing, or a label is neither true nor false; the message
+        InputError: the file cannot be read, a column is missing, or a label is neither true nor false; the message
             names file and line.
     """
     stream = json_records(path)
@@ -105,7 +105,7 @@ def need_text(place: str, row: Mapping[str, Any], column: str) -> str:
         The text; it may be empty.
 
     Raises:
-        LimRankError: the column is missing, or holds no text.
+        InputError: the column is missing, or holds no text.
     """
     text = json_text(place, row, (column,))
     return _missing(place, row, column) if text is None else text
@@ -119,7 +119,7 @@ def license_of(place: str, row: Mapping[str, Any]) -> str | None:
 def _from_group(place: str, row: Mapping[str, Any]) -> Group:
     positives, negatives = _texts(place, row, "pos"), _texts(place, row, "neg")
     if not positives:
-        raise LimRankError(f"{place}: 'pos' is empty; a group needs a relevant passage")
+        raise InputError(f"{place}: 'pos' is empty; a group needs a relevant passage")
     grades: Sequence[float | None] = _grades(place, row, len(positives) + len(negatives))
     reasoning = _optional(place, row, "reasoning")
     candidates = tuple(
@@ -142,7 +142,7 @@ def _from_alpaca(place: str, row: Mapping[str, Any]) -> Group:
     instruction, given = need_text(place, row, "instruction"), need_text(place, row, "input")
     match = _PROMPT.fullmatch(f"{instruction}\n{given}")
     if match is None:
-        raise LimRankError(
+        raise InputError(
             f"{place}: instruction and input are not the rank1 prompt ('Query: ...', 'Passage: ...'); for rows of "
             "whole rankings set data.layout"
         )
@@ -186,7 +186,7 @@ def _label(place: str, value: object) -> bool:
         return value
     if isinstance(value, str) and value.strip().lower() in ("true", "false"):
         return value.strip().lower() == "true"
-    raise LimRankError(f"{place}: the label is {str(value)[-40:]!r}, neither true nor false; correct or drop this row")
+    raise InputError(f"{place}: the label is {str(value)[-40:]!r}, neither true nor false; correct or drop this row")
 
 
 def _grades(place: str, row: Mapping[str, Any], count: int) -> Sequence[float | None]:
@@ -194,17 +194,17 @@ def _grades(place: str, row: Mapping[str, Any], count: int) -> Sequence[float | 
     if grades is None:
         return [None] * count
     if not isinstance(grades, list) or len(grades) != count:
-        raise LimRankError(f"{place}: 'grades' must be a list of {count} numbers, one a passage")
+        raise InputError(f"{place}: 'grades' must be a list of {count} numbers, one a passage")
     for grade in grades:
         if isinstance(grade, bool) or not isinstance(grade, (int, float)) or not 0 <= grade <= 1:
-            raise LimRankError(f"{place}: the grade {grade!r} is no number from 0 to 1")
+            raise InputError(f"{place}: the grade {grade!r} is no number from 0 to 1")
     return [float(grade) for grade in grades]
 
 
 def _texts(place: str, row: Mapping[str, Any], column: str) -> list[str]:
     value = row[column] if column in row else _missing(place, row, column)
     if not isinstance(value, list) or not all(isinstance(text, str) and text.strip() for text in value):
-        raise LimRankError(f"{place}: {column!r} must be a list of passages that are not empty")
+        raise InputError(f"{place}: {column!r} must be a list of passages that are not empty")
     for text in value:
         json_text(place, {column: text}, (column,))
     return value
@@ -216,10 +216,10 @@ def _optional(place: str, row: Mapping[str, Any], column: str) -> str | None:
 
 def _filled(place: str, text: str, what: str) -> str:
     if not text.strip():
-        raise LimRankError(f"{place}: the {what} is empty; fill or drop this row")
+        raise InputError(f"{place}: the {what} is empty; fill or drop this row")
     return text
 
 
 def _missing(place: str, row: Mapping[str, Any], column: str) -> Any:
     has = ", ".join(map(repr, row)) or "none"
-    raise LimRankError(f"{place}: the column {column!r} is missing or null (columns here: {has})")
+    raise InputError(f"{place}: the column {column!r} is missing or null (columns here: {has})")

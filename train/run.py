@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from limrank_ir.errors import LimRankError
+from limrank_ir.errors import InputError
 from limrank_ir.models import Model, resolve
 from limrank_ir.prompts import PromptFormat, prompt_format
 from limrank_ir.weights import locate
@@ -43,13 +43,13 @@ def train(
         The adapter's folder.
 
     Raises:
-        LimRankError: the configuration or the data are wrong (found before any weights load), or a checkpoint is of
+        InputError: the configuration or the data are wrong (found before any weights load), or a checkpoint is of
             another configuration.
     """
     config = read_config(path, data=data, output=output, changes=changes)
     base = base_model(config, path)
     if config.data.layout == "pointwise" and "traces" in config.objectives and not _format(base).end_of_thought:
-        raise LimRankError(f"{path}: objectives: the prompt format {base.prompt_format} cannot think; leave out traces")
+        raise InputError(f"{path}: objectives: the prompt format {base.prompt_format} cannot think; leave out traces")
     examples, digest = _examples(config)
     settings = arguments(config, path)
     with settings.main_process_first(desc="the teacher"):  # the others find what the first one kept
@@ -78,11 +78,11 @@ def base_model(config: Config, path: Path) -> Model:
         path: its file, for the error message.
 
     Raises:
-        LimRankError: it is unknown, or has an adapter already.
+        InputError: it is unknown, or has an adapter already.
     """
     base = resolve(config.model, prompt_format=config.prompt_format)
     if base.adapter is not None:
-        raise LimRankError(f"{path}: model: {base.name} has an adapter already; train on {base.name}-untrained")
+        raise InputError(f"{path}: model: {base.name} has an adapter already; train on {base.name}-untrained")
     return base
 
 
@@ -101,7 +101,7 @@ def _check_traces(groups: list[Group], *, alone: bool) -> None:
     """Make sure that there is something to learn thinking from: in every group, if it is learned alone."""
     mute = [group for group in groups if not any(candidate.reasoning for candidate in group.candidates)]
     if len(mute) == len(groups) or (alone and mute):
-        raise LimRankError(
+        raise InputError(
             f"{mute[0].source}: the row {mute[0].qid[:60]!r} has no reasoning, from which the objective traces learns "
             f"({len(mute)} of {len(groups)} such); leave such rows out, or choose other objectives"
         )
@@ -125,7 +125,7 @@ def arguments(config: Config, path: Path, kind: Any = None) -> Any:
         kind: the class to make; None: ``TrainingArguments``.
 
     Raises:
-        LimRankError: a setting is unknown or impossible here.
+        InputError: a setting is unknown or impossible here.
     """
     from transformers import TrainingArguments
 
@@ -144,7 +144,7 @@ def arguments(config: Config, path: Path, kind: Any = None) -> Any:
             try:
                 settings[name] = type(usual)(value)  # YAML reads 1e-4 as text: it wants 1.0e-4
             except ValueError as error:
-                raise LimRankError(f"{path}: training: {name} is {value!r}; write a number") from error
+                raise InputError(f"{path}: training: {name} is {value!r}; write a number") from error
     try:
         return kind(
             output_dir=str(config.output),
@@ -155,7 +155,7 @@ def arguments(config: Config, path: Path, kind: Any = None) -> Any:
             **settings,
         )
     except (TypeError, ValueError, ImportError) as error:
-        raise LimRankError(f"{path}: training: {str(error).splitlines()[0]}") from error
+        raise InputError(f"{path}: training: {str(error).splitlines()[0]}") from error
 
 
 def last_checkpoint(config: Config, *, resume: bool) -> Path | None:
@@ -166,13 +166,13 @@ def last_checkpoint(config: Config, *, resume: bool) -> Path | None:
         resume: whether it may go on from one.
 
     Raises:
-        LimRankError: there is one, but it may not.
+        InputError: there is one, but it may not.
     """
     from .trainer import last_whole_checkpoint
 
     found = last_whole_checkpoint(config.output)
     if found is not None and not resume:
-        raise LimRankError(f"{config.output}: holds checkpoints; go on with --resume, or give another output")
+        raise InputError(f"{config.output}: holds checkpoints; go on with --resume, or give another output")
     if found is not None:
         log.info("going on from %s", found)
     return found

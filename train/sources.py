@@ -51,7 +51,7 @@ def read_sources(config: Config) -> Iterator[tuple[SourceFacts, list[Any]]]:
         What is taken of the source, and the examples: groups, or rows of whole rankings.
 
     Raises:
-        LimRankError: a source cannot be used (`limrank_ir.train.mixture.mix`).
+        InputError: a source cannot be used (`limrank_ir.train.mixture.mix`).
     """
     for source in config.data.sources:
         data = config.data.model_copy(update={"sources": (source,)})

@@ -34,7 +34,7 @@ def taught(groups: Sequence[Group], teacher: str, cache: Path) -> list[Group]:
         The groups, with `Candidate.teacher` filled in.
 
     Raises:
-        LimRankError: the teacher is not to be had.
+        InputError: the teacher is not to be had.
     """
     scores = _cached(cache, teacher, groups)
     if scores is None:

@@ -165,7 +165,7 @@ def survey(encode: Encode, examples: Sequence[Any]) -> tuple[int, int]:
         (rows in which a text was cut, all rows).
 
     Raises:
-        LimRankError: an example cannot be made to fit.
+        InputError: an example cannot be made to fit.
     """
     cut = count = 0
     for example in examples:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from limrank_ir.corpus import iter_corpus
-from limrank_ir.errors import LimRankError
+from limrank_ir.errors import InputError
 from limrank_ir.files import find
 from limrank_ir.output import some
 from limrank_ir.trec import Topic, check_writable, read_qrels, read_run, read_topics
@@ -70,13 +70,13 @@ def read_collections(folders: Sequence[Path], *, queries: int | None = None, see
         The collections, in the given order, those of one folder by name.
 
     Raises:
-        LimRankError: something in a collection is wrong or missing, or two have the same name.
+        InputError: something in a collection is wrong or missing, or two have the same name.
     """
     collections: dict[str, Collection] = {}
     for folder in [found for given in folders for found in _found(given)]:
         collection = _read(folder, queries, seed)
         if other := collections.get(collection.name):
-            raise LimRankError(f"{folder}: {other.folder} is called {collection.name}, too; rename one of them")
+            raise InputError(f"{folder}: {other.folder} is called {collection.name}, too; rename one of them")
         collections[collection.name] = collection
     return list(collections.values())
 
@@ -84,13 +84,13 @@ def read_collections(folders: Sequence[Path], *, queries: int | None = None, see
 def _found(folder: Path) -> list[Path]:
     """The folder itself if it is a collection, else the collections in it."""
     if not folder.is_dir():
-        raise LimRankError(f"{folder}: no such folder; give folders with corpus.jsonl, topics.jsonl and qrels.txt")
+        raise InputError(f"{folder}: no such folder; give folders with corpus.jsonl, topics.jsonl and qrels.txt")
     if any((folder / name).is_file() for name in (*CORPUS, *TOPICS, *QRELS)):
         return [folder]
     inside = sorted(path for path in folder.iterdir() if path.is_dir())
     collections = [path for path in inside if any((path / name).is_file() for name in QRELS)]
     if not collections:
-        raise LimRankError(f"{folder}: no collection, and none in its folders: qrels.txt is missing; check the path")
+        raise InputError(f"{folder}: no collection, and none in its folders: qrels.txt is missing; check the path")
     if others := len(inside) - len(collections):
         log.info("%s: %d collections; %d folders without qrels.txt are left out", folder, len(collections), others)
     return collections
@@ -100,13 +100,13 @@ def _read(folder: Path, queries: int | None, seed: int) -> Collection:
     corpus, topics_file, qrels_file = (find(folder, names) for names in (CORPUS, TOPICS, QRELS))
     topics, qrels = read_topics(topics_file), read_qrels(qrels_file)
     if unknown := [qid for qid in qrels if qid not in topics]:
-        raise LimRankError(
+        raise InputError(
             f"{qrels_file}: {len(unknown)} of {len(qrels)} judged queries are not in {topics_file.name} "
             f"({some(unknown)}); add the topics or remove their judgments"
         )
     judged = [qid for qid in topics if any(grade >= 0 for grade in qrels.get(qid, {}).values())]
     if not any(grade > 0 for row in qrels.values() for grade in row.values()):
-        raise LimRankError(f"{qrels_file}: no grade above 0, so nothing can be found; add judgments")
+        raise InputError(f"{qrels_file}: no grade above 0, so nothing can be found; add judgments")
     for qid in judged:
         check_writable(topics_file, "qid", qid)
     docnos = set()
@@ -145,7 +145,7 @@ def _check_judgments(file: Path, qrels: Mapping[str, Mapping[str, int]], docnos:
     relevant = {docno for row in qrels.values() for docno, grade in row.items() if grade > 0}
     missing = sorted(relevant - docnos)
     if len(missing) == len(relevant):
-        raise LimRankError(f"{file}: none of the {len(relevant)} relevant documents is in the corpus; check the docnos")
+        raise InputError(f"{file}: none of the {len(relevant)} relevant documents is in the corpus; check the docnos")
     if missing:
         log.warning(
             "%s: %d of %d relevant documents are not in the corpus (%s)",
@@ -159,13 +159,13 @@ def _check_judgments(file: Path, qrels: Mapping[str, Mapping[str, int]], docnos:
 def _check_run(file: Path, topics: Mapping[str, Topic], docnos: set[str]) -> None:
     run = read_run(file)
     if unknown := [qid for qid in run if qid not in topics]:
-        raise LimRankError(
+        raise InputError(
             f"{file}: {len(unknown)} of {len(run)} queries are not in the topics ({some(unknown)}); "
             "give the topics that the run was made with"
         )
     documents = dict.fromkeys(entry.docno for entries in run.values() for entry in entries)
     if missing := [docno for docno in documents if docno not in docnos]:
-        raise LimRankError(
+        raise InputError(
             f"{file}: {len(missing)} of {len(documents)} documents are not in the corpus ({some(missing)}); "
             "give the corpus that they come from"
         )

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from limrank_ir.errors import LimRankError
+from limrank_ir.errors import InputError
 from limrank_ir.sentence import check_sentence_transformers, loading, token_counts
 from limrank_ir.weights import fingerprint
 
@@ -27,12 +27,12 @@ def cross_encoder(folder: Path, options: ModelOptions) -> System:
         The system.
 
     Raises:
-        LimRankError: sentence-transformers is not installed, or the folder holds no model.
+        InputError: sentence-transformers is not installed, or the folder holds no model.
     """
     name = f"{CROSS_ENCODER}{folder}"
     check_sentence_transformers(f"--system {name}", "bench")
     if not (folder / "config.json").is_file():
-        raise LimRankError(f"--system {name}: no config.json in {folder}; give the folder of a CrossEncoder")
+        raise InputError(f"--system {name}: no config.json in {folder}; give the folder of a CrossEncoder")
 
     def start() -> Score:
         import torch
@@ -46,7 +46,7 @@ def cross_encoder(folder: Path, options: ModelOptions) -> System:
                 activation_fn=torch.nn.Identity(),  # a sigmoid saturates, and makes ties
             )
         if model.num_labels != 1:
-            raise LimRankError(f"--system {name}: has {model.num_labels} labels; give a model with a single score")
+            raise InputError(f"--system {name}: has {model.num_labels} labels; give a model with a single score")
         limit = min(filter(None, (options.max_length, model.max_length)), default=None)
         if limit is not None:
             model.max_length = limit

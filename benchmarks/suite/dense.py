@@ -26,7 +26,7 @@ def dense(options: ModelOptions) -> System:
         The system.
 
     Raises:
-        LimRankError: sentence-transformers or the weights are not installed.
+        InputError: sentence-transformers or the weights are not installed.
     """
     check_sentence_transformers("--system dense", "bench")
     folder = minilm.folder("--system dense")

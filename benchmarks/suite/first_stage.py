@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 from limrank_ir import console
 from limrank_ir.corpus import iter_corpus
-from limrank_ir.errors import LimRankError
+from limrank_ir.errors import InputError
 from limrank_ir.retrieve import Bm25, build, search
 from limrank_ir.trec import read_run, trec_order
 
@@ -32,7 +32,7 @@ def first_stage(collection: Collection, k: int) -> Ranking:
         The topics' documents in trec_eval's order. Topics without any are not in it.
 
     Raises:
-        LimRankError: no topic has a document, or as for `limrank_ir.retrieve`.
+        InputError: no topic has a document, or as for `limrank_ir.retrieve`.
     """
     scored = _STAGES[collection.source](collection, k)
     excluded = collection.excluded
@@ -41,7 +41,7 @@ def first_stage(collection: Collection, k: int) -> Ranking:
     }
     ranking = {qid: pairs for qid, pairs in ranking.items() if pairs}
     if not ranking:
-        raise LimRankError(
+        raise InputError(
             f"{collection.run or collection.folder}: the first stage has no document for any of "
             f"{len(collection.topics)} topics; check the collection or take more --queries"
         )

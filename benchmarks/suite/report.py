@@ -11,7 +11,7 @@ import secrets
 from pathlib import Path
 from typing import Any
 
-from limrank_ir.errors import LimRankError
+from limrank_ir.errors import InputError
 from limrank_ir.files import replacing
 
 from . import tables
@@ -24,10 +24,10 @@ def check_matplotlib() -> None:
     """Make sure that matplotlib is installed.
 
     Raises:
-        LimRankError: it is not.
+        InputError: it is not.
     """
     if importlib.util.find_spec("matplotlib") is None:
-        raise LimRankError("bench suite needs matplotlib for its plots; run: pip install 'limrank-ir[bench]'")
+        raise InputError("bench suite needs matplotlib for its plots; run: pip install 'limrank-ir[bench]'")
 
 
 def write_report(report: Report, output: Path) -> None:
@@ -38,7 +38,7 @@ def write_report(report: Report, output: Path) -> None:
         output: the folder.
 
     Raises:
-        LimRankError: a file cannot be written.
+        InputError: a file cannot be written.
     """
     with replacing(output / "results.json") as file:
         json.dump(as_json(report), file, ensure_ascii=False, indent=1)

@@ -14,7 +14,7 @@ from typing import Any
 from limrank_ir import console
 from limrank_ir.candidates import Candidates
 from limrank_ir.corpus import read_passages
-from limrank_ir.errors import LimRankError
+from limrank_ir.errors import InputError
 from limrank_ir.evaluate import Evaluation, evaluate, parse_measures
 from limrank_ir.files import replacing
 from limrank_ir.fusion import fuse
@@ -97,7 +97,7 @@ def run_suite(
         The results.
 
     Raises:
-        LimRankError: something is wrong or missing (all is checked before anything runs), the output folder has
+        InputError: something is wrong or missing (all is checked before anything runs), the output folder has
             results of other settings, or a model fails.
     """
     check_matplotlib()
@@ -149,7 +149,7 @@ def _check_protocol(places: Places, settings: Settings) -> None:
     before = _read_json(kept)
     for name, value in settings.protocol.items():
         if before.get(name) != value:
-            raise LimRankError(
+            raise InputError(
                 f"{places.output}: its results were made with {name} {_said(before.get(name))}, not {_said(value)}; "
                 "give another --output, or remove this folder"
             )
@@ -298,7 +298,7 @@ def _read_json(file: Path) -> dict[str, Any]:
     try:
         return json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise LimRankError(f"{file}: cannot be read ({error}); remove it, and it is made again") from error
+        raise InputError(f"{file}: cannot be read ({error}); remove it, and it is made again") from error
 
 
 def _write_json(file: Path, value: Any) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-from limrank_ir.errors import LimRankError
+from limrank_ir.errors import InputError
 from limrank_ir.models import MODELS, Think
 from limrank_ir.reranker import BUDGET, LimRank
 from limrank_ir.store import VerdictStore
@@ -105,14 +105,14 @@ def read_systems(names: Sequence[str], options: ModelOptions, store: Path) -> li
         The rerankers among them, each once.
 
     Raises:
-        LimRankError: a name is unknown, something is not installed, or two systems have the same label.
+        InputError: a name is unknown, something is not installed, or two systems have the same label.
     """
     systems = [_system(name, options, store) for name in dict.fromkeys(names) if name != FIRST_STAGE]
     labels: dict[str, str] = {}
     for system in systems:
         other = labels.setdefault(system.file_name.lower(), system.name)
         if other != system.name:
-            raise LimRankError(f"--system {system.name}: would be called {system.label}, as {other}; rename a folder")
+            raise InputError(f"--system {system.name}: would be called {system.label}, as {other}; rename a folder")
     return systems
 
 
@@ -174,7 +174,7 @@ def _parts(name: str) -> tuple[str, str | None]:
         base, adapter = name[:place], name[place + 1 :]
         if character == "+" and (base in MODELS or Path(base).is_dir()):
             if not Path(adapter, "adapter_config.json").is_file():
-                raise LimRankError(f"--system {name}: {adapter} holds no adapter_config.json; give an adapter's folder")
+                raise InputError(f"--system {name}: {adapter} holds no adapter_config.json; give an adapter's folder")
             return base, adapter
     return name, None
 

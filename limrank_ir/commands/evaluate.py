@@ -9,7 +9,7 @@ import typer
 
 from limrank_ir import console
 from limrank_ir import options as o
-from limrank_ir.errors import LimRankError
+from limrank_ir.errors import InputError
 from limrank_ir.output import write_json, write_stdout
 
 
@@ -40,7 +40,7 @@ def evaluate(
     from limrank_ir import evaluate as scoring
 
     if significance and len(runs) < 2:
-        raise LimRankError("--significance compares runs with the first one; give at least two")
+        raise InputError("--significance compares runs with the first one; give at least two")
     found = scoring.evaluate(qrels, runs, scoring.parse_measures(measures))
     p_values = scoring.significance(found) if significance else []
     if as_json:

@@ -9,7 +9,7 @@ import typer
 
 from limrank_ir import console
 from limrank_ir import options as o
-from limrank_ir.errors import LimRankError
+from limrank_ir.errors import InputError
 from limrank_ir.models import DEFAULT
 from limrank_ir.output import write_json, write_stdout
 
@@ -69,7 +69,7 @@ def _passage(text: str) -> str:
         try:
             text = sys.stdin.buffer.read().decode("utf-8-sig")
         except UnicodeDecodeError as error:
-            raise LimRankError(f"stdin: not UTF-8 (byte {error.object[error.start]:#04x}); convert it first") from error
+            raise InputError(f"stdin: not UTF-8 (byte {error.object[error.start]:#04x}); convert it first") from error
     if not text.strip():
-        raise LimRankError("the passage is empty; give its text, or - and the text on stdin")
+        raise InputError("the passage is empty; give its text, or - and the text on stdin")
     return text

@@ -6,7 +6,7 @@ import functools
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from limrank_ir.errors import LimRankError
+from limrank_ir.errors import InputError
 
 if TYPE_CHECKING:
     from limrank_ir.candidates import Texts
@@ -19,7 +19,7 @@ def texts(corpus: Path | None, index: Path | None) -> Texts:
 
         return index_texts(index)
     if corpus is None or index is not None:
-        raise LimRankError("where are the passages? Give one of --corpus and --index")
+        raise InputError("where are the passages? Give one of --corpus and --index")
     from limrank_ir.corpus import read_passages
 
     return functools.partial(read_passages, corpus)

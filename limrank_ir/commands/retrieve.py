@@ -9,7 +9,7 @@ import typer
 
 from limrank_ir import console
 from limrank_ir import options as o
-from limrank_ir.errors import LimRankError
+from limrank_ir.errors import InputError
 from limrank_ir.output import STDOUT, check_places, named, save_run, some, write_json
 
 
@@ -61,7 +61,7 @@ def retrieve(
     for name in others:
         source = context.get_parameter_source(name)
         if source is not None and source.name != "DEFAULT":
-            raise LimRankError(f"--{name} has no meaning for --method {method}; leave it out, or choose another method")
+            raise InputError(f"--{name} has no meaning for --method {method}; leave it out, or choose another method")
     check(method)
     tag = method if tag is None else tag
     check_writable("--tag", "tag", tag)
@@ -73,9 +73,7 @@ def retrieve(
     run = first_stage(corpus, list(known.values()), method, *settings, k=k, index=index)
     if empty := [qid for qid, found in run.items() if not found]:
         if len(empty) == len(run):
-            raise LimRankError(
-                f"{topics}: no query shares a word with a passage of {corpus}; are they of one language?"
-            )
+            raise InputError(f"{topics}: no query shares a word with a passage of {corpus}; are they of one language?")
         console.log.warning("%d of %d queries match nothing and have no lines (%s)", len(empty), len(run), some(empty))
     save_run(output, run, tag)
     count = sum(map(len, run.values()))

@@ -9,7 +9,7 @@ import typer
 
 from limrank_ir import console
 from limrank_ir import options as o
-from limrank_ir.errors import LimRankError
+from limrank_ir.errors import InputError
 from limrank_ir.models import DEFAULT
 
 
@@ -52,7 +52,7 @@ def serve(
 
         from limrank_ir.http import Limits, create_app
     except ImportError as error:
-        raise LimRankError(f"serve needs {error.name}; run: pip install 'limrank-ir[serve]'") from error
+        raise InputError(f"serve needs {error.name}; run: pip install 'limrank-ir[serve]'") from error
     from limrank_ir.reranker import LimRank
 
     limrank = LimRank(

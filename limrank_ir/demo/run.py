@@ -26,7 +26,7 @@ from rich.text import Text
 
 from limrank_ir.demo.collection import passages, qrels, queries
 from limrank_ir.demo.report import QueryReport, Report, Row, render
-from limrank_ir.errors import LimRankError
+from limrank_ir.errors import InputError
 from limrank_ir.files import replacing
 from limrank_ir.models import DEFAULT, Think
 from limrank_ir.pyterrier import LimRankReranker
@@ -85,10 +85,10 @@ def run_demo(
         The rankings and figures.
 
     Raises:
-        LimRankError: an option is impossible, or the folder cannot be written.
+        InputError: an option is impossible, or the folder cannot be written.
     """
     if k < 1 or count < 1:
-        raise LimRankError(f"k is {k} and the number of queries {count}; both must be at least 1")
+        raise InputError(f"k is {k} and the number of queries {count}; both must be at least 1")
     _check_writable(out)
     notes = Console(stderr=True, quiet=quiet, highlight=False)
     notes.print("Collecting the documentation of Python's standard library ...")
@@ -289,7 +289,7 @@ def _check_writable(out: Path) -> None:
         with tempfile.TemporaryFile(dir=out):
             pass
     except OSError as error:
-        raise LimRankError(f"{out}: cannot write here ({error.strerror}); choose another folder with --out") from error
+        raise InputError(f"{out}: cannot write here ({error.strerror}); choose another folder with --out") from error
 
 
 @contextmanager

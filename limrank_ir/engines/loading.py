@@ -16,7 +16,7 @@ from limrank_ir.engines import packed
 from limrank_ir.engines.cpu import can_speed_up, speed_up
 from limrank_ir.engines.packed import Packing
 from limrank_ir.engines.tokens import PromptTokenizer
-from limrank_ir.errors import LimRankError
+from limrank_ir.errors import EngineError, InputError
 from limrank_ir.prompts import PromptFormat
 from limrank_ir.weights import without_bars
 
@@ -105,7 +105,7 @@ def load(weights: Path, adapter: Path | None, fmt: PromptFormat, device: torch.d
         The model, ready to run.
 
     Raises:
-        LimRankError: a file is missing or broken, or the local engine cannot run this family.
+        InputError: a file is missing or broken, or the local engine cannot run this family.
     """
     from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
@@ -125,9 +125,9 @@ def load(weights: Path, adapter: Path | None, fmt: PromptFormat, device: torch.d
                 model = _merge(model, adapter, len(tokenizer))
     except (OSError, ValueError, RuntimeError, KeyError) as error:
         if out_of_memory(error):
-            raise LimRankError(f"{weights}: not enough memory to load it as {dtype}; choose a smaller model") from error
+            raise EngineError(f"{weights}: not enough memory to load it as {dtype}; choose a smaller model") from error
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise LimRankError(f"{adapter or weights}: cannot be loaded as a causal language model ({reason})") from error
+        raise InputError(f"{adapter or weights}: cannot be loaded as a causal language model ({reason})") from error
     model = model.to(device).eval().requires_grad_(False)
     if model.config.model_type not in TESTED_FAMILIES:
         _check_family(model)
@@ -184,7 +184,7 @@ def _check_family(model: Any) -> None:
     except (TypeError, AttributeError, ValueError, KeyError, RuntimeError):
         agree = False
     if not agree:
-        raise LimRankError(
+        raise InputError(
             f"the local engine cannot run models of the family {model.config.model_type!r} exactly; "
             f"families that it runs: {', '.join(sorted(TESTED_FAMILIES))}"
         )

@@ -15,7 +15,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, TypeVar
 
 from limrank_ir.engines.batching import batches, halving, shared_length, waves
-from limrank_ir.errors import LimRankError
+from limrank_ir.errors import EngineError, InputError
 from limrank_ir.models import Model
 from limrank_ir.prompts import Prompt, prompt_format
 from limrank_ir.verdict import Finish, Verdict
@@ -78,10 +78,10 @@ class LocalEngine:
             LimRankError: an option has an impossible value.
         """
         if dtype not in (None, "float32", "bfloat16", "float16"):
-            raise LimRankError(f"unknown dtype {dtype!r}; choose float32, bfloat16 or float16")
+            raise InputError(f"unknown dtype {dtype!r}; choose float32, bfloat16 or float16")
         for name, value in (("max_length", max_length), ("batch_size", batch_size), ("batch_tokens", batch_tokens)):
             if value is not None and value < 1:
-                raise LimRankError(f"{name} is {value}; it must be at least 1")
+                raise InputError(f"{name} is {value}; it must be at least 1")
         self.model = model
         self.max_length = min(max_length or model.context, model.context)
         self._device, self._dtype, self._batch_size, self._batch_tokens = device, dtype, batch_size, batch_tokens
@@ -98,7 +98,7 @@ class LocalEngine:
             torch.empty(0, device=device)
         except (RuntimeError, AssertionError) as error:
             reason = str(error).splitlines()[0]
-            raise LimRankError(f"device {self._device!r} cannot be used ({reason}); try device='cpu'") from error
+            raise InputError(f"device {self._device!r} cannot be used ({reason}); try device='cpu'") from error
         return device
 
     @cached_property
@@ -290,7 +290,7 @@ class LocalEngine:
         except Exception as error:
             if not out_of_memory(error):
                 raise
-            raise LimRankError(
+            raise EngineError(
                 f"out of memory on {self.device} even for one passage; lower max_length (now {self.max_length})"
             ) from error
 
@@ -310,7 +310,7 @@ def _verdict(
 ) -> Verdict:
     """Make a verdict, never of a number that is none."""
     if not math.isfinite(log_odds):
-        raise LimRankError(
+        raise EngineError(
             f"the model gave {log_odds} for a prompt of {len(row.tokens.ids)} tokens; try dtype='float32'"
         )
     return Verdict(log_odds, reasoning, len(row.tokens.ids), reasoning_tokens, finish, row.tokens.cut + cut)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from tokenizers import Encoding, Tokenizer
 
-from limrank_ir.errors import LimRankError
+from limrank_ir.errors import InputError
 from limrank_ir.prompts import Prompt, PromptFormat
 
 
@@ -42,11 +42,11 @@ class PromptTokenizer:
             fmt: the prompt format.
 
         Raises:
-            LimRankError: the tokenizer is not a fast one, or it gives both labels the same first token.
+            InputError: the tokenizer is not a fast one, or it gives both labels the same first token.
         """
         backend = getattr(tokenizer, "backend_tokenizer", None)
         if backend is None:
-            raise LimRankError("this model has no fast tokenizer (tokenizer.json); convert it with transformers first")
+            raise InputError("this model has no fast tokenizer (tokenizer.json); convert it with transformers first")
         self._controls = {token.content: number for number, token in backend.get_added_tokens_decoder().items()}
         # The same model without the added tokens: to it, "<|im_end|>" is ten ordinary characters.
         self._plain = Tokenizer(backend.model)
@@ -59,7 +59,7 @@ class PromptTokenizer:
         self._format = fmt
         first = [self._plain.encode(label).ids[0] for label in fmt.labels]
         if first[0] == first[1]:
-            raise LimRankError(
+            raise InputError(
                 f"the labels {fmt.labels} begin with the same token; is {fmt.name!r} the right prompt format?"
             )
         self.label_ids: tuple[int, int] = (first[0], first[1])
@@ -75,7 +75,7 @@ class PromptTokenizer:
             The ids of each prompt, in order.
 
         Raises:
-            LimRankError: a prompt is longer than the limit even without its passage.
+            InputError: a prompt is longer than the limit even without its passage.
         """
         bodies = [prompt.prefix.removeprefix(self._format.head) + prompt.passage for prompt in prompts]
         head = (self._format.head, True)
@@ -163,7 +163,7 @@ class PromptTokenizer:
         while True:
             # Cutting can change how the last word is tokenized, so measure again and cut more if need be.
             if excess > len(inside):
-                raise LimRankError(
+                raise InputError(
                     f"the query and its instruction leave no room for a passage within {limit} tokens "
                     f"(query begins {prompt.prefix.removeprefix(self._format.head)[-60:]!r}); raise max_length"
                 )

@@ -32,7 +32,7 @@ def read_benchmarks(paths: Iterable[Path]) -> list[str]:
         paths: JSONL with ``query`` or ``text``, or lines of ``qid<TAB>query``, or a query a line; plain or ``.gz``.
 
     Raises:
-        LimRankError: a file cannot be read.
+        InputError: a file cannot be read.
     """
     found = []
     for path in paths:
