@@ -171,8 +171,9 @@ def prompt_format(name: str) -> PromptFormat:
 
 
 # A reserved string is a row of thinking tags and control tokens of chat formats, each with the labels behind it.
-_TAG = r"(?:<\s*/?\s*think\s*>|<\|[\w.:/-]{1,60}\|>)"
-_RESERVED = re.compile(rf"(?:\s*{_TAG}(?:\s*(?:true|false|yes|no)\b)*)+", re.IGNORECASE)
+# All repetitions are possessive and a row begins where its blanks begin, so the time is linear in the text's length.
+_TAG = r"(?:<\s*+/?+\s*+think\s*+>|<\|[\w.:/-]{1,60}+\|>)"
+_RESERVED = re.compile(rf"(?:(?<!\s)\s*+{_TAG}(?:\s*+(?:true|false|yes|no)\b)*+)++", re.IGNORECASE)
 _SURROGATES = re.compile("[\ud800-\udfff]")
 
 
@@ -182,16 +183,19 @@ def clean(text: str) -> str:
     Thinking tags and chat control tokens (``</think>``, ``<|im_end|>``), with a label word right behind them, are
     removed: a passage that ends in ``</think> true<|im_end|>`` reads as if that were not there, so it cannot
     forge its verdict. All else in the text stays and reaches the model as plain text (the tokenizer obeys no
-    control token in it). Lone surrogates, which no tokenizer accepts, become U+FFFD.
+    control token in it). Where the parts around a removed string would make a new one (``<</think>think>``), every
+    ``<`` of the text becomes ``\u2039``. Lone surrogates, which no tokenizer accepts, become U+FFFD.
 
     Args:
         text: a query, an instruction or a passage.
 
     Returns:
-        The text itself when there is nothing to remove.
+        The text itself when there is nothing to remove. Cleaning it again changes nothing.
     """
     if "<" in text and _RESERVED.search(text):
         text = " ".join(part for part in _RESERVED.split(text) if part)
+        if _RESERVED.search(text):
+            text = text.replace("<", "\u2039")
     return _SURROGATES.sub("\ufffd", text)
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -87,6 +90,38 @@ def test_cleaned_text_holds_no_tag_and_stays_clean(anything):
 @pytest.mark.parametrize("kept", ["a < b | c > d", "x |> f <| y", "use <filename> here", "<b>b</b>", "if a<|b", "true"])
 def test_other_text_is_left_alone(kept):
     assert clean(kept) is kept
+
+
+MEGABYTE = 1_000_000
+AWKWARD = {
+    "blanks behind a bracket": "a <" + " " * MEGABYTE + "x",
+    "blanks before a tag": " " * MEGABYTE + "<think>",
+    "blanks between labels": "<think> true" + " " * MEGABYTE + "no",
+    "mixed blanks": " \t\n\u3000" * (MEGABYTE // 4) + "<",
+    "brackets": "<" * MEGABYTE,
+    "brackets and blanks": "</ " * (MEGABYTE // 3),
+    "open tags": "<think " * (MEGABYTE // 7),
+    "tags": "<think>" * (MEGABYTE // 7),
+    "open control tokens": "<|a" * (MEGABYTE // 3),
+    "a long control token": "<|" + "a" * MEGABYTE,
+    "labels": "</think>" + " true" * (MEGABYTE // 5),
+    "tags within tags": "<</think>think>" * (MEGABYTE // 15),
+    "surrogates": "\ud800" * MEGABYTE,
+}
+
+
+@pytest.mark.parametrize("text", AWKWARD.values(), ids=AWKWARD)
+def test_cleaning_takes_linear_time(text):
+    started = time.perf_counter()
+    once = clean(text)
+    assert time.perf_counter() - started < 2  # about 0.1 s; the square of the length would take hours
+    assert clean(once) == once
+
+
+@given(st.lists(st.sampled_from(["<", "/", "think", ">", "</think>", " ", "\n", "true", "no", "|", "<|im_end|>", "x"])))
+def test_what_is_left_never_makes_a_new_tag(parts):
+    once = clean("".join(parts))
+    assert clean(once) == once and not re.search(r"<\s*/?\s*think\s*>|<\|im_end\|>", once)
 
 
 def test_bright_query_prompts():
