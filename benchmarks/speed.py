@@ -1,18 +1,14 @@
 """Pairs per second: a plain transformers loop, ours, and what the matrix products alone would allow.
 
-    limrank bench speed
-
 All three come from one run on the same pairs, taken in turns, so that their ratios hold on a noisy machine.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 import platform
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -26,7 +22,8 @@ from rich.table import Table
 from limrank_ir import __version__
 from limrank_ir.demo.collection import passages
 from limrank_ir.engines.local import LocalEngine
-from limrank_ir.models import DEFAULT, resolve
+from limrank_ir.errors import InputError
+from limrank_ir.models import resolve
 from limrank_ir.prompts import Prompt, prompt_format
 from limrank_ir.weights import locate
 
@@ -50,7 +47,7 @@ def sample(tokenizer: Any, count: int) -> list[str]:
             chosen.append(text)
             if len(chosen) == count:
                 return chosen
-    raise SystemExit(f"the collection has only {len(chosen)} passages of 20 to 540 tokens")
+    raise InputError(f"--pairs {count}: the collection has only {len(chosen)} passages of 20 to 540 tokens; take fewer")
 
 
 def plain_loop(model: Any, tokenizer: Any, texts: list[str], labels: tuple[int, int]) -> np.ndarray:
@@ -171,27 +168,12 @@ def measure(
     }
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Print the comparison as a table, or as JSON.
+def show(figures: dict[str, Any]) -> None:
+    """Print the comparison as a table.
 
     Args:
-        arguments: the command's options; None: those of the running program.
+        figures: what `measure` returned.
     """
-    parser = argparse.ArgumentParser(prog="limrank bench speed", description=__doc__)
-    parser.add_argument("--model", default=DEFAULT, help="default: %(default)s")
-    parser.add_argument("--pairs", type=int, default=64, help="passages for one query (default: %(default)s)")
-    parser.add_argument("--repeats", type=int, default=3, help="turns, of which the fastest counts")
-    parser.add_argument("--device", help="cpu, cuda, ...")
-    parser.add_argument("--dtype", choices=("float32", "bfloat16", "float16"))
-    parser.add_argument("--batch-tokens", type=int, help="tokens of a batch of ours")
-    parser.add_argument("--json", action="store_true", help="print JSON")
-    options = parser.parse_args(arguments)
-    figures = measure(
-        options.model, options.pairs, options.repeats, options.device, options.dtype, options.batch_tokens
-    )
-    if options.json:
-        print(json.dumps(figures, indent=2))
-        return
     rates = figures["pairs_per_second"]
     table = Table(title=f"{figures['model']}: {figures['pairs']} passages for one query")
     for column in ("", "pairs/s", "to plain loop", "to limit"):
@@ -214,7 +196,3 @@ def main(arguments: Sequence[str] | None = None) -> None:
         + ", ".join(f"{name} {version}" for name, version in versions.items()),
         highlight=False,
     )
-
-
-if __name__ == "__main__":
-    main()

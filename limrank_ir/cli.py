@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from limrank_ir import __version__, console
+from limrank_ir import __version__, console, shell
 from limrank_ir.output import write_stdout
 
 from .commands.demo import demo
@@ -21,7 +21,7 @@ from .commands.retrieve import retrieve
 from .commands.serve import serve
 
 app = typer.Typer(
-    cls=console.Commands,
+    cls=shell.Commands,
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode="markdown",
@@ -67,14 +67,14 @@ app.command(
 )(rank_llm)
 
 
-class _Bench(console.Lazy):
+class _Bench(shell.Lazy):
     module = "limrank_ir.benchmarks.cli"
 
 
 app.add_typer(typer.Typer(cls=_Bench, no_args_is_help=True), name="bench", help="Measure quality and speed.")
 
 
-class _Synth(console.Lazy):
+class _Synth(shell.Lazy):
     module = "limrank_ir.synth.cli"
 
 
@@ -83,7 +83,7 @@ app.add_typer(
 )
 
 
-class _Train(console.LazyCommand):
+class _Train(shell.LazyCommand):
     module = "limrank_ir.train.cli"
 
 
@@ -93,6 +93,8 @@ for _name, _help in {
     "push": "Upload an export to the Hugging Face hub.",
 }.items():
     app.command(_name, cls=_Train, help=_help)(lambda: None)
+
+shell.behaving(app)
 
 
 def main() -> None:

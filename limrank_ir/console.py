@@ -10,15 +10,11 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from importlib import import_module
-from typing import Any
 
-import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
-from typer.core import TyperCommand, TyperGroup
 
 from limrank_ir.errors import InputError, LimRankError
 from limrank_ir.output import write_stdout
@@ -28,7 +24,7 @@ log = logging.getLogger("limrank_ir")
 NARROWEST, GAP = 8, 2  # of a table's text column, and between columns
 PULSE = 60.0  # seconds between lines of progress where there is no terminal to draw a bar on
 INPUT, FAILURE, INTERRUPTED = 2, 1, 130
-_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _HUSHED = {"TRANSFORMERS_VERBOSITY": "error", "HF_HUB_VERBOSITY": "error", "TOKENIZERS_PARALLELISM": "false"}
 
 out = Console(highlight=False)
@@ -203,67 +199,3 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], *, left: int = 1
 def status_of(failure: LimRankError) -> int:
     """The exit status of a failure: 2 for what the user can mend, 1 for what the machine did."""
     return INPUT if isinstance(failure, InputError) else FAILURE
-
-
-class Commands(TyperGroup):
-    """The commands together: what goes wrong in one becomes a line on stderr and an exit status."""
-
-    def invoke(self, ctx: Any) -> Any:
-        """Run a command."""
-        with session():
-            try:
-                result = super().invoke(ctx)
-                sys.stdout.flush()
-                return result
-            except LimRankError as failure:
-                error(str(failure))
-                status = status_of(failure)
-            except KeyboardInterrupt as stop:
-                error(str(stop) or "interrupted")
-                status = INTERRUPTED
-            except BrokenPipeError:  # who read our output has seen enough
-                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-                status = FAILURE
-            except OSError as failure:
-                if failure.errno not in _NO_ROOM:
-                    raise
-                error(f"{failure.filename or 'output'}: {failure.strerror}; make room, or write somewhere else")
-                status = FAILURE
-        raise typer.Exit(status)
-
-
-class Lazy(TyperGroup):
-    """A group of commands in a module that is imported when one of them is asked for.
-
-    Attributes:
-        module: its name; the commands are those of its `app`.
-    """
-
-    module = ""
-
-    def list_commands(self, ctx: Any) -> list[str]:
-        """The commands' names."""
-        return list(self._loaded())
-
-    def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """A command, or None."""
-        return self._loaded().get(cmd_name)
-
-    def _loaded(self) -> dict[str, Any]:
-        group: Any = typer.main.get_command(import_module(self.module).app)
-        return group.commands
-
-
-class LazyCommand(TyperCommand):
-    """A command in a module that is imported when the command is called.
-
-    Attributes:
-        module: its name; the command is the one of this name in its `app`.
-    """
-
-    module = ""
-
-    def make_context(self, info_name: Any, args: list[str], parent: Any = None, **extra: Any) -> Any:
-        """Parse the arguments as the command itself does, which then runs in this one's place."""
-        group: Any = typer.main.get_command(import_module(self.module).app)
-        return group.commands[self.name].make_context(info_name, args, parent, **extra)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,8 +9,7 @@ from typing import Any
 
 from limrank_ir import minilm
 from limrank_ir.corpus import Passage
-from limrank_ir.errors import InputError
-from limrank_ir.sentence import check_sentence_transformers, loading
+from limrank_ir.sentence import loading
 from limrank_ir.trec import Topic, check_writable
 
 BATCH = 64  # queries or passages that are encoded between two steps of the progress bar
@@ -31,21 +29,6 @@ class Dense:
     encoder: str = minilm.NAME
     hnsw: bool = False
     device: str | None = None
-
-
-def check_dense(command: str) -> None:
-    """Make sure that pyterrier_dr, Faiss and sentence-transformers are installed.
-
-    Args:
-        command: who needs them, for the error message.
-
-    Raises:
-        InputError: one is not.
-    """
-    check_sentence_transformers(command, "dense")
-    for package in ("pyterrier_dr", "faiss"):
-        if importlib.util.find_spec(package) is None:
-            raise InputError(f"{command} needs {package}; run: pip install 'limrank-ir[dense]'")
 
 
 def build(

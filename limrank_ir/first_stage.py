@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
-from limrank_ir import console, dense, retrieve
+from limrank_ir import console, dense, minilm, retrieve
 from limrank_ir.corpus import Passage, iter_corpus
 from limrank_ir.dense import Dense
+from limrank_ir.extras import need
 from limrank_ir.retrieve import Bm25
 from limrank_ir.trec import Topic
 
@@ -17,22 +18,27 @@ Method = Literal["bm25", "dense", "hybrid"]
 Found = dict[str, list[tuple[str, float]]]
 """qid to (docno, score), best first."""
 
+PISA = ("pyterrier_pisa",)
+DENSE = ("sentence_transformers", "pyterrier_dr", "faiss", "pyterrier_alpha")
 DEEPER = 10  # a hybrid fuses lists that are so many times longer than what is asked for, and not below 1,000
 
 
-def check(method: Method) -> None:
+def check(method: Method, embedded: Dense) -> None:
     """Make sure that what a method needs is installed.
 
     Args:
         method: the method.
+        embedded: its encoder, if it embeds.
 
     Raises:
-        InputError: it is not.
+        InputError: something is not.
     """
-    if method != "dense":
-        retrieve.check_pisa("retrieve")
-    if method != "bm25":
-        dense.check_dense(f"retrieve --method {method}")
+    if method == "bm25":
+        need("retrieve", "pyterrier", *PISA)
+        return
+    need(f"retrieve --method {method}", "dense", *DENSE, *(PISA if method == "hybrid" else ()))
+    if embedded.encoder == minilm.NAME:
+        minilm.folder("--encoder minilm")
 
 
 def first_stage(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -26,7 +27,7 @@ def check_places(outputs: Mapping[str, Path | None], inputs: Mapping[str, Path |
         inputs: the same of what is read.
 
     Raises:
-        InputError: a place cannot be written, or an output would replace an input or another output.
+        InputError: a place cannot be written (`check_folder`), or an output would replace an input or another output.
     """
     taken = {path.resolve(): option for option, path in inputs.items() if path is not None}
     for option, path in outputs.items():
@@ -37,19 +38,42 @@ def check_places(outputs: Mapping[str, Path | None], inputs: Mapping[str, Path |
                 raise InputError(f"{taken[STDOUT]} and {option} both want stdout; give {taken[STDOUT]} a file")
             taken[STDOUT] = option
             continue
-        try:
-            if path.is_dir():
-                raise InputError(f"{option} {path}: is a folder; name a file in it")
-            if path.exists() and not path.is_file():
-                continue  # a device or a pipe
-            folder = next(parent for parent in path.absolute().parents if parent.exists())
-            with tempfile.TemporaryFile(dir=folder):
-                pass
-        except OSError as error:
-            raise InputError(f"{option} {path}: cannot write here ({error.strerror}); choose another place") from error
+        if os.path.isdir(path):
+            raise InputError(f"{option} {path}: is a folder; name a file in it")
+        if os.path.exists(path) and not os.path.isfile(path):
+            continue  # a device or a pipe
+        check_folder(f"{option} {path}", Path(os.path.realpath(path)).parent)
         other = taken.setdefault(path.resolve(), option)
         if other != option:
             raise InputError(f"{option} {path}: is the file of {other}, too; give another")
+
+
+def check_folder(option: str, folder: Path) -> None:
+    """Make sure that results can be written into a folder, which need not be there yet; the check does not make it.
+
+    Below the current folder and below home all that is missing will be made, elsewhere one folder, and none in the root
+    folder: a path that asks for more is most often misspelled.
+
+    Args:
+        option: the option and its value, for the error message.
+        folder: the folder.
+
+    Raises:
+        InputError: it cannot be written, or would be made where no folder is made.
+    """
+    whole = Path(os.path.realpath(folder))
+    there = next(place for place in (whole, *whole.parents) if os.path.exists(place))
+    try:
+        with tempfile.TemporaryFile(dir=there):
+            pass
+    except OSError as error:
+        raise InputError(f"{option}: cannot write here ({error.strerror}); choose another place") from error
+    root = Path(whole.anchor)
+    own = {Path.cwd(), Path(os.path.realpath(os.path.expanduser("~")))} - {root}
+    missing = len(whole.relative_to(there).parts)
+    if any(there.is_relative_to(place) for place in own) or missing < (1 if there == root else 2):
+        return
+    raise InputError(f"{option}: there is no folder {whole}; check the path, or make it first: mkdir -p {whole}")
 
 
 def save_run(path: Path, run: Mapping[str, Iterable[tuple[str, float]]], tag: str) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import json
 import logging
 import os
@@ -164,19 +163,6 @@ def search(
             for topic in topics:
                 process.send(plain(topic.query))
                 yield topic.qid, [(docno, score) for docno, score in process.receive()]
-
-
-def check_pisa(command: str) -> None:
-    """Make sure that PISA is installed.
-
-    Args:
-        command: who needs it, for the error message.
-
-    Raises:
-        InputError: it is not.
-    """
-    if importlib.util.find_spec("pyterrier_pisa") is None:
-        raise InputError(f"{command} needs pyterrier_pisa; run: pip install 'limrank-ir[pyterrier]'")
 
 
 def _label(folder: Path) -> Any:

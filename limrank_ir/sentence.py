@@ -1,28 +1,13 @@
-"""What everything that sentence-transformers runs has in common: is it there, does it load, how long are texts."""
+"""What everything that sentence-transformers runs has in common: does it load, how long are texts."""
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from limrank_ir.errors import InputError
 from limrank_ir.weights import without_bars
-
-
-def check_sentence_transformers(who: str, extra: str) -> None:
-    """Make sure that sentence-transformers is installed.
-
-    Args:
-        who: what needs it, for the error message.
-        extra: the extra of this package that installs it.
-
-    Raises:
-        InputError: it is not.
-    """
-    if importlib.util.find_spec("sentence_transformers") is None:
-        raise InputError(f"{who} needs sentence-transformers; run: pip install 'limrank-ir[{extra}]'")
 
 
 @contextmanager

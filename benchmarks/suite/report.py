@@ -4,30 +4,18 @@ from __future__ import annotations
 
 import csv
 import dataclasses
-import importlib.util
 import json
 import os
 import secrets
 from pathlib import Path
 from typing import Any
 
-from limrank_ir.errors import InputError
 from limrank_ir.files import replacing
 
 from . import tables
 from .page import page
 from .plot import png
 from .results import MEASURES, Report, Result, summaries
-
-
-def check_matplotlib() -> None:
-    """Make sure that matplotlib is installed.
-
-    Raises:
-        InputError: it is not.
-    """
-    if importlib.util.find_spec("matplotlib") is None:
-        raise InputError("bench suite needs matplotlib for its plots; run: pip install 'limrank-ir[bench]'")
 
 
 def write_report(report: Report, output: Path) -> None:

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from limrank_ir import options as o
+from limrank_ir.extras import need
 from limrank_ir.models import DEFAULT
 
 
@@ -29,9 +30,7 @@ def demo(
 
         limrank demo
     """
-    from limrank_ir.retrieve import check_pisa
-
-    check_pisa("demo")
+    need("demo", "pyterrier", "pyterrier", "pyterrier_pisa", "ir_measures")
     from limrank_ir.demo.run import run_demo
 
     run_demo(out, k=k, count=queries, model=model, think=think, quiet=quiet)

@@ -30,8 +30,10 @@ def requests(
 
     For example:
 
-        limrank requests --run bm25.txt --topics topics.tsv --index indexes/cacm -o requests.jsonl
-        limrank rank-llm rerank --model-path limrank-smol --requests-file requests.jsonl --output-trec-file out.txt
+        limrank requests --run bm25.txt --topics topics.tsv --corpus corpus.jsonl \
+            -o requests.jsonl
+        limrank rank-llm rerank --model-path limrank-smol \
+            --requests-file requests.jsonl --output-trec-file out.txt
     """
     from limrank_ir import candidates
 

@@ -10,7 +10,7 @@ import typer
 from limrank_ir import console
 from limrank_ir import options as o
 from limrank_ir.errors import InputError
-from limrank_ir.output import STDOUT, check_places, named, save_run, some, write_json
+from limrank_ir.output import STDOUT, check_folder, check_places, named, save_run, some, write_json
 
 
 def retrieve(
@@ -62,14 +62,16 @@ def retrieve(
         source = context.get_parameter_source(name)
         if source is not None and source.name != "DEFAULT":
             raise InputError(f"--{name} has no meaning for --method {method}; leave it out, or choose another method")
-    check(method)
+    settings = Bm25(stemmer, k1, b), Dense(encoder, hnsw, device)
+    check(method, settings[1])
     tag = method if tag is None else tag
     check_writable("--tag", "tag", tag)
     check_places({"-o": output, "--json": STDOUT if as_json else None}, {"--corpus": corpus, "--topics": topics})
+    if index is not None:
+        check_folder(f"--index {index}", index)
     known = read_topics(topics)
     for qid in known:
         check_writable(topics, "qid", qid)
-    settings = Bm25(stemmer, k1, b), Dense(encoder, hnsw, device)
     run = first_stage(corpus, list(known.values()), method, *settings, k=k, index=index)
     if empty := [qid for qid, found in run.items() if not found]:
         if len(empty) == len(run):

@@ -29,6 +29,7 @@ from limrank_ir.demo.report import QueryReport, Report, Row, render
 from limrank_ir.errors import InputError
 from limrank_ir.files import replacing
 from limrank_ir.models import DEFAULT, Think
+from limrank_ir.output import check_folder
 from limrank_ir.pyterrier import LimRankReranker
 from limrank_ir.reranker import LimRank
 from limrank_ir.trec import write_run
@@ -89,7 +90,7 @@ def run_demo(
     """
     if k < 1 or count < 1:
         raise InputError(f"k is {k} and the number of queries {count}; both must be at least 1")
-    _check_writable(out)
+    check_folder(f"--out {out}", out)
     notes = Console(stderr=True, quiet=quiet, highlight=False)
     notes.print("Collecting the documentation of Python's standard library ...")
     texts = {passage.docno: passage.text for passage in passages()}
@@ -280,16 +281,6 @@ def _report(
 
 def _file_name(name: str) -> str:
     return name.lower().replace(" >> ", "-").replace("/", "-").replace(" ", "-").replace("-+-", "+")
-
-
-def _check_writable(out: Path) -> None:
-    """Find out now, not after the work, that nothing can be written."""
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=out):
-            pass
-    except OSError as error:
-        raise InputError(f"{out}: cannot write here ({error.strerror}); choose another folder with --out") from error
 
 
 @contextmanager
