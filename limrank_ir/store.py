@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from limrank_ir.errors import EngineError, InputError
+from limrank_ir.errors import EngineError, InputError, LimRankError
 from limrank_ir.verdict import Verdict
 
 APPLICATION_ID = 0x4C696D52  # "LimR" in the SQLite header: tells a store from any other database
@@ -29,6 +29,18 @@ _TABLE = """
 """
 _COLUMNS = "log_odds, reasoning, prompt_tokens, reasoning_tokens, finish, cut_tokens"
 _KEYS_PER_QUERY = 500
+
+PATIENCE = 60.0  # seconds to wait for other processes' writes
+_DAMAGED = "move it away, and a new one is begun"
+_DAMAGE = (EngineError, f"the store is damaged; {_DAMAGED}")
+_TOLD: dict[int, tuple[type[LimRankError], str]] = {
+    sqlite3.SQLITE_BUSY: (EngineError, "another process keeps the store locked; wait for it, or give another file"),
+    sqlite3.SQLITE_CORRUPT: _DAMAGE,
+    sqlite3.SQLITE_NOTADB: _DAMAGE,
+    sqlite3.SQLITE_FULL: (EngineError, "no space is left for the store; make room, or give a file somewhere else"),
+    sqlite3.SQLITE_READONLY: (InputError, "the store cannot be written; check the file's permissions, or give another"),
+    sqlite3.SQLITE_CANTOPEN: (InputError, "the store cannot be opened; check the file's permissions, or give another"),
+}
 
 
 def key(*parts: str) -> bytes:
@@ -59,30 +71,39 @@ class VerdictStore:
         """Open a store, or make one.
 
         Args:
-            path: the file; its folder is created.
+            path: the file; its folder is created, and ``~`` is the home folder.
 
         Raises:
-            LimRankError: the file is something else, is damaged, or cannot be written. It is left as it was.
+            InputError: the file is something else, or cannot be read or written here.
+            EngineError: it is damaged, or another process does not let go of it. It is left as it was.
         """
-        self.path = Path(path)
+        self.path = Path(os.path.expanduser(path))
         self._lock = threading.Lock()
         try:
             _recognize(self.path)
             self.path.parent.mkdir(parents=True, exist_ok=True)
             if not self.path.exists() or self.path.stat().st_size == 0:
                 _create(self.path)
+        except (PermissionError, NotADirectoryError, FileExistsError) as error:
+            raise InputError(f"{self.path}: cannot be a store ({error.strerror}); choose another place") from error
         except OSError as error:
             raise EngineError(f"{self.path}: cannot be used as a store ({error.strerror or error})") from error
         with self._guarded():
             self._database = sqlite3.connect(
-                f"{self.path.resolve().as_uri()}?mode=rw", uri=True, timeout=60, check_same_thread=False
+                f"{self.path.resolve().as_uri()}?mode=rw", uri=True, timeout=PATIENCE, check_same_thread=False
             )
-            (found,) = self._database.execute("PRAGMA quick_check(1)").fetchone()
-        if found != "ok":
+        try:
+            with self._guarded():
+                (found,) = self._database.execute("PRAGMA quick_check(1)").fetchone()
+                if found != "ok":
+                    raise EngineError(f"{self.path}: the store is damaged ({found.splitlines()[-1]}); {_DAMAGED}")
+                self._database.execute(f"SELECT key, {_COLUMNS} FROM verdicts LIMIT 1")
+                # Nothing is written, but who cannot write shall know it before the model has read anything.
+                self._database.execute("BEGIN IMMEDIATE")
+                self._database.rollback()
+        except LimRankError:
             self._database.close()
-            raise EngineError(
-                f"{self.path}: damaged ({found.splitlines()[-1]}); put it away and start with a new store"
-            )
+            raise
 
     def get(self, keys: Sequence[bytes]) -> dict[bytes, Verdict]:
         """Look up verdicts.
@@ -94,7 +115,7 @@ class VerdictStore:
             The verdicts that are known.
 
         Raises:
-            LimRankError: the file cannot be read.
+            EngineError: the file cannot be read.
         """
         known: dict[bytes, Verdict] = {}
         with self._lock, self._guarded():
@@ -112,7 +133,7 @@ class VerdictStore:
             verdicts: (key, verdict) pairs, committed together.
 
         Raises:
-            LimRankError: the file cannot be written.
+            EngineError: the file cannot be written, or another process does not let go of it.
         """
         rows = [
             (
@@ -145,7 +166,11 @@ class VerdictStore:
         try:
             yield
         except sqlite3.Error as error:
-            raise EngineError(f"{self.path}: the store cannot be used ({error}); free it or take another") from error
+            code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF  # the rest says more than we need
+            kind, told = _TOLD.get(
+                code, (EngineError, "the store failed; move it away to begin a new one, or give another file")
+            )
+            raise kind(f"{self.path}: {told} ({error})") from error
 
 
 def _recognize(path: Path) -> None:

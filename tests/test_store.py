@@ -15,7 +15,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from limrank_ir import LimRank, LimRankError, Verdict
+from limrank_ir import LimRank, Verdict
+from limrank_ir.errors import EngineError, InputError
 from limrank_ir.store import VerdictStore, key
 from tests import tiny
 
@@ -58,6 +59,18 @@ def _damaged(path: Path) -> None:
     path.write_bytes(data)
 
 
+def _cut_short(path: Path) -> None:
+    _damaged(path)
+    path.write_bytes(path.read_bytes()[:4096])
+
+
+def _without_its_table(path: Path) -> None:
+    VerdictStore(path).close()
+    with sqlite3.connect(path) as database:
+        database.execute("DROP TABLE verdicts")
+    database.close()
+
+
 def _other_database(path: Path) -> None:
     with sqlite3.connect(path) as database:
         database.execute("CREATE TABLE verdicts (key TEXT)")
@@ -73,21 +86,23 @@ def _other_layout(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("make", "message"),
+    ("make", "kind", "message"),
     [
-        (lambda path: path.write_text("q1 Q0 d1 1 2.5 bm25\n" * 9), "is not a LimRank store; give another file"),
-        (lambda path: path.write_bytes(b"SQLite format 3\0"), "is not a LimRank store"),
-        (_other_database, "is not a LimRank store"),
-        (_other_layout, "is a store of layout 99, this version reads 1"),
-        (_damaged, "damaged|malformed"),
+        (lambda path: path.write_text("q1 Q0 d1 1 2.5 bm25\n" * 9), InputError, "is not a LimRank store; give another"),
+        (lambda path: path.write_bytes(b"SQLite format 3\0"), InputError, "is not a LimRank store"),
+        (_other_database, InputError, "is not a LimRank store"),
+        (_other_layout, InputError, "is a store of layout 99, this version reads 1"),
+        (_damaged, EngineError, "the store is damaged.*; move it away, and a new one is begun"),
+        (_cut_short, EngineError, "the store is damaged"),
+        (_without_its_table, EngineError, "the store failed.*no such table"),
     ],
-    ids=["text", "cut short", "another database", "another layout", "damaged"],
+    ids=["text", "a header alone", "another database", "another layout", "damaged", "cut short", "without its table"],
 )
-def test_foreign_and_damaged_files_are_refused_and_left_alone(tmp_path, make, message):
+def test_foreign_and_damaged_files_are_refused_and_left_alone(tmp_path, make, kind, message):
     path = tmp_path / "v.sqlite"
     make(path)
     before = path.read_bytes()
-    with pytest.raises(LimRankError, match=message) as caught:
+    with pytest.raises(kind, match=message) as caught:
         VerdictStore(path)
     assert str(path) in str(caught.value) and "\n" not in str(caught.value)
     assert path.read_bytes() == before
@@ -95,11 +110,42 @@ def test_foreign_and_damaged_files_are_refused_and_left_alone(tmp_path, make, me
 
 
 def test_a_folder_or_an_unwritable_place(tmp_path):
-    with pytest.raises(LimRankError, match="is a folder"):
+    with pytest.raises(InputError, match="is a folder"):
         VerdictStore(tmp_path)
     (tmp_path / "file").write_text("x")
-    with pytest.raises(LimRankError, match="cannot be used as a store"):
+    with pytest.raises(InputError, match=r"cannot be a store .*; choose another place"):
         VerdictStore(tmp_path / "file" / "v.sqlite")
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write anything")
+def test_a_store_that_cannot_be_written_is_known_when_it_is_opened(tmp_path):
+    VerdictStore(tmp_path / "v").close()
+    (tmp_path / "v").chmod(0o400)
+    with pytest.raises(InputError, match="the store cannot be written; check the file's permissions"):
+        VerdictStore(tmp_path / "v")
+
+
+def test_the_home_folder_may_be_a_tilde(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    VerdictStore("~/deep/v.sqlite").put([(key("a"), VERDICT)])
+    assert len(VerdictStore(Path("~/deep/v.sqlite"))) == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["deep"]
+
+
+def test_a_store_that_another_process_keeps_locked_is_the_machines_fault(tmp_path, monkeypatch):
+    monkeypatch.setattr("limrank_ir.store.PATIENCE", 0.05)
+    store = VerdictStore(tmp_path / "v")
+    store.put([(key("a"), VERDICT)])
+    other = sqlite3.connect(tmp_path / "v", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    for wants_to_write in (lambda: VerdictStore(tmp_path / "v"), lambda: store.put([(key("b"), VERDICT)])):
+        with pytest.raises(EngineError, match="v: another process keeps the store locked; wait for it, or give"):
+            wants_to_write()
+    assert store.get([key("a")]) == {key("a"): VERDICT}  # reading does not wait
+    other.execute("ROLLBACK")
+    store.put([(key("b"), VERDICT)])
+    assert len(store) == 2
 
 
 def test_an_empty_file_becomes_a_store(tmp_path):
