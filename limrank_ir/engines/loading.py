@@ -14,11 +14,12 @@ import torch
 
 from limrank_ir.engines import packed
 from limrank_ir.engines.cpu import can_speed_up, speed_up
+from limrank_ir.engines.memory import out_of_memory
 from limrank_ir.engines.packed import Packing
 from limrank_ir.engines.tokens import PromptTokenizer
+from limrank_ir.engines.whole import UNREADABLE, causal_model, check_model, merged, reason
 from limrank_ir.errors import EngineError, InputError
 from limrank_ir.prompts import PromptFormat
-from limrank_ir.weights import without_bars
 
 # Families whose packed attention is held against their own in the tests; others are checked when they load.
 TESTED_FAMILIES = {"llama", "mistral", "qwen2", "qwen3"}
@@ -91,7 +92,17 @@ class Loaded:
         return 2 * config.num_hidden_layers * heads * size * self.model.dtype.itemsize
 
 
-def load(weights: Path, adapter: Path | None, fmt: PromptFormat, device: torch.device, dtype: torch.dtype) -> Loaded:
+def load(
+    weights: Path,
+    adapter: Path | None,
+    fmt: PromptFormat,
+    device: torch.device,
+    dtype: torch.dtype,
+    *,
+    base: str | None = None,
+    identity: str | None = None,
+    allow_mismatch: bool = False,
+) -> Loaded:
     """Load a model from local folders.
 
     Args:
@@ -100,34 +111,47 @@ def load(weights: Path, adapter: Path | None, fmt: PromptFormat, device: torch.d
         fmt: the prompt format.
         device: where to put it.
         dtype: precision.
+        base: what the weights are called on the hub, or None.
+        identity: what they are named by, or None.
+        allow_mismatch: see `limrank_ir.engines.whole`.
 
     Returns:
         The model, ready to run.
 
     Raises:
-        InputError: a file is missing or broken, or the local engine cannot run this family.
+        InputError: a file is missing or broken, tensors are missing or fit nowhere, or the local engine cannot run
+            this family.
+        EngineError: memory runs out.
     """
-    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoConfig, AutoTokenizer
 
     packed.register()
     # At exit the interpreter would walk all objects of torch and transformers once more, for a second.
     atexit.register(gc.freeze)
     faster = device.type == "cpu" and can_speed_up(dtype)
     try:
+        check_model(weights)
         # trust_remote_code stays off: weights are data, and data must not run code.
         tokenizer = AutoTokenizer.from_pretrained(adapter if _has_tokenizer(adapter) else weights)
         config = AutoConfig.from_pretrained(weights)
         faster = faster and config.model_type in TESTED_FAMILIES
         held = torch.float32 if faster else dtype
-        with without_bars():
-            model = AutoModelForCausalLM.from_pretrained(weights, dtype=held, attn_implementation=packed.NAME)
-            if adapter is not None:
-                model = _merge(model, adapter, len(tokenizer))
-    except (OSError, ValueError, RuntimeError, KeyError) as error:
+        model = causal_model(weights, allow_mismatch=allow_mismatch, dtype=held, attn_implementation=packed.NAME)
+        if adapter is not None:
+            model = merged(
+                model,
+                adapter,
+                vocabulary=len(tokenizer),
+                base=base,
+                identity=identity,
+                allow_mismatch=allow_mismatch,
+            )
+    except UNREADABLE as error:
         if out_of_memory(error):
             raise EngineError(f"{weights}: not enough memory to load it as {dtype}; choose a smaller model") from error
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise InputError(f"{adapter or weights}: cannot be loaded as a causal language model ({reason})") from error
+        raise InputError(
+            f"{adapter or weights}: cannot be loaded as a causal language model ({reason(error)})"
+        ) from error
     model = model.to(device).eval().requires_grad_(False)
     if model.config.model_type not in TESTED_FAMILIES:
         _check_family(model)
@@ -136,27 +160,8 @@ def load(weights: Path, adapter: Path | None, fmt: PromptFormat, device: torch.d
     return Loaded(model, PromptTokenizer(tokenizer, fmt), fmt, _end_ids(model, tokenizer))
 
 
-def out_of_memory(error: BaseException) -> bool:
-    """Whether an error means that memory ran out, on a GPU or on a CPU; frees the GPU's cached blocks if so."""
-    if isinstance(error, torch.OutOfMemoryError):
-        torch.cuda.empty_cache()
-        return True
-    return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and "can't allocate memory" in str(error))
-
-
 def _has_tokenizer(adapter: Path | None) -> bool:
     return adapter is not None and (adapter / "tokenizer.json").exists()
-
-
-def _merge(model: Any, adapter: Path, vocabulary: int) -> Any:
-    """Merge a PEFT adapter, so that it costs nothing at run time."""
-    from peft import PeftModel
-
-    if vocabulary > model.get_input_embeddings().num_embeddings:
-        model.resize_token_embeddings(
-            vocabulary
-        )  # added tags that do not fit into spare rows (LLaMA-Factory's resize_vocab)
-    return PeftModel.from_pretrained(model, adapter).merge_and_unload()
 
 
 def _end_ids(model: Any, tokenizer: Any) -> frozenset[int]:

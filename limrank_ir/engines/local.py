@@ -19,7 +19,7 @@ from limrank_ir.errors import EngineError, InputError
 from limrank_ir.models import Model
 from limrank_ir.prompts import Prompt, prompt_format
 from limrank_ir.verdict import Finish, Verdict
-from limrank_ir.weights import fingerprint, locate
+from limrank_ir.weights import identity, locate
 
 if TYPE_CHECKING:
     import torch
@@ -63,6 +63,7 @@ class LocalEngine:
         max_length: int | None = None,
         batch_size: int | None = None,
         batch_tokens: int | None = None,
+        allow_mismatch: bool = False,
     ) -> None:
         """Choose a model and how to run it.
 
@@ -73,6 +74,7 @@ class LocalEngine:
             max_length: the most tokens of a prompt; None: the model's own limit. Longer passages are cut.
             batch_size: the most passages in a batch; None: as many as `batch_tokens` allows.
             batch_tokens: the most tokens in a batch; None: what suits the device. Halved when memory runs out.
+            allow_mismatch: load the model although an adapter names another base, or tensors find no place.
 
         Raises:
             LimRankError: an option has an impossible value.
@@ -85,6 +87,7 @@ class LocalEngine:
         self.model = model
         self.max_length = min(max_length or model.context, model.context)
         self._device, self._dtype, self._batch_size, self._batch_tokens = device, dtype, batch_size, batch_tokens
+        self._allow_mismatch = allow_mismatch
 
     @cached_property
     def device(self) -> torch.device:
@@ -115,19 +118,26 @@ class LocalEngine:
     @cached_property
     def identity(self) -> str:
         """Weights, adapter, precision and length limit, as the store's keys name them."""
-        parts = [fingerprint(locate(self.model.weights))]
+        parts = [identity(self.model.weights)]
         if self.model.adapter is not None:
-            parts.append(fingerprint(locate(self.model.adapter)))
+            parts.append(identity(self.model.adapter))
         return " ".join([*parts, str(self.dtype).removeprefix("torch."), f"max_length={self.max_length}"])
 
     @cached_property
     def _loaded(self) -> Loaded:
         from limrank_ir.engines.loading import load
 
-        adapter = locate(self.model.adapter) if self.model.adapter is not None else None
-        fmt = prompt_format(self.model.prompt_format)
         log.debug("loading %s on %s as %s", self.model.name, self.device, self.dtype)
-        return load(locate(self.model.weights), adapter, fmt, self.device, self.dtype)
+        return load(
+            locate(self.model.weights),
+            None if self.model.adapter is None else locate(self.model.adapter),
+            prompt_format(self.model.prompt_format),
+            self.device,
+            self.dtype,
+            base=self.model.base,
+            identity=identity(self.model.weights),
+            allow_mismatch=self._allow_mismatch,
+        )
 
     def judge(
         self, prompts: Sequence[Prompt], *, think: bool, budget: int, done: Set[int] = frozenset()
@@ -276,7 +286,7 @@ class LocalEngine:
 
     def _halved(self, batch: list[int], run: Callable[[list[int]], Result]) -> Iterator[Result]:
         """Run a batch, in halves where memory runs out; later batches are smaller then, too."""
-        from limrank_ir.engines.loading import out_of_memory
+        from limrank_ir.engines.memory import out_of_memory
 
         def shrink(error: Exception) -> bool:
             if not out_of_memory(error):
