@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 
 from limrank_ir import __version__
 from limrank_ir.errors import InputError
+from limrank_ir.model_options import ModelOptions
 from limrank_ir.models import DEFAULT, resolve
 from limrank_ir.reranker import LimRank, as_limrank
 
@@ -26,20 +27,23 @@ class MtebCrossEncoder:
     """
 
     def __init__(
-        self, model: str | LimRank = DEFAULT, revision: str | None = None, device: str | None = None, **options: Any
+        self,
+        model: str | LimRank = DEFAULT,
+        revision: str | None = None,
+        **options: Unpack[ModelOptions],
     ) -> None:
         """Choose a model; its weights load with the first task.
 
         Args:
             model: a name, folder or hub id; or a `LimRank`.
             revision: what results are filed under beside the model's name; None: this package's version.
-            device: see `LimRank`.
-            options: those of `LimRank`, for a model given by name: ``store=`` makes an evaluation resumable.
+            options: how a model given by name is run (`limrank_ir.model_options.ModelOptions`): ``store=`` makes an
+                evaluation resumable.
 
         Raises:
             InputError: an option is unknown or impossible.
         """
-        self.limrank = as_limrank(model, options if device is None else {"device": device, **options})
+        self.limrank = as_limrank(model, options)
         self._revision = revision or __version__
 
     @cached_property
@@ -102,17 +106,24 @@ class MtebCrossEncoder:
             InputError: there are not as many queries as documents, a text is missing, or the model cannot be used.
         """
         queries = [query for batch in inputs1 for query in _queries(batch)]
-        passages = [text for batch in inputs2 for text in batch["text"]]
+        passages = [text for batch in inputs2 for text in _texts(batch)]
         if len(queries) != len(passages):
             raise InputError(f"{len(queries)} queries, but {len(passages)} documents; give pairs")
         pairs = [(query, passage, instruction) for (query, instruction), passage in zip(queries, passages, strict=True)]
         return self.limrank.predict(pairs, show_progress_bar=show_progress_bar)
 
 
+def _texts(batch: Mapping[str, Sequence[Any]]) -> Sequence[Any]:
+    """The documents of a batch."""
+    if "text" not in batch:
+        raise InputError(f"a batch of documents has only {', '.join(batch) or 'nothing'}; LimRank reads text")
+    return batch["text"]
+
+
 def _queries(batch: Mapping[str, Sequence[Any]]) -> Iterable[tuple[str, str | None]]:
     """(query, instruction); mteb's ``text`` is the two in one, its ``query`` is the query alone."""
     texts = batch.get("query", batch.get("text"))
     if texts is None:
-        raise InputError(f"a batch of queries has only {', '.join(batch)}; LimRank reads text")
+        raise InputError(f"a batch of queries has only {', '.join(batch) or 'nothing'}; LimRank reads text")
     instructions = batch.get("instruction", [None] * len(texts))
     return zip(texts, (instruction or None for instruction in instructions), strict=True)

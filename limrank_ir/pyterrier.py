@@ -6,8 +6,9 @@ keeps the best passage of each document, with its reasoning. Rewritten queries: 
 
 from __future__ import annotations
 
+import logging
 from copy import copy
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Unpack
 
 import numpy as np
 import pandas as pd
@@ -16,14 +17,11 @@ import pyterrier as pt
 from limrank_ir.errors import InputError
 from limrank_ir.fusion import fuse as fuse_scores
 from limrank_ir.fusion import fusion_weight
-from limrank_ir.models import DEFAULT, Think
-from limrank_ir.reranker import BUDGET, LimRank, as_limrank
-from limrank_ir.store import VerdictStore
+from limrank_ir.model_options import ModelOptions, given
+from limrank_ir.models import DEFAULT
+from limrank_ir.reranker import LimRank, as_limrank
 
-# The options that describe the model, as `limrank_ir.LimRank` takes them.
-MODEL_OPTIONS = (
-    "adapter", "prompt_format", "think", "budget", "task", "store", "device", "dtype", "max_length", "batch_size",
-)  # fmt: skip
+log = logging.getLogger("limrank_ir")
 
 
 class LimRankReranker(pt.Transformer):
@@ -59,22 +57,13 @@ class LimRankReranker(pt.Transformer):
         fuse: bool | float = False,
         top_k: int | None = None,
         verbose: bool = False,
-        adapter: str | None = None,
-        prompt_format: str | None = None,
-        think: Think | None = None,
-        budget: int = BUDGET,
-        task: str | None = None,
-        store: str | VerdictStore | None = None,
-        device: str | None = None,
-        dtype: str | None = None,
-        max_length: int | None = None,
-        batch_size: int | None = None,
+        **options: Unpack[ModelOptions],
     ) -> None:
         """Choose a model and what to return.
 
         Args:
-            model: a name, folder or hub id; or a `LimRank`, for example one that other transformers share. The
-                options from `adapter` on describe a model given by name and must not be given with a `LimRank`.
+            model: a name, folder or hub id; or a `LimRank`, for example one that other transformers share, which
+                has its options already: giving some beside it is an error.
             text_field: the column that holds the passage.
             score: ``"log_odds"`` (for ranking), or ``"probability"``: P(true) as in the paper. It saturates, and
                 evaluation breaks the ties by document id.
@@ -84,16 +73,7 @@ class LimRankReranker(pt.Transformer):
                 from 0 (the order of the frame's scores) to 1 (the model's).
             top_k: judge only the first k results of each query and drop the rest; the frame then needs ``rank``.
             verbose: draw a progress bar.
-            adapter: see `limrank_ir.LimRank`, like all options below.
-            prompt_format: see there.
-            think: see there.
-            budget: see there.
-            task: see there.
-            store: see there.
-            device: see there.
-            dtype: see there.
-            max_length: see there.
-            batch_size: see there.
+            options: how a model given by name is run (`limrank_ir.model_options.ModelOptions`).
 
         Raises:
             InputError: an option is unknown or impossible.
@@ -103,30 +83,28 @@ class LimRankReranker(pt.Transformer):
         if top_k is not None and top_k < 1:
             raise InputError(f"top_k is {top_k}; it must be at least 1")
         self.model, self.text_field, self.score, self.explain, self.fuse = model, text_field, score, explain, fuse
-        self.top_k, self.verbose, self.adapter, self.prompt_format = top_k, verbose, adapter, prompt_format
-        self.think, self.budget, self.task, self.store = think, budget, task, store
-        self.device, self.dtype, self.max_length, self.batch_size = device, dtype, max_length, batch_size
-        options: dict[str, Any] = {name: getattr(self, name) for name in MODEL_OPTIONS}
-        self._limrank = as_limrank(model, {key: value for key, value in options.items() if value not in (None, BUDGET)})
+        self.top_k, self.verbose, self.options = top_k, verbose, given(options)
+        self._limrank = as_limrank(model, options)
         self._weight = fusion_weight(fuse, self._limrank.model.fuse)
         if self._weight is not None and score == "probability":
             raise InputError("score='probability' cannot be fused, because it saturates; leave out score or fuse")
 
     def __repr__(self) -> str:
         """The model and the options that differ from their defaults."""
-        defaults = {"text_field": "text", "score": "log_odds", "explain": False, "fuse": False, "budget": BUDGET}
-        names = ("adapter", "text_field", "score", "explain", "fuse", "top_k", "think", "budget", "task", "max_length")
-        texts = {name: repr(getattr(self, name)) for name in names}  # as texts, fuse=0.0 is not fuse=False
-        given = [f"{name}={text}" for name, text in texts.items() if text != repr(defaults.get(name))]
-        return f"LimRankReranker({', '.join([repr(self.model), *given])})"
+        defaults = {"text_field": "text", "score": "log_odds", "explain": False, "fuse": False, "top_k": None}
+        texts = {name: repr(getattr(self, name)) for name in defaults}  # as texts, fuse=0.0 is not fuse=False
+        changed = {name: text for name, text in texts.items() if text != repr(defaults[name])}
+        changed |= {name: repr(value) for name, value in self.options.items()}
+        return (
+            f"LimRankReranker({', '.join([repr(self.model), *(f'{name}={text}' for name, text in changed.items())])})"
+        )
 
     def _key(self) -> tuple[Any, ...]:
         """What changes the output: not `verbose`, `store`, `device` or `batch_size`."""
         model = id(self.model) if isinstance(self.model, LimRank) else self.model
-        return (
-            type(self), model, self.adapter, self.prompt_format, self.think, self.budget, self.task, self.dtype,
-            self.max_length, self.text_field, self.score, self.explain, self._weight, self.top_k,
-        )  # fmt: skip
+        options = {name: value for name, value in self.options.items() if name not in ("store", "device", "batch_size")}
+        own = (self.text_field, self.score, self.explain, self._weight, self.top_k)
+        return (type(self), model, tuple(sorted(options.items())), *own)
 
     def __eq__(self, other: object) -> bool:
         return self._key() == other._key() if isinstance(other, LimRankReranker) else NotImplemented
@@ -151,7 +129,7 @@ class LimRankReranker(pt.Transformer):
         """
         self._validate(inp)
         if self.top_k is not None:
-            inp = inp[inp["rank"] < self.top_k]
+            inp = self._cut(inp, self.top_k)
         first_stage = None if self._weight is None else self._first_stage(inp)  # a fault is found before the work
         verdicts = self._judge(inp)
         log_odds = [verdict.log_odds for verdict in verdicts]
@@ -165,6 +143,15 @@ class LimRankReranker(pt.Transformer):
         if self.explain and first_stage is not None:
             added["log_odds"] = pd.Series(log_odds, index=inp.index, dtype="float64")
         return pt.model.add_ranks(inp.drop(columns=["rank", *added], errors="ignore").assign(**added))
+
+    def _cut(self, frame: pd.DataFrame, top_k: int) -> pd.DataFrame:
+        """The first rows of each query. PyTerrier's ranks start at 0, those of files that others wrote often at 1."""
+        if frame.empty:
+            return frame
+        first = frame["rank"].min()
+        if first > 0:
+            log.warning("ranks start at %s, where PyTerrier's start at 0; top_k=%d counts from there", first, top_k)
+        return frame[frame["rank"] < first + top_k]
 
     def _validate(self, frame: pd.DataFrame) -> None:
         needed = ["query", self.text_field] + ([] if self.top_k is None else ["rank"])

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import logging
-import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, Unpack
 
 import numpy as np
 
 from limrank_ir import fusion
 from limrank_ir.engines import Engine
 from limrank_ir.errors import EngineError, InputError
+from limrank_ir.model_options import BUDGET, OF_THE_LOCAL_ENGINE, ModelOptions, given
 from limrank_ir.models import DEFAULT, THINK_MODES, Model, Think, resolve
+from limrank_ir.pairs import Pair, checked_pair, is_pair, several
 from limrank_ir.prompts import Prompt, task_query
 from limrank_ir.prompts import prompt_format as _formats
 from limrank_ir.store import VerdictStore, key
@@ -23,10 +24,6 @@ from limrank_ir.verdict import Ranked, Verdict
 
 log = logging.getLogger("limrank_ir")
 
-Pair: TypeAlias = Sequence[str | None]
-"""(query, passage) or (query, passage, instruction); an instruction may be None."""
-
-BUDGET = 8192  # tokens of a thought, as in the released code's rank1.py
 RULES = "1"  # part of the store's keys: changes when the same prompt and settings would give another verdict
 
 
@@ -98,51 +95,35 @@ class LimRank:
     model_card_data = _ModelCard()
 
     def __init__(
-        self,
-        model: str = DEFAULT,
-        *,
-        adapter: str | None = None,
-        prompt_format: str | None = None,
-        engine: Literal["local"] | Engine = "local",
-        think: Think | None = None,
-        budget: int = BUDGET,
-        task: str | None = None,
-        store: str | os.PathLike[str] | VerdictStore | None = None,
-        device: str | None = None,
-        dtype: str | None = None,
-        max_length: int | None = None,
-        batch_size: int | None = None,
+        self, model: str = DEFAULT, *, engine: Literal["local"] | Engine = "local", **options: Unpack[ModelOptions]
     ) -> None:
         """Choose a model; its weights load with the first pair.
 
         Args:
             model: a name (``limrank models`` lists them), a local folder or a hub id.
-            adapter: a PEFT adapter to merge into the weights: folder or hub id.
-            prompt_format: ``"rank1"`` or ``"qwen3"``, for folders and hub ids.
             engine: ``"local"``, or an object with the methods of `limrank_ir.engines.Engine`.
-            think: ``"never"`` asks for the verdict at once, ``"always"`` lets the model reason first; None: the
-                model's own default.
-            budget: the most tokens of a thought; then the verdict is forced (`PromptFormat.forced`).
-            task: a BRIGHT task whose query prompt is put around every query, or None.
-            store: a file that keeps verdicts (made when it is not there), or an open store, or None.
-            device: ``"cpu"``, ``"cuda"``, ...; None: a GPU when there is one.
-            dtype: ``"float32"``, ``"bfloat16"``, ``"float16"``; None: float32 on a CPU, bfloat16 on a GPU.
-            max_length: the most tokens of a prompt with its thought; longer passages are cut, counted and reported.
-            batch_size: the most passages in a batch; None: by tokens, as suits the device.
+            options: how it is run: ``adapter``, ``think``, ``store``, ``device`` and others, all described at
+                `limrank_ir.model_options.ModelOptions`.
 
         Raises:
-            LimRankError: an option is unknown or impossible.
+            InputError: an option is unknown or impossible, or describes the local engine beside another one.
         """
-        self.model = resolve(model, adapter=adapter, prompt_format=prompt_format)
-        self.think: Think = self.model.think if think is None else think
+        chosen = given(options)
+        prompt_format = chosen.get("prompt_format")
+        self.model = resolve(model, adapter=chosen.get("adapter"), prompt_format=prompt_format)
+        self.think: Think = chosen.get("think", self.model.think)
         if self.think not in THINK_MODES:
-            raise InputError(f"think is {think!r}; choose one of: {', '.join(THINK_MODES)}")
-        if budget < 1:
-            raise InputError(f"budget is {budget}; a thought needs at least 1 token")
-        self.budget, self.task, self.last_run = budget, task, Run()
-        self._format, self._store_place = _formats(self.model.prompt_format), store
+            raise InputError(f"think is {self.think!r}; choose one of: {', '.join(THINK_MODES)}")
+        self.budget: int = chosen.get("budget", BUDGET)
+        if self.budget < 1:
+            raise InputError(f"budget is {self.budget}; a thought needs at least 1 token")
+        self.task, self.last_run = chosen.get("task"), Run()
+        self._format, self._store_place = _formats(self.model.prompt_format), chosen.get("store")
         self.prompt("", "", None)  # finds an unknown task or think mode now, not after the first stage
-        self.engine = _local(self.model, device, dtype, max_length, batch_size) if engine == "local" else engine
+        local = {name: value for name, value in chosen.items() if name in OF_THE_LOCAL_ENGINE}
+        if engine != "local" and local:
+            raise InputError(f"{', '.join(local)}: give these to the engine itself, not beside it")
+        self.engine = _local(self.model, local) if engine == "local" else engine
         if isinstance(self.engine, str):
             raise InputError(f"unknown engine {engine!r}; choose 'local' or give an engine object")
 
@@ -190,11 +171,11 @@ class LimRank:
         if show_progress_bar:
             from tqdm.auto import tqdm
 
-            pairs = list(pairs)
+            pairs = several("pairs", pairs)
             with tqdm(total=len(pairs), desc=self.model.name, unit="pair") as bar:
                 return self.judge(pairs, progress=bar.update)
         started = time.perf_counter()
-        asked = [_checked(number, pair) for number, pair in enumerate(pairs)]
+        asked = [checked_pair(number, pair) for number, pair in enumerate(several("pairs", pairs))]
         places: dict[tuple[str, str, str | None], list[int]] = {}
         for number, pair in enumerate(asked):
             places.setdefault(pair, []).append(number)
@@ -260,7 +241,7 @@ class LimRank:
             raise InputError(
                 f"prompt_name is {prompt_name!r}; LimRank has no named prompts: give instructions or a task"
             )
-        one = _is_pair(pairs)
+        one = is_pair(pairs)
         verdicts = self.judge([pairs] if one else pairs, show_progress_bar=bool(show_progress_bar))
         scores = np.array([verdict.log_odds for verdict in verdicts], dtype=np.float64)
         if convert_to_tensor:
@@ -272,7 +253,7 @@ class LimRank:
     def rank(
         self,
         query: str,
-        passages: Sequence[str],
+        passages: Iterable[str],
         *,
         top_k: int | None = None,
         instruction: str | None = None,
@@ -310,6 +291,7 @@ class LimRank:
             raise InputError("fuse needs the first stage's scores; give first_stage=[a score for each passage]")
         if weight is None and first_stage is not None:
             raise InputError("first_stage has no effect without fuse; give fuse=True, too, or leave it out")
+        passages = several("passages", passages)
         found = None if first_stage is None else fusion.first_stage_scores(first_stage, len(passages))
         pairs = [(query, passage, instruction) for passage in passages]
         verdicts = self.judge(pairs, show_progress_bar=show_progress_bar)
@@ -355,47 +337,27 @@ class LimRank:
         return [key(*settings, prompt.prefix, prompt.passage, prompt.suffix) for prompt in prompts]
 
 
-def as_limrank(model: str | LimRank, options: Mapping[str, Any]) -> LimRank:
+def as_limrank(model: str | LimRank, options: ModelOptions) -> LimRank:
     """The reranker that an adapter is told to use.
 
     Args:
         model: a name, folder or hub id; or a `LimRank`, which others may share.
-        options: those of `LimRank`, for a model given by name.
+        options: how a model given by name is run.
 
     Returns:
         The reranker.
 
     Raises:
-        LimRankError: an option is unknown or impossible, or stands beside a `LimRank`.
+        InputError: an option is unknown or impossible, or stands beside a `LimRank`, which has its own.
     """
     if not isinstance(model, LimRank):
         return LimRank(model, **options)
-    if options:
-        raise InputError(f"{', '.join(options)}: give these to the LimRank itself, not beside it")
+    if beside := given(options):
+        raise InputError(f"{', '.join(beside)}: give these to the LimRank itself, not beside it")
     return model
 
 
-def _local(
-    model: Model, device: str | None, dtype: str | None, max_length: int | None, batch_size: int | None
-) -> Engine:
+def _local(model: Model, options: Mapping[str, Any]) -> Engine:
     from limrank_ir.engines.local import LocalEngine
 
-    return LocalEngine(model, device=device, dtype=dtype, max_length=max_length, batch_size=batch_size)
-
-
-def _is_pair(value: Any) -> bool:
-    return isinstance(value, (tuple, list)) and len(value) in (2, 3) and all(isinstance(part, str) for part in value)
-
-
-def _checked(number: int, pair: Pair) -> tuple[str, str, str | None]:
-    """A pair as (query, passage, instruction), or one line that says what is wrong with it."""
-    if isinstance(pair, str) or len(pair) not in (2, 3):
-        raise InputError(f"pair {number}: give (query, passage) or (query, passage, instruction)")
-    query, passage, instruction = pair if len(pair) == 3 else (*pair, None)
-    for name, text in (("query", query), ("passage", passage), ("instruction", instruction)):
-        if not isinstance(text, str) and (name != "instruction" or text is not None):
-            raise InputError(f"pair {number}: the {name} is {type(text).__name__}, not text; fill or drop it first")
-    assert isinstance(query, str) and isinstance(passage, str)  # for the type checker
-    if not query.strip():
-        raise InputError(f"pair {number}: the query is empty; fill or drop it first")
-    return query, passage, instruction
+    return LocalEngine(model, **options)

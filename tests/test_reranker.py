@@ -108,12 +108,12 @@ def test_progress_bar(limrank, capsys):
 @pytest.mark.parametrize(
     ("pairs", "message"),
     [
-        ([("q", "p"), ("q", None)], "pair 1: the passage is NoneType, not text; fill or drop it first"),
-        ([(float("nan"), "p")], "pair 0: the query is float, not text"),
-        ([("q", "p", 3)], "pair 0: the instruction is int, not text"),
+        ([("q", "p"), ("q", None)], "pair 1: the passage is None, not text; fill or drop it first"),
+        ([(float("nan"), "p")], "pair 0: the query is of type float, not text"),
+        ([("q", "p", 3)], "pair 0: the instruction is of type int, not text"),
         ([("  ", "p")], "pair 0: the query is empty"),
-        ([("q",)], "pair 0: give .query, passage. or"),
-        (["qp"], "pair 0: give .query, passage. or"),
+        ([("q",)], "pair 0: 1 parts; give .query, passage. or"),
+        (["qp"], "pair 0: one text .'qp'.; give .query, passage. or"),
     ],
 )
 def test_bad_pairs(pairs, message):

@@ -6,13 +6,14 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import TypeAlias
 
 from limrank_ir.errors import InputError
-from limrank_ir.models import MODELS, Think
-from limrank_ir.reranker import BUDGET, LimRank
+from limrank_ir.model_options import ModelOptions
+from limrank_ir.models import MODELS
+from limrank_ir.reranker import LimRank
 from limrank_ir.store import VerdictStore
-from limrank_ir.weights import fingerprint, locate
+from limrank_ir.weights import identity
 
 FIRST_STAGE, DENSE, CROSS_ENCODER = "bm25", "dense", "cross-encoder:"
 DEFAULTS = (FIRST_STAGE, DENSE, "limrank-smol")
@@ -80,18 +81,6 @@ class System:
         return re.sub(r"[^\w.+-]+", "-", self.label)
 
 
-@dataclass(frozen=True)
-class ModelOptions:
-    """How LimRank models are run (see `limrank_ir.LimRank`); device and max_length also apply to the others."""
-
-    max_length: int | None = None
-    prompt_format: Literal["rank1", "qwen3"] | None = None
-    think: Think | None = None
-    budget: int = BUDGET
-    device: str | None = None
-    dtype: Literal["float32", "bfloat16", "float16"] | None = None
-
-
 def read_systems(names: Sequence[str], options: ModelOptions, store: Path) -> list[System]:
     """Find systems by name; nothing is loaded.
 
@@ -130,28 +119,22 @@ def _system(name: str, options: ModelOptions, store: Path) -> System:
 
 def _limrank(name: str, options: ModelOptions, store: Path) -> System:
     base, adapter = _parts(name)
-    model = LimRank(
-        base,
-        adapter=adapter,
-        prompt_format=None if base in MODELS else options.prompt_format,
-        think=options.think,
-        budget=options.budget,
-        device=options.device,
-        dtype=options.dtype,
-        max_length=options.max_length,
-    )
+    own_format = None if base in MODELS else options.get("prompt_format")
+    chosen = options.copy()
+    chosen["adapter"], chosen["prompt_format"] = adapter, own_format
+    model = LimRank(base, **chosen)
     own = model.model.adapter
-    budget = options.budget if model.think == "always" else 0
+    budget = model.budget if model.think == "always" else 0
 
     def start() -> Score:
         model.load()  # which is not timed
         kept = LimRank(
             base,
             adapter=adapter,
-            prompt_format=model.model.prompt_format,
+            prompt_format=own_format,
             engine=model.engine,
             think=model.think,
-            budget=options.budget,
+            budget=model.budget,
             store=VerdictStore(store),
         )
         return lambda pairs, advance: _judged(kept, pairs, advance)
@@ -161,7 +144,7 @@ def _limrank(name: str, options: ModelOptions, store: Path) -> System:
         label=_label(base, adapter),
         identity=f"{model.engine.identity} {model.model.prompt_format} think={model.think} budget={budget}",
         weight=model.model.fuse,
-        adapter=None if own is None else fingerprint(locate(own)),
+        adapter=None if own is None else identity(own),
         start=start,
     )
 
