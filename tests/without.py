@@ -1,0 +1,52 @@
+"""The command line as it is where packages are not installed."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Sequence
+
+# Beside imports, what a package check sees has to say "not there": find_spec asks the same finders, and returns None
+# where none of them knows a name; here only ours comes first, and it cannot say "nobody has it" but by raising. So
+# find_spec itself is told.
+_CODE = """
+import importlib.util, sys
+
+hidden = frozenset(sys.argv[1].split(","))
+find_spec = importlib.util.find_spec
+
+class Hide:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in hidden:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+def visible(name, package=None):
+    top, _, below = name.partition(".")
+    if top not in hidden:
+        return find_spec(name, package)
+    if below:
+        raise ModuleNotFoundError(f"No module named {top!r}", name=top)
+    return None
+
+sys.meta_path.insert(0, Hide())
+importlib.util.find_spec = visible
+sys.argv = ["limrank", *sys.argv[2:]]
+
+from limrank_ir.cli import main
+
+main()
+"""
+
+
+def run_without(packages: Sequence[str], arguments: Sequence[str]) -> subprocess.CompletedProcess[str]:
+    """Run ``limrank ARGUMENTS`` in a process in which packages are as if they were not installed.
+
+    Args:
+        packages: their top-level names, as they are imported.
+        arguments: of the command line.
+
+    Returns:
+        What came of it, with ``returncode``, ``stdout`` and ``stderr``.
+    """
+    command = [sys.executable, "-c", _CODE, ",".join(packages), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120)
