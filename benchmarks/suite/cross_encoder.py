@@ -7,9 +7,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from limrank_ir.checkpoint import fingerprint
 from limrank_ir.errors import InputError
-from limrank_ir.sentence import check_sentence_transformers, loading, token_counts
-from limrank_ir.weights import fingerprint
+from limrank_ir.extras import need
+from limrank_ir.sentence import loading, token_counts
 
 from .systems import CROSS_ENCODER, WEIGHT, ModelOptions, Pair, Score, System, Work
 
@@ -30,9 +31,11 @@ def cross_encoder(folder: Path, options: ModelOptions) -> System:
         InputError: sentence-transformers is not installed, or the folder holds no model.
     """
     name = f"{CROSS_ENCODER}{folder}"
-    check_sentence_transformers(f"--system {name}", "bench")
+    need(f"--system {name}", "bench", "sentence_transformers")
     if not (folder / "config.json").is_file():
         raise InputError(f"--system {name}: no config.json in {folder}; give the folder of a CrossEncoder")
+
+    limit = options.get("max_length")
 
     def start() -> Score:
         import torch
@@ -41,19 +44,19 @@ def cross_encoder(folder: Path, options: ModelOptions) -> System:
         with loading(f"--system {name}"):
             model = CrossEncoder(
                 str(folder),
-                device=options.device,
+                device=options.get("device"),
                 local_files_only=True,
                 activation_fn=torch.nn.Identity(),  # a sigmoid saturates, and makes ties
             )
         if model.num_labels != 1:
             raise InputError(f"--system {name}: has {model.num_labels} labels; give a model with a single score")
-        limit = min(filter(None, (options.max_length, model.max_length)), default=None)
-        if limit is not None:
-            model.max_length = limit
+        lengths = [length for length in (limit, model.max_length) if length is not None]
+        if lengths:
+            model.max_length = min(lengths)
         model.predict([("warm-up", "warm-up")], show_progress_bar=False)
         return lambda pairs, advance: _scored(model, pairs, advance)
 
-    identity = f"{fingerprint(folder)} max_length={options.max_length}"
+    identity = f"{fingerprint(folder)} max_length={limit}"
     return System(name, folder.resolve().name, identity, WEIGHT, None, start)
 
 

@@ -8,8 +8,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from limrank_ir import minilm
-from limrank_ir.sentence import check_sentence_transformers, loading, token_counts
-from limrank_ir.weights import fingerprint
+from limrank_ir.checkpoint import fingerprint
+from limrank_ir.extras import need
+from limrank_ir.sentence import loading, token_counts
 
 from .systems import DENSE, WEIGHT, ModelOptions, Pair, Score, System, Work
 
@@ -28,20 +29,21 @@ def dense(options: ModelOptions) -> System:
     Raises:
         InputError: sentence-transformers or the weights are not installed.
     """
-    check_sentence_transformers("--system dense", "bench")
+    need("--system dense", "bench", "sentence_transformers")
     folder = minilm.folder("--system dense")
+    limit = options.get("max_length")
 
     def start() -> Score:
         from sentence_transformers import SentenceTransformer
 
         with loading(f"--system {DENSE}"):
-            model = SentenceTransformer(str(folder), device=options.device, local_files_only=True)
-        if options.max_length is not None:
-            model.max_seq_length = min(options.max_length, model.max_seq_length)
+            model = SentenceTransformer(str(folder), device=options.get("device"), local_files_only=True)
+        if limit is not None:
+            model.max_seq_length = min(limit, model.max_seq_length)
         model.encode(["warm-up"], show_progress_bar=False)
         return lambda pairs, advance: _scored(model, pairs, advance)
 
-    identity = f"{fingerprint(folder)} max_length={options.max_length}"
+    identity = f"{fingerprint(folder)} max_length={limit}"
     return System(DENSE, DENSE, identity, WEIGHT, None, start)
 
 

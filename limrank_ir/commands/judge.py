@@ -28,6 +28,7 @@ def judge(
     device: o.Device = None,
     dtype: o.Dtype = None,
     max_length: o.MaxLength = None,
+    allow_mismatch: o.AllowMismatch = False,
     quiet: o.Quiet = False,
     as_json: o.Json = False,
 ) -> None:
@@ -51,6 +52,7 @@ def judge(
         device=device,
         dtype=dtype,
         max_length=max_length,
+        allow_mismatch=allow_mismatch or None,
     )
     with console.progress(limrank.model.name, 1, "pairs") as advance:
         (verdict,) = limrank.judge([(query, passage, instruction)], progress=advance)

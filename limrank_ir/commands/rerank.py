@@ -49,6 +49,7 @@ def rerank(
     dtype: o.Dtype = None,
     max_length: o.MaxLength = None,
     batch_size: o.BatchSize = None,
+    allow_mismatch: o.AllowMismatch = False,
     tag: o.Tag = "limrank",
     quiet: o.Quiet = False,
     as_json: o.Json = False,
@@ -84,6 +85,7 @@ def rerank(
         dtype=dtype,
         max_length=max_length,
         batch_size=batch_size,
+        allow_mismatch=allow_mismatch or None,
     )
     weight = fusion_weight(fuse if fuse_weight is None else fuse_weight, limrank.model.fuse)
     check_places(
