@@ -1,8 +1,8 @@
-"""LimRank over HTTP, in the shapes that clients of Jina and Cohere speak: ``limrank serve``.
+"""LimRank over HTTP, in the shapes that clients of Jina, Cohere and text-embeddings-inference speak: ``limrank serve``.
 
-- ``POST /v1/rerank``: Jina's and Cohere's first version. Documents are texts, or objects with ``text``.
-- ``POST /v2/rerank``: Cohere's second version. Documents are texts.
-- ``GET /health``, ``GET /metrics`` (Prometheus).
+- ``POST /v1/rerank``, ``POST /v2/rerank``: Jina's and Cohere's first and Cohere's second version.
+- ``POST /rerank``: the same, or text-embeddings-inference's shape where the request has ``texts``.
+- ``GET /v1/models``, ``GET /health``, ``GET /metrics`` (Prometheus), ``GET /docs``.
 
 ``relevance_score`` is P(true); results are in the order of the log-odds, which do not saturate. Beyond those shapes a
 request may have an ``instruction`` and ``"explain": true``, which adds ``log_odds`` and ``reasoning`` to each result.
@@ -12,51 +12,41 @@ from __future__ import annotations
 
 import asyncio
 import hmac
-import logging
-import uuid
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
-from typing import Annotated, Any
+from typing import Any, TypeVar
 
 from fastapi import FastAPI, Request
-from fastapi.responses import JSONResponse, Response
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from fastapi.responses import HTMLResponse, Response
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from pydantic import BaseModel, Field
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
-from limrank_ir import __version__
-from limrank_ir.errors import LimRankError
-from limrank_ir.queueing import Full, Queue
+from limrank_ir import __version__, http_page
+from limrank_ir.http_answers import write
+from limrank_ir.http_body import Bodies
+from limrank_ir.http_errors import Refused, answer_to, no_such_place, refused
+from limrank_ir.http_metrics import Metrics
+from limrank_ir.http_requests import Rerank, RerankTexts, read
+from limrank_ir.queueing import Queue
 from limrank_ir.reranker import LimRank
 
-log = logging.getLogger("limrank_ir")
+Result = TypeVar("Result")
 
-Text = Annotated[str, StringConstraints(min_length=1)]
-
-
-class TextDocument(BaseModel):
-    """A document as an object; its other fields come back as they are."""
-
-    model_config = ConfigDict(extra="allow")
-
-    text: str
-
-
-class Rerank(BaseModel):
-    """A request of the second version; fields of other servers' models have no effect."""
-
-    query: Annotated[str, StringConstraints(min_length=1, pattern=r"\S")]
-    documents: list[str] = Field(min_length=1)
-    model: str | None = None
-    top_n: int | None = Field(default=None, ge=1)
-    instruction: str | None = None
-    explain: bool = False
-
-
-class RerankV1(Rerank):
-    """A request of the first version."""
-
-    documents: list[str | TextDocument] = Field(min_length=1)  # type: ignore[assignment]
-    return_documents: bool = False
+_ABOUT = "Reranks documents for a query with a language model that reads each of them and says how relevant it is."
+_ANSWERS: dict[int | str, dict[str, Any]] = {
+    200: {"description": "The results, best first."},
+    400: {"description": "The request cannot be read; the message says where."},
+    401: {"description": "The token is wrong or missing."},
+    408: {"description": "The request was not complete in time."},
+    413: {"description": "The request is too long."},
+    415: {"description": "The request is compressed."},
+    429: {"description": "Too much waits; come again after Retry-After seconds."},
+    503: {"description": "The model, or the machine below it, failed; come again after Retry-After seconds."},
+}
+_EXAMPLE = {"query": "copy a file", "documents": ["A cake needs flour.", "shutil.copy copies a file."], "top_n": 1}
 
 
 class Limits(BaseModel):
@@ -75,47 +65,21 @@ class Limits(BaseModel):
     batch: int = Field(default=256, ge=1)
 
 
-class _Refused(Exception):
-    def __init__(self, status: int, message: str, headers: dict[str, str] | None = None) -> None:
-        super().__init__(message)
-        self.status, self.headers = status, headers
-
-
-class _Metrics:
-    """What ``/metrics`` shows."""
-
-    def __init__(self) -> None:
-        self.registry = CollectorRegistry()
-        own: dict[str, Any] = {"registry": self.registry}
-        self.requests = Counter("limrank_requests", "Answered requests.", ["path", "status"], **own)
-        self.seconds = Histogram("limrank_request_seconds", "Time from request to answer.", ["path"], **own)
-        self.pairs = Counter("limrank_pairs", "Judged (query, document) pairs.", **own)
-        self.batch = Histogram(
-            "limrank_batch_pairs", "Pairs judged together.", buckets=[2**n for n in range(13)], **own
-        )
-        self.judging = Counter("limrank_judging_seconds", "Time that the model worked.", **own)
-        self.waiting = Gauge("limrank_queue_pairs", "Pairs that wait or are being judged.", **own)
-
-    def judged(self, pairs: int, seconds: float) -> None:
-        self.pairs.inc(pairs)
-        self.batch.observe(pairs)
-        self.judging.inc(seconds)
-
-
 def create_app(limrank: LimRank, *, token: str | None = None, limits: Limits | None = None) -> FastAPI:
     """Make the application.
 
     Args:
         limrank: the reranker.
-        token: what clients must send as ``Authorization: Bearer ...``; None: anybody may ask. ``/health`` is open.
+        token: what clients must send as ``Authorization: Bearer ...``; None: anybody may ask; with an empty one nobody
+            may. ``/health`` is open.
         limits: what it takes.
 
     Returns:
         The application. When its server ends it, what it has taken is answered first.
     """
     limits = limits or Limits()
-    metrics = _Metrics()
-    queue = Queue(limrank, room=limits.queue, batch=limits.batch, judged=metrics.judged)
+    metrics, bodies, started = Metrics(), Bodies(limits.bytes), int(time.time())
+    queue = Queue(limrank, room=limits.queue, batch=limits.batch, judged=metrics.judged, dropped=metrics.dropped.inc)
     metrics.waiting.set_function(lambda: queue.pairs)
 
     @asynccontextmanager
@@ -125,114 +89,113 @@ def create_app(limrank: LimRank, *, token: str | None = None, limits: Limits | N
         queue.close()
         await worker
 
-    app = FastAPI(title="LimRank", version=__version__, lifespan=lifespan)
+    app = FastAPI(
+        title="LimRank",
+        description=_ABOUT,
+        version=__version__,
+        lifespan=lifespan,
+        docs_url=None,  # FastAPI's own pages load their scripts from the network
+        redoc_url=None,
+        exception_handlers={HTTPException: no_such_place, Refused: refused},
+    )
+
+    async def reranked(request: Request, shape: type[Rerank], version: str) -> Response:
+        """What takes time with the size of the texts runs in threads, so that other requests are answered meanwhile."""
+        _check_token(request, token)
+        async with bodies.of(request) as body:
+            asked, pairs = await asyncio.to_thread(read, body, shape, limits.documents)
+            verdicts = await _while_connected(request, queue.judge(pairs))
+            answer = await asyncio.to_thread(write, asked, verdicts, limrank.model.name, version)
+        return Response(answer, media_type="application/json")
 
     async def answered(request: Request, shape: type[Rerank], version: str) -> Response:
         path = request.url.path
         with metrics.seconds.labels(path).time():
             try:
-                _check_token(request, token)
-                asked = _parsed(await _body(request, limits.bytes), shape)
-                if len(asked.documents) > limits.documents:
-                    count = f"{len(asked.documents)} documents, more than {limits.documents}"
-                    raise _Refused(400, f"{count}; send them in several requests")
-                response: Response = JSONResponse(await _reranked(queue, limrank, asked, version))
-            except _Refused as refused:
-                response = _error(refused.status, str(refused), refused.headers)
-            except Full as full:
-                response = _error(429, str(full), {"Retry-After": str(full.retry_after)})
-            except LimRankError as error:  # the model was loaded before: it is the request that it cannot read
-                response = _error(400, str(error))
-            except Exception:
-                log.exception("%s failed", path)
-                response = _error(500, "internal error; the server's log has more")
+                response = await reranked(request, shape, version)
+            except Exception as error:
+                response = answer_to(error, path)
         metrics.requests.labels(path, response.status_code).inc()
         return response
 
-    @app.post("/v1/rerank", openapi_extra=_schema(RerankV1))
+    @app.post("/v1/rerank", responses=_ANSWERS, openapi_extra=_schema(Rerank))
     async def rerank_v1(request: Request) -> Response:
         """Rerank documents: Jina's and Cohere's first version."""
-        return await answered(request, RerankV1, "1")
+        return await answered(request, Rerank, "1")
 
-    @app.post("/v2/rerank", openapi_extra=_schema(Rerank))
+    @app.post("/v2/rerank", responses=_ANSWERS, openapi_extra=_schema(Rerank))
     async def rerank_v2(request: Request) -> Response:
         """Rerank documents: Cohere's second version."""
         return await answered(request, Rerank, "2")
 
-    @app.get("/health")
+    @app.post("/rerank", responses=_ANSWERS, openapi_extra=_schema(RerankTexts))
+    async def rerank(request: Request) -> Response:
+        """Rerank documents as the first version does, or texts as text-embeddings-inference does."""
+        return await answered(request, RerankTexts, "1")
+
+    @app.get("/v1/models", response_description="The list.")
+    async def models(request: Request) -> dict[str, Any]:
+        """The model that is served, in a list as OpenAI's clients expect it."""
+        _check_token(request, token)
+        model = {"id": limrank.model.name, "object": "model", "created": started, "owned_by": "limrank-ir"}
+        return {"object": "list", "data": [model]}
+
+    @app.head("/health", include_in_schema=False)
+    @app.get("/health", response_description="It is up.")
     async def health() -> dict[str, Any]:
         """Whether the server is up, and which model it serves."""
         return {"status": "ok", "model": limrank.model.name, "version": __version__, "waiting": queue.pairs}
 
-    @app.get("/metrics")
+    @app.get("/metrics", response_class=Response, response_description="The figures.")
     async def show_metrics(request: Request) -> Response:
         """Figures for Prometheus."""
-        try:
-            _check_token(request, token)
-        except _Refused as refused:
-            return _error(refused.status, str(refused), refused.headers)
+        _check_token(request, token)
         return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)
+
+    @app.get("/docs", include_in_schema=False)
+    async def docs() -> HTMLResponse:
+        return HTMLResponse(http_page.docs(app.openapi()))
 
     return app
 
 
-async def _reranked(queue: Queue, limrank: LimRank, asked: Rerank, version: str) -> dict[str, Any]:
-    texts = [document if isinstance(document, str) else document.text for document in asked.documents]
-    verdicts = await queue.judge([(asked.query, text, asked.instruction) for text in texts])
-    order = sorted(range(len(texts)), key=lambda index: -verdicts[index].log_odds)
-    results = []
-    for index in order[: asked.top_n]:
-        verdict = verdicts[index]
-        result: dict[str, Any] = {"index": index, "relevance_score": verdict.probability}
-        if isinstance(asked, RerankV1) and asked.return_documents:
-            document = asked.documents[index]
-            result["document"] = {"text": document} if isinstance(document, str) else document.model_dump()
-        if asked.explain:
-            result |= {"log_odds": verdict.log_odds, "reasoning": verdict.reasoning}
-        results.append(result)
-    tokens = sum(verdict.prompt_tokens + verdict.reasoning_tokens for verdict in verdicts)
-    return {
-        "id": str(uuid.uuid4()),
-        "model": limrank.model.name,
-        "results": results,
-        "usage": {"total_tokens": tokens, "prompt_tokens": sum(verdict.prompt_tokens for verdict in verdicts)},
-        "meta": {"api_version": {"version": version}, "billed_units": {"search_units": 1}},
-    }
+async def _while_connected(request: Request, work: Coroutine[Any, Any, Result]) -> Result:
+    """The result of some work, which is cancelled when the client goes away.
 
+    Args:
+        request: the client's request, whose body has been read.
+        work: what it waits for.
 
-async def _body(request: Request, limit: int) -> bytes:
-    """The body, refused as soon as it is known to be too long."""
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > limit:
-            raise _Refused(413, f"the request is longer than {limit} bytes; send fewer or shorter documents")
-    return bytes(body)
-
-
-def _parsed(body: bytes, shape: type[Rerank]) -> Rerank:
+    Raises:
+        ClientDisconnect: the client went away.
+    """
+    job, left = asyncio.ensure_future(work), asyncio.ensure_future(_gone(request))
     try:
-        return shape.model_validate_json(body)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise _Refused(
-            400, f"invalid request: {where}: {first['msg']}" if where else f"invalid request: {first['msg']}"
-        ) from error
+        await asyncio.wait({job, left}, return_when=asyncio.FIRST_COMPLETED)
+        if not job.done():
+            raise ClientDisconnect
+        return job.result()
+    finally:
+        job.cancel()
+        left.cancel()
+
+
+async def _gone(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
 
 
 def _check_token(request: Request, token: str | None) -> None:
-    given = request.headers.get("authorization", "").encode()
-    if token is not None and not hmac.compare_digest(given, f"Bearer {token}".encode()):
-        raise _Refused(401, "invalid api token", {"WWW-Authenticate": "Bearer"})
-
-
-def _error(status: int, message: str, headers: dict[str, str] | None = None) -> Response:
-    """An error as clients read it: Cohere's from ``message``, Jina's from ``detail``."""
-    return JSONResponse({"message": message, "detail": message}, status, headers=headers)
+    if token is None:
+        return
+    scheme, _, given = request.headers.get("authorization", "").strip().partition(" ")
+    given = given.strip()  # bytes read as Latin-1; some clients write other letters so, some in UTF-8
+    same = [hmac.compare_digest(sent, token.encode()) for sent in (given.encode(), given.encode("latin-1"))]
+    if scheme.lower() != "bearer" or not given or not any(same):
+        raise Refused(401, "invalid api token", {"WWW-Authenticate": "Bearer"})
 
 
 def _schema(shape: type[BaseModel]) -> dict[str, Any]:
     """The request's shape for the API's own documentation."""
-    content = {"application/json": {"schema": shape.model_json_schema()}}
+    content = {"application/json": {"schema": shape.model_json_schema(), "example": _EXAMPLE}}
     return {"requestBody": {"required": True, "content": content}}

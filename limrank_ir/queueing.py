@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 
+from limrank_ir.errors import InputError
 from limrank_ir.reranker import LimRank, Pair
 from limrank_ir.verdict import Verdict
+
+UNKNOWN_WAIT = 5  # seconds, while no batch has shown how fast the model is
 
 
 class Full(Exception):
@@ -24,6 +31,10 @@ class Full(Exception):
         self.retry_after = retry_after
 
 
+class _Left(Exception):
+    """So many callers of a batch have gone that the others are served sooner by a batch of their own."""
+
+
 @dataclass(eq=False)
 class _Job:
     pairs: Sequence[Pair]
@@ -31,15 +42,32 @@ class _Job:
     verdicts: list[Verdict] = field(default_factory=list)
     taken: int = 0
 
+    @property
+    def waits(self) -> bool:
+        """Whether its caller still waits for it. Read by the model's thread, too."""
+        return not self.done.done()
+
+
+_Part = tuple[_Job, Sequence[Pair]]
+
 
 class Queue:
     """Judges pairs of many callers, first come, first served, in batches over several callers.
+
+    A caller goes away when its task is cancelled: its pairs are dropped at once, and those that the model has before
+    it at the end of the engine's current batch.
 
     All methods belong to one event loop; the model runs in a thread of its own, one batch at a time.
     """
 
     def __init__(
-        self, limrank: LimRank, *, room: int, batch: int, judged: Callable[[int, float], None] = lambda pairs, s: None
+        self,
+        limrank: LimRank,
+        *,
+        room: int,
+        batch: int,
+        judged: Callable[[int, float], None] = lambda pairs, seconds: None,
+        dropped: Callable[[int], None] = lambda pairs: None,
     ) -> None:
         """Make a queue; `run` works it off.
 
@@ -49,12 +77,14 @@ class Queue:
             batch: the most pairs of one call of the model. A longer request is judged in several, so that it does
                 not keep others waiting.
             judged: called with the pairs and the seconds of each batch.
+            dropped: called with the pairs that a caller who has gone leaves behind.
         """
-        self._limrank, self._room, self._batch, self._judged = limrank, room, batch, judged
+        self._limrank, self._room, self._batch, self._judged, self._dropped = limrank, room, batch, judged, dropped
         self._jobs: deque[_Job] = deque()
         self._arrived = asyncio.Event()
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="limrank")
         self._closing = False
-        self._rate = 0.0  # pairs a second, of the last batch
+        self._speed = (0.0, 0.0)  # pairs and seconds, the latest batches above all
         self.pairs = 0
         """Pairs that wait or are being judged."""
 
@@ -69,45 +99,58 @@ class Queue:
 
         Raises:
             Full: there is no room.
-            LimRankError: the model cannot be used.
+            InputError: the pairs cannot be judged.
+            EngineError: the model, or the machine below it, failed.
         """
         if not pairs:
             return []
         if self.pairs and self.pairs + len(pairs) > self._room:
-            raise Full(max(1, round(self.pairs / self._rate + 0.5)) if self._rate else 5)
+            raise Full(self._wait())
         job = _Job(pairs, asyncio.get_running_loop().create_future())
         self._jobs.append(job)
         self.pairs += len(pairs)
         self._arrived.set()
         try:
             return await job.done
+        except asyncio.CancelledError:
+            self._dropped(len(pairs) - len(job.verdicts))
+            raise
         finally:
             self.pairs -= len(pairs)
+            with suppress(ValueError):
+                self._jobs.remove(job)
 
     async def run(self) -> None:
         """Work the queue off until `close`."""
-        while True:
-            await self._arrived.wait()
-            parts = self._next()
-            if parts:
-                await self._work(parts)
-            elif self._closing:
-                return
-            else:
-                self._arrived.clear()
+        try:
+            while True:
+                await self._arrived.wait()
+                if parts := self._next():
+                    await self._work(parts)
+                elif self._closing:
+                    return
+                else:
+                    self._arrived.clear()
+        finally:
+            self._thread.shutdown(wait=False)
 
     def close(self) -> None:
         """Let `run` end when all that was taken is done."""
         self._closing = True
         self._arrived.set()
 
-    def _next(self) -> list[tuple[_Job, Sequence[Pair]]]:
+    def _wait(self) -> int:
+        """Seconds until what is in the queue should be done."""
+        pairs, seconds = self._speed
+        return max(1, math.ceil(self.pairs * seconds / pairs)) if pairs else UNKNOWN_WAIT
+
+    def _next(self) -> list[_Part]:
         """A batch: as many pairs of each waiting job, in turn, as there is room for."""
-        parts: list[tuple[_Job, Sequence[Pair]]] = []
+        parts: list[_Part] = []
         room = self._batch
         while self._jobs and room:
             job = self._jobs[0]
-            if job.done.done():  # its caller has gone
+            if not job.waits:  # it failed in an earlier batch, or its caller has just gone
                 self._jobs.popleft()
                 continue
             part = job.pairs[job.taken : job.taken + room]
@@ -120,22 +163,75 @@ class Queue:
             self._jobs.rotate(-1)  # the rest of a long request comes after those that waited behind it
         return parts
 
-    async def _work(self, parts: list[tuple[_Job, Sequence[Pair]]]) -> None:
-        pairs = [pair for _, part in parts for pair in part]
-        started = time.perf_counter()
-        try:
-            verdicts = iter(await asyncio.to_thread(self._limrank.judge, pairs))
-        except Exception as error:
-            if len(parts) > 1:  # what is wrong with one request is not the others' fault
-                for job_and_part in parts:
-                    await self._work([job_and_part])
-            elif not parts[0][0].done.done():
-                parts[0][0].done.set_exception(error)
+    async def _work(self, parts: list[_Part]) -> None:
+        """Judge a batch. If that fails, judge each request alone: what is wrong with one is not the others' fault.
+
+        The second request on which the model fails for no fault of the request shows that all would fail: the rest
+        is not tried.
+        """
+        error = await self._attempt(parts)
+        if error is None or len(parts) == 1:
+            _fail(parts, error)
             return
-        seconds = time.perf_counter() - started
-        self._rate = len(pairs) / max(seconds, 1e-9)
-        self._judged(len(pairs), seconds)
-        for job, part in parts:
-            job.verdicts.extend(next(verdicts) for _ in part)
-            if len(job.verdicts) == len(job.pairs) and not job.done.done():
-                job.done.set_result(job.verdicts)
+        faults = 0
+        for number, part in enumerate(parts, start=1):
+            alone = await self._attempt([part])
+            _fail([part], alone)
+            faults += alone is not None and not isinstance(alone, InputError)
+            if faults == 2:
+                _fail(parts[number:], alone)
+                return
+
+    async def _attempt(self, parts: list[_Part]) -> Exception | None:
+        """Judge pairs together and give those callers their verdicts who still wait; or return what went wrong."""
+        loop = asyncio.get_running_loop()
+        while parts := [(job, part) for job, part in parts if job.waits]:
+            pairs = [pair for _, part in parts for pair in part]
+            batch = _Batch(parts, len(pairs))
+            judge = partial(self._limrank.judge, pairs, progress=batch.advance)
+            started = time.perf_counter()
+            try:
+                verdicts = iter(await loop.run_in_executor(self._thread, judge))
+            except _Left:
+                self._measure(batch.done, time.perf_counter() - started)
+                continue
+            except Exception as error:
+                return error
+            self._measure(len(pairs), time.perf_counter() - started)
+            for job, part in parts:
+                job.verdicts.extend(next(verdicts) for _ in part)
+                if len(job.verdicts) == len(job.pairs) and job.waits:
+                    job.done.set_result(job.verdicts)
+            break
+        return None
+
+    def _measure(self, pairs: int, seconds: float) -> None:
+        before, took = self._speed
+        self._speed = before / 2 + pairs, took / 2 + seconds
+        self._judged(pairs, seconds)
+
+
+@dataclass
+class _Batch:
+    """How far the model is with a batch."""
+
+    parts: list[_Part]
+    pairs: int
+    done: int = 0
+
+    def advance(self, count: int) -> None:
+        """Take note of judged pairs, and end the batch if beginning again without those who left is less work.
+
+        Called in the model's thread, between the engine's batches.
+        """
+        self.done += count
+        wanted = sum(len(part) for job, part in self.parts if job.waits)
+        if wanted < self.pairs - self.done:
+            raise _Left
+
+
+def _fail(parts: list[_Part], error: Exception | None) -> None:
+    """Tell those who still wait what went wrong, if something did."""
+    for job, _ in parts:
+        if error is not None and job.waits:
+            job.done.set_exception(error)
