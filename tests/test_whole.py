@@ -210,3 +210,11 @@ def test_a_recorded_base_is_compared_by_its_content(base, adapter_copy):
     with pytest.raises(InputError, match="was trained on other weights"):
         _merge(base, adapter_copy, "owner/base", "0123")
     _merge(base, adapter_copy, "owner/base", "0123", allow_mismatch=True)
+
+
+def test_the_adapter_that_ships_names_its_base_by_content():
+    from limrank_ir.models import DEFAULT, resolve
+    from limrank_ir.weights import identity
+
+    shipped = resolve(DEFAULT)
+    assert json.loads((Path(shipped.adapter) / BASE_RECORD).read_text()) == {"base": identity(shipped.weights)}
