@@ -52,7 +52,7 @@ Budget = Annotated[int, typer.Option(min=1, metavar="N", help="The most tokens o
 Device = Annotated[str | None, typer.Option(metavar="NAME", help="cpu, cuda, cuda:1, ...  [default: a GPU if any]")]
 Dtype = Annotated[
     Literal["float32", "bfloat16", "float16"] | None,
-    typer.Option(help="Precision.  [default: float32 on a CPU, bfloat16 on a GPU]"),
+    typer.Option(metavar="NAME", help="float32, bfloat16 or float16.  [default: float32 on a CPU, bfloat16 on a GPU]"),
 ]
 MaxLength = Annotated[
     int | None, typer.Option(min=1, metavar="N", help="The most tokens of a prompt; longer passages are cut.")
@@ -63,6 +63,13 @@ Fuse = Annotated[
 FuseWeight = Annotated[
     float | None,
     typer.Option(min=0.0, max=1.0, metavar="X", help="--fuse with this weight: 0 the run's order, 1 the model's."),
+]
+AllowMismatch = Annotated[
+    bool,
+    typer.Option(
+        "--allow-mismatch",
+        help="Use an adapter that names another base, and weights with tensors that have no place.",
+    ),
 ]
 BatchSize = Annotated[int | None, typer.Option(min=1, metavar="N", help="The most passages in a batch.")]
 Quiet = Annotated[

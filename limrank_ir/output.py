@@ -17,6 +17,7 @@ from limrank_ir.files import replacing
 from limrank_ir.trec import write_run
 
 STDOUT = Path("-")
+FEW = 25  # queries
 
 
 def check_places(outputs: Mapping[str, Path | None], inputs: Mapping[str, Path | None]) -> None:
@@ -62,6 +63,8 @@ def check_folder(option: str, folder: Path) -> None:
         InputError: it cannot be written, or would be made where no folder is made.
     """
     whole = Path(os.path.realpath(folder))
+    if os.path.exists(whole) and not os.path.isdir(whole):
+        raise InputError(f"{option}: is a file; name a folder")
     there = next(place for place in (whole, *whole.parents) if os.path.exists(place))
     try:
         with tempfile.TemporaryFile(dir=there):
@@ -107,6 +110,14 @@ def named(path: Path) -> str:
 def some(names: Sequence[str]) -> str:
     """The first few of many names, for a message."""
     return ", ".join(map(repr, names[:3])) + (", ..." if len(names) > 3 else "")
+
+
+def few(queries: int) -> str:
+    """What a reader of means over so few queries must know, as a sentence; empty where they are not few."""
+    if queries >= FEW:
+        return ""
+    count = "1 query is" if queries == 1 else f"{queries} queries are"
+    return f"{count} an example, no measurement: the differences and percentages may be chance."
 
 
 def write_json(value: Any) -> None:

@@ -81,14 +81,6 @@ def test_options_of_the_other_method_are_refused(folder, given):
     assert not (folder / "run.txt").exists()
 
 
-def test_without_its_packages_it_says_what_to_install(folder, monkeypatch):
-    monkeypatch.setattr("limrank_ir.dense.importlib.util.find_spec", lambda name: None)
-    assert (
-        "retrieve --method dense needs sentence-transformers; run: pip install 'limrank-ir[dense]'"
-        in retrieve("--method", "dense").stderr
-    )
-
-
 def test_in_a_pipeline(limrank, tmp_path):
     import pyterrier as pt
     from pyterrier_alpha.fusion import RRFusion

@@ -247,7 +247,7 @@ def test_a_crash_of_pisa_is_one_line(folder):
         "'--index', 'index']; limrank_ir.cli.main()"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert done.returncode == 2
+    assert done.returncode == 1  # the machine's fault
     assert done.stdout == ""
     assert done.stderr.startswith("limrank: PISA failed (") and done.stderr.count("\n") == 1
     assert sorted(os.listdir(folder)) == ["corpus.tsv", "topics.tsv"]

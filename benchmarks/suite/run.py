@@ -16,20 +16,21 @@ from limrank_ir.candidates import Candidates
 from limrank_ir.corpus import read_passages
 from limrank_ir.errors import InputError
 from limrank_ir.evaluate import Evaluation, evaluate, parse_measures
+from limrank_ir.extras import need
 from limrank_ir.files import replacing
 from limrank_ir.fusion import fuse
-from limrank_ir.retrieve import check_pisa
 from limrank_ir.trec import RunEntry, read_run, write_run
 
 from .collection import Collection, read_collections
 from .environment import environment
 from .first_stage import BM25, first_stage
-from .report import check_matplotlib, write_report
+from .report import write_report
 from .results import MEASURES, Report, Result, Variant, corrected
 from .systems import FIRST_STAGE, ModelOptions, Score, System, Work, read_systems
 
 log = logging.getLogger("limrank_ir")
 
+NEEDED = ("ir_measures", "scipy", "statsmodels", "matplotlib")  # the last ones only at the end, after hours
 SETTINGS = "settings.json"
 RULES = "1"  # changes when the same files and settings would give other figures
 
@@ -55,7 +56,12 @@ class Settings:
     @property
     def protocol(self) -> dict[str, Any]:
         """What must not differ between results in one folder."""
-        return {"-k": self.k, "--queries": self.queries, "--seed": self.seed, "--max-length": self.models.max_length}
+        return {
+            "-k": self.k,
+            "--queries": self.queries,
+            "--seed": self.seed,
+            "--max-length": self.models.get("max_length"),
+        }
 
 
 @dataclass(frozen=True)
@@ -100,7 +106,7 @@ def run_suite(
         InputError: something is wrong or missing (all is checked before anything runs), the output folder has
             results of other settings, or a model fails.
     """
-    check_matplotlib()
+    need("bench suite", "bench", *NEEDED)
     measures = parse_measures(" ".join(MEASURES))
     places = Places(output, output / "work", (output if settings.runs else output / "work") / "runs")
     _check_protocol(places, settings)
@@ -108,7 +114,7 @@ def run_suite(
     with console.progress("checking the collections", None, "collections"):
         collections = read_collections(folders, queries=settings.queries, seed=settings.seed)
     if any(collection.source != "run" for collection in collections):
-        check_pisa("bench suite")
+        need("bench suite", "bench", "pyterrier_pisa")
     _write_json(places.work / SETTINGS, settings.protocol)
     with replacing(output / ".gitignore") as file:
         file.write("/work/\n")
@@ -135,7 +141,7 @@ def run_suite(
         },
         systems={system.label: _system_facts(system) for system in rerankers},
         settings={**dataclasses.asdict(settings), "bm25": dataclasses.asdict(BM25), "measures": list(MEASURES)},
-        environment=environment(command, settings.models.device),
+        environment=environment(command, settings.models.get("device")),
     )
     write_report(report, output)
     return report

@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from typing import TypeAlias
 
-from .results import ALPHA, MEASURES, Report, Result, relative, significant, summaries
+from limrank_ir.output import few, some
+
+from .results import ALPHA, MEASURES, SAME, Report, Result, relative, significant, summaries
 
 Table: TypeAlias = tuple[list[str], list[list[str]]]
 """(header, rows)."""
@@ -144,28 +146,47 @@ def finding(report: Report) -> tuple[str, str]:
         (headline, sentences) about the ranking with the highest mean.
     """
     first, *others = [summary for summary in summaries(report.results, PRIMARY) if not summary.combined]
-    count = len(report.collections)
-    over = f"{count} collection{'s' * (count != 1)}"
+    count, bound = len(report.collections), _at_bound(report)
+    asked = sum(facts["queries"] for facts in report.collections.values())
+    queries = f"{asked:,} {'query' if asked == 1 else 'queries'}"
+    over = f"{count} collection{'s' * (count != 1)} with {queries}"
     if not others:
-        return f"{PRIMARY} of {first.label}: {first.mean:.3f}", f"The mean over {over}."
+        return f"{PRIMARY} of {first.label}: {first.mean:.3f}", f"The mean over {over}. {few(asked)}".rstrip()
     best = max(others, key=lambda summary: summary.mean)
-    if best.mean <= first.mean:
-        head = f"No reranker is above {first.label}: {PRIMARY} {first.mean:.3f}"
+    if len(bound) == count:
+        head = f"{first.label} has the best possible order already: {PRIMARY} {first.mean:.3f} on {queries}"
+        lead = f"No reranker of its candidates can gain; the best of them, {best.label}, has {best.mean:.3f}"
+    elif best.mean <= first.mean:
+        head = f"No reranker is above {first.label}: {PRIMARY} {first.mean:.3f} on {queries}"
         lead = f"The best of them, {best.label}, has {best.mean:.3f}"
     else:
-        head = f"{PRIMARY} rises from {first.mean:.3f} to {best.mean:.3f}"
+        head = f"{PRIMARY} rises from {first.mean:.3f} to {best.mean:.3f} on {queries}"
         lead = f"The best ranking is {best.label}"
-    return head, (
+    sentences = [
         f"{lead}: {percent(best.gain_of_mean)} over {first.label} in the mean over {over}, above it on "
-        f"{best.above} ({best.better} significant) and below on {best.below} ({best.worse} significant)."
-    )
+        f"{best.above} ({best.better} significant) and below on {best.below} ({best.worse} significant).",
+        few(asked),
+    ]
+    if 0 < len(bound) < count:
+        where = f"{len(bound)} of {count} collections ({some(bound)})"
+        sentences.append(f"On {where} {first.label} has the best possible order already: no reranker can gain there.")
+    return head, " ".join(filter(None, sentences))
+
+
+def _at_bound(report: Report) -> list[str]:
+    """Collections whose first stage has the best possible order of its candidates already."""
+    return [
+        name
+        for name, facts in report.collections.items()
+        if facts["ceiling"][PRIMARY] - next(iter(report.row(name).values())).mean[PRIMARY] < SAME
+    ]
 
 
 def protocol(report: Report) -> str:
     """How was measured, in a sentence."""
     settings = report.settings
     sample = "all judged queries" if settings["queries"] is None else f"samples of {settings['queries']} judged queries"
-    cut = settings["models"]["max_length"]
+    cut = settings["models"].get("max_length")
     limit = "" if cut is None else f", passages cut where a prompt exceeds {cut} tokens"
     return f"The {settings['k']} best documents of the first stage, {sample} (seed {settings['seed']}){limit}."
 

@@ -67,7 +67,7 @@ def retrieve(
     tag = method if tag is None else tag
     check_writable("--tag", "tag", tag)
     check_places({"-o": output, "--json": STDOUT if as_json else None}, {"--corpus": corpus, "--topics": topics})
-    if index is not None:
+    if index is not None and not index.exists():
         check_folder(f"--index {index}", index)
     known = read_topics(topics)
     for qid in known:

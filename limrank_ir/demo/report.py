@@ -10,6 +10,8 @@ from functools import cache
 from importlib.resources import files
 from string import Template
 
+from limrank_ir.output import few
+
 TEXT_LIMIT = 700
 """Characters of a passage that the page shows."""
 
@@ -221,8 +223,8 @@ def _lede(report: Report, counts: dict[str, int]) -> str:
     return (
         f"Over {_count(len(report.queries), 'query', 'queries')}, {_text(report.reranker)} does better than "
         f"{_text(report.first_stage)} on {counts['improved']:,}, the same on {counts['unchanged']:,} and worse on "
-        f"{counts['worsened']:,}. {said}."
-    )
+        f"{counts['worsened']:,}. {said}. {few(len(report.queries))}"
+    ).rstrip()
 
 
 def _measures(report: Report) -> list[str]:

@@ -29,7 +29,7 @@ from limrank_ir.demo.report import QueryReport, Report, Row, render
 from limrank_ir.errors import InputError
 from limrank_ir.files import replacing
 from limrank_ir.models import DEFAULT, Think
-from limrank_ir.output import check_folder
+from limrank_ir.output import check_folder, few
 from limrank_ir.pyterrier import LimRankReranker
 from limrank_ir.reranker import LimRank
 from limrank_ir.trec import write_run
@@ -101,7 +101,7 @@ def run_demo(
         limrank = LimRank(model, think=think, max_length=max_length, store=Path(folder) / "verdicts.sqlite")
         outcome = experiment(texts, asked, limrank, k, Path(folder) / "index.pisa", verbose=not quiet)
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 100)
-    _print_figures(console, outcome)
+    _print_figures(console, outcome, len(asked))
     _print_examples(console, outcome, asked, texts)
     for name, ranking in outcome.rankings.items():
         write_run(out / f"{_file_name(name)}.run", ranking, tag=_file_name(name))
@@ -188,7 +188,7 @@ def _words(query: str) -> str:
     return " ".join("".join(mark if mark.isalnum() else " " for mark in query).split())
 
 
-def _print_figures(console: Console, outcome: Outcome) -> None:
+def _print_figures(console: Console, outcome: Outcome, queries: int) -> None:
     table = Table(title="Questions to Python's documentation", title_justify="left")
     table.add_column("")
     for column in (*MEASURES, "seconds", "pairs/s"):
@@ -200,9 +200,11 @@ def _print_figures(console: Console, outcome: Outcome) -> None:
         table.add_row(name, *values, f"{seconds:.1f}" if name != outcome.names[2] else "", rate)
     console.print(table)
     before, alone, fused = (outcome.measures[name]["nDCG@10"]["all"] for name in outcome.names)
+    over = "1 query" if queries == 1 else f"{queries} queries"
     console.print(
-        f"nDCG@10 against BM25's: reranked {_compared(alone, before)}, fused with BM25's scores (+) "
-        f"{_compared(fused, before)}.\n"
+        f"nDCG@10 over {over}, against BM25's: reranked {_compared(alone, before)}, fused with BM25's scores (+) "
+        f"{_compared(fused, before)}. {few(queries)}".rstrip()
+        + "\n"
     )
 
 
