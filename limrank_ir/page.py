@@ -11,6 +11,9 @@ Cell = tuple[str, str]
 """A cell's text and its class: ``"text"`` stands at the left, ``""`` is a number."""
 
 
+MOST = 4  # columns that a phone shows beside each other
+
+
 def fill(template: Path, **parts: str) -> str:
     """Fill a page's template in.
 
@@ -44,7 +47,7 @@ def plain(header: Sequence[str], rows: Sequence[Sequence[str]], *, left: Sequenc
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[Cell]], bound: Sequence[bool] = ()) -> str:
-    """A table; the first column names its rows.
+    """A table; the first column names its rows. On a phone a row of many columns becomes a block (``page.css``).
 
     Args:
         header: the columns' names.
@@ -56,13 +59,17 @@ def table(header: Sequence[str], rows: Sequence[Sequence[Cell]], bound: Sequence
         f'<th scope="col"{" class=text" if kind == {"text"} else ""}>{text(name)}</th>'
         for name, kind in zip(header, kinds, strict=True)
     )
+    many = len(header) > MOST
+    names = [f' data-name="{text(name)}"' if many else "" for name in header[1:]]
     lines = []
     for number, ((name, _), *cells) in enumerate(rows):
         drawn = "".join(
-            f'<td class="{kind}">{text(cell)}</td>' if kind else f"<td>{text(cell)}</td>" for cell, kind in cells
+            f"<td{f' class={kind}' if kind else ''}{called}>{text(cell)}</td>"
+            for (cell, kind), called in zip(cells, names, strict=True)
         )
         mark = ' class="bound"' if number < len(bound) and bound[number] else ""
         lines.append(f'<tr{mark}><th scope="row">{text(name)}</th>{drawn}</tr>')
     body = "\n".join(lines)
     head = f"<thead><tr>{columns}</tr></thead>"
-    return f'<div class="scroll" tabindex="0"><table>{head}<tbody>\n{body}\n</tbody></table></div>'
+    kind = ' class="many"' if many else ""
+    return f'<div class="scroll" tabindex="0"><table{kind}>{head}<tbody>\n{body}\n</tbody></table></div>'
