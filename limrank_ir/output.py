@@ -63,20 +63,19 @@ def check_folder(option: str, folder: Path) -> None:
         InputError: it cannot be written, or would be made where no folder is made.
     """
     whole = Path(os.path.realpath(folder))
-    if os.path.exists(whole) and not os.path.isdir(whole):
-        raise InputError(f"{option}: is a file; name a folder")
     there = next(place for place in (whole, *whole.parents) if os.path.exists(place))
+    if not os.path.isdir(there):
+        raise InputError(f"{option}: {there} is a file, not a folder; choose another place")
+    root = Path(whole.anchor)
+    own = {Path.cwd(), Path(os.path.realpath(os.path.expanduser("~")))} - {root}
+    missing = len(whole.relative_to(there).parts)
+    if missing >= (1 if there == root else 2) and not any(there.is_relative_to(place) for place in own):
+        raise InputError(f"{option}: there is no folder {whole}; check the path, or make it first: mkdir -p {whole}")
     try:
         with tempfile.TemporaryFile(dir=there):
             pass
     except OSError as error:
         raise InputError(f"{option}: cannot write here ({error.strerror}); choose another place") from error
-    root = Path(whole.anchor)
-    own = {Path.cwd(), Path(os.path.realpath(os.path.expanduser("~")))} - {root}
-    missing = len(whole.relative_to(there).parts)
-    if any(there.is_relative_to(place) for place in own) or missing < (1 if there == root else 2):
-        return
-    raise InputError(f"{option}: there is no folder {whole}; check the path, or make it first: mkdir -p {whole}")
 
 
 def save_run(path: Path, run: Mapping[str, Iterable[tuple[str, float]]], tag: str) -> None:

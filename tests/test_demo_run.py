@@ -74,7 +74,7 @@ def test_the_report_holds_every_query_and_ranking(demo):
 
 def test_bad_places_and_options_are_found_before_the_work(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(LimRankError, match="cannot write here"):
+    with pytest.raises(LimRankError, match="is a file, not a folder"):
         run_demo(tmp_path / "file" / "x")
     with pytest.raises(LimRankError, match="must be at least 1"):
         run_demo(tmp_path, k=0)

@@ -1,0 +1,216 @@
+"""Help to paste from, `~` in paths, and folders that are not made by a typo."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from limrank_ir import shell
+from limrank_ir.cli import app
+from limrank_ir.errors import InputError
+from limrank_ir.output import check_folder, check_places
+from limrank_ir.shell import Command, behaving
+
+ROOT = typer.main.get_command(app)
+SIGNS = {"<", "&", ">", "|"}  # what the shell takes for itself, with what follows
+
+
+def commands(group=ROOT, path=()):
+    """(path of words, command) of every command that does something."""
+    for name in group.list_commands(None):
+        command = group.get_command(None, name)
+        if hasattr(command, "list_commands"):
+            yield from commands(command, (*path, name))
+        else:
+            yield (*path, name)
+
+
+ALL = [" ".join(path) for path in commands()]
+
+
+def helped(command, width=80):
+    if command == "rank-llm":  # its --help is RankLLM's own, where that is installed
+        return f"For example:\n\n{ROOT.get_command(None, command).examples}"
+    result = CliRunner().invoke(
+        app, [*command.split(), "--help"], env={"COLUMNS": str(width), "TERMINAL_WIDTH": str(width)}
+    )
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+def pasted(text):
+    """The commands below "For example:", as a shell would read them."""
+    examples = text.partition("For example:")[2].replace("\\\n", " ")
+    return [shlex.split(line) for line in examples.splitlines() if line.strip()]
+
+
+def parse(words):
+    """Parse a command with the parser that will."""
+    group, rest = ROOT, [*words]
+    while hasattr(group, "list_commands"):
+        name = rest.pop(0)
+        group = group.get_command(None, name)
+        assert group is not None, words
+    group.make_context(name, rest)
+
+
+def test_the_commands_are_all_found():
+    assert {"rerank", "rank-llm", "bench suite", "bench speed", "synth run", "train", "export"} <= set(ALL)
+
+
+@pytest.mark.parametrize("command", ALL)
+def test_the_examples_of_the_help_can_be_pasted(command):
+    """From what stands on a terminal of 80 columns, not from the docstring: each option exists and takes its value."""
+    lines = pasted(helped(command))
+    own = [words for words in lines if words[: 1 + len(command.split())] == ["limrank", *command.split()]]
+    assert own, f"no example of limrank {command}"
+    for words in lines:
+        plain = words[: next((n for n, word in enumerate(words) if word in SIGNS), len(words))]
+        if plain[0] != "limrank":
+            continue
+        if plain[1] == "rank-llm":
+            theirs = pytest.importorskip("rank_llm.cli.main")
+            theirs.build_parser().parse_args(plain[2:])
+        else:
+            parse(plain[1:])
+
+
+@pytest.mark.parametrize("command", ALL)
+def test_the_help_fits_80_columns_and_cuts_nothing(command):
+    text = helped(command).partition("For example:")[0]  # an example's long lines are the terminal's to break
+    assert "\u2026" not in text
+    assert all(len(line.rstrip()) <= 80 for line in text.splitlines()), text
+
+
+def test_an_example_that_cannot_be_parsed_would_be_seen():
+    for wrong in (
+        ["rerank", "--runs", "x"],
+        ["synth", "mix", "-o"],
+        ["bench", "suite", "a", "-o", "b", "--queries", "x"],
+    ):
+        with pytest.raises(Exception, match=r"(?i)no such option|requires an argument|valid integer"):
+            parse(wrong)
+
+
+def test_examples_stand_as_they_were_written_behind_the_prose():
+    made = Command("x", help="First.\n\nFor example:\n\n    x --a \\\n        -b\n\n    x <y\n\nMore.", callback=None)
+    assert made.help == "First.\n\nMore."
+    assert made.examples == "    x --a \\\n        -b\n\n    x <y"
+    assert Command("x", help="Only prose.").examples == ""
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    (tmp_path / "home").mkdir()
+    (tmp_path / "work").mkdir()
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path / "work")
+    return tmp_path
+
+
+def test_a_tilde_is_the_home_folder_in_every_path(home):
+    seen = {}
+    mine = typer.Typer()
+
+    @mine.command()
+    def _show(paths: list[Path], one: Path = Path("~/one"), text: str = "~"):
+        seen.update(paths=paths, one=one, text=text)
+
+    arguments = ["~/a", "b/~", "--one=~/c", "--text", "~/d"]
+    assert CliRunner().invoke(behaving(mine), arguments).exit_code == 0
+    assert seen == {"paths": [home / "home/a", Path("b/~")], "one": home / "home/c", "text": "~/d"}
+
+
+def test_a_command_opens_what_a_tilde_means(home):
+    (home / "home/qrels.txt").write_text("q1 0 d1 1\n")
+    (home / "home/run.txt").write_text("q1 Q0 d1 1 1 x\n")
+    result = CliRunner().invoke(app, ["eval", "--qrels=~/qrels.txt", "~/run.txt", "--measures", "RR"])
+    assert (result.exit_code, result.stdout.splitlines()[-1]) == (0, "run.txt\t1.0000"), result.output
+
+
+ALLOWED = ["x.run", "new/x.run", "new/and/deep/x.run", "~/new/deep/x.run", "../other/x.run", "{top}/other/x.run"]
+REFUSED = ["/reslts/x.run", "/reslts/deep/x.run", "{top}/other/deep/x.run", "../../{name}-x/deep/x.run"]
+
+
+def place(written, home):
+    return Path(written.format(top=home, name=home.name)).expanduser()
+
+
+@pytest.mark.parametrize("written", ALLOWED)
+def test_folders_that_are_meant_are_made(home, written):
+    check_places({"-o": place(written, home)}, {})
+    check_folder("-o", place(written, home).parent)
+    assert sorted(path.name for path in home.rglob("*")) == ["home", "work"]  # by the work, not by the check
+
+
+@pytest.mark.parametrize("written", REFUSED)
+def test_folders_that_look_like_a_typo_are_not(home, written):
+    path = place(written, home)
+    with pytest.raises(
+        InputError, match=rf"^-o {re.escape(str(path))}: there is no folder /.*; check the path, or make"
+    ):
+        check_places({"-o": path}, {})
+    assert not path.parent.exists()
+
+
+def test_the_root_folder_as_current_folder_allows_nothing_more(home, monkeypatch):
+    monkeypatch.chdir("/")
+    with pytest.raises(InputError, match="there is no folder /reslts;"):
+        check_places({"-o": Path("reslts/x.run")}, {})
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "rerank --run run.txt --topics topics.tsv --corpus corpus.tsv -o /reslts/x.run",
+        "rerank --run run.txt --topics topics.tsv --corpus corpus.tsv -o x.run --explain /reslts/why.jsonl",
+        "rerank --run run.txt --topics topics.tsv --corpus corpus.tsv -o x.run --store /reslts/v.db",
+        "retrieve --topics topics.tsv --corpus corpus.tsv -o /reslts/x.run",
+        "retrieve --topics topics.tsv --corpus corpus.tsv -o x.run --index /reslts/index",
+        "requests --run run.txt --topics topics.tsv --corpus corpus.tsv -o /reslts/x.jsonl",
+        "demo --out /reslts",
+        "bench suite collection -o /reslts",
+    ],
+)
+def test_every_command_refuses_before_the_work(home, command):
+    result = CliRunner().invoke(app, command.split())
+    assert result.exit_code == 2
+    (line,) = result.stderr.splitlines()
+    assert re.search(r": there is no folder (/reslts.*); check the path, or make it first: mkdir -p \1$", line), line
+    assert not Path("/reslts").exists()
+
+
+def test_a_file_where_a_folder_is_wanted(home):
+    Path("file").touch()
+    with pytest.raises(InputError, match=r"^-o file: /.*/work/file is a file, not a folder; choose another place$"):
+        check_folder("-o file", Path("file"))
+
+
+def failing(module):
+    """What a group says of a command whose import fails."""
+    group = typer.Typer(cls=shell.Commands)
+
+    @group.command("eval")
+    def _eval():
+        raise ModuleNotFoundError(f"No module named '{module}.part'", name=f"{module}.part")
+
+    @group.command("other")
+    def _other():
+        pass
+
+    return CliRunner().invoke(group, ["eval"])
+
+
+def test_a_package_that_no_check_foresaw_is_one_line_with_the_extra():
+    result = failing("somepackage")
+    assert result.exit_code == 2
+    assert result.stderr == "limrank: eval needs somepackage; run: pip install 'limrank-ir[pyterrier]'\n"
+
+
+def test_a_module_of_ours_that_is_missing_is_a_bug_and_looks_like_one():
+    assert isinstance(failing("limrank_ir").exception, ModuleNotFoundError)
