@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
@@ -15,10 +16,14 @@ from limrank_ir.files import rows
 from limrank_ir.fusion import fuse
 from limrank_ir.output import opened, some
 from limrank_ir.prompts import with_instruction
-from limrank_ir.trec import RunEntry, Topic, check_writable, columns, read_run, read_topics, trec_order
+from limrank_ir.records import DOCUMENT_ID, QUERY_ID, header, pick
+from limrank_ir.topics import Topic, read_topics
+from limrank_ir.trec import RunEntry, check_writable, columns, read_run, trec_order
 from limrank_ir.verdict import Verdict
 
 log = logging.getLogger("limrank_ir")
+
+_NUMBER = re.compile(r"[+-]?\d+(\.\d*)?")
 
 
 class RankedDocument(NamedTuple):
@@ -131,10 +136,11 @@ def gather(
     """Put the documents to rerank together.
 
     Args:
-        run: qid to the first stage's lines, best first.
+        run: qid to the first stage's lines, best first. A document that comes again for a query counts once, with
+            its best score.
         topics: the topics; those that the run does not have are left out.
         texts: where the passages come from.
-        k: how many documents of a query.
+        k: how many documents of a query, at least 1.
         excluded: (qid, docno) to take out before the cutoff at `k`.
         names: what run, topics and excluded documents are called in messages.
 
@@ -142,9 +148,11 @@ def gather(
         The candidates. What was left out is logged.
 
     Raises:
-        InputError: a query of the run is in no topic, no document is left, or a text is missing.
+        InputError: `k` is below 1, a query of the run is in no topic, no document is left, or a text is missing.
     """
     ours, theirs, taken = names
+    if k < 1:
+        raise InputError(f"k is {k}; rerank at least the best document of a query")
     if unknown := [qid for qid in run if qid not in topics]:
         raise InputError(
             f"{theirs}: {len(unknown)} of {len(run)} queries of {ours} are not in these topics ({some(unknown)}); "
@@ -152,6 +160,7 @@ def gather(
         )
     if without := len(topics) - len(run):
         log.info("%d of %d topics have no documents in %s and are left out", without, len(topics), ours)
+    run = _distinct(run, ours)
     if excluded:
         run = _without(run, excluded, taken)
     best = {qid: documents[:k] for qid, documents in run.items() if documents}
@@ -159,6 +168,20 @@ def gather(
         raise InputError(f"{taken}: all documents of {ours} are excluded, nothing is left to rerank")
     wanted = dict.fromkeys(entry.docno for documents in best.values() for entry in documents)
     return Candidates(best, topics, texts(wanted))
+
+
+def _distinct(run: Mapping[str, Sequence[RunEntry]], name: object) -> dict[str, list[RunEntry]]:
+    """Keep each document of a query once, where it stands first, with its best score."""
+    found = {}
+    for qid, entries in run.items():
+        best: dict[str, RunEntry] = {}
+        for entry in entries:
+            if entry.docno not in best or entry.score > best[entry.docno].score:
+                best[entry.docno] = entry
+        found[qid] = list(best.values())
+    if repeated := sum(map(len, run.values())) - sum(map(len, found.values())):
+        log.warning("%s: %d documents come again for the same query and count once", name, repeated)
+    return found
 
 
 def _without(
@@ -178,23 +201,50 @@ def read_excluded(path: str | PathLike[str]) -> set[tuple[str, str]]:
 
     Args:
         path: lines of ``qid docno``, as castorini publishes BRIGHT's, or of ``qid 0 docno grade``, as in qrels, whose
-            grade does not matter; plain or ``.gz``.
+            grade does not matter; or what a header names (``query-id corpus-id score``). Columns are apart by tabs,
+            with which a docno may hold spaces, or else by any whitespace. Plain or ``.gz``.
 
     Returns:
-        (qid, docno) pairs. Lines whose docno is ``N/A``, BRIGHT's mark for "none", are left out.
+        (qid, docno) pairs; none, with a note, for an empty file. Lines whose docno is ``N/A``, BRIGHT's mark for
+        "none", are left out.
 
     Raises:
-        InputError: a line with another number of columns; and as for `limrank_ir.files.lines`.
+        InputError: a line that is no such line; and as for `limrank_ir.files.lines`.
     """
     excluded = set()
+    names, place = None, ""
     for place, line in rows(path):
-        found = columns(line)
-        if len(found) not in (2, 4):
-            raise InputError(f"{place}: {len(found)} columns, not 2 or 4; write 'qid docno' or 'qid 0 docno grade'")
-        qid, docno = found[0], found[1 if len(found) == 2 else 2]
+        found = _cells(line)
+        if named := header(found, QUERY_ID, DOCUMENT_ID):
+            names = named
+            continue
+        qid, docno = _excluded(place, found, names)
         if docno != "N/A":
             excluded.add((qid, docno))
+    if not place:
+        log.warning("%s: the file is empty, nothing is excluded", path)
     return excluded
+
+
+def _cells(line: str) -> list[str]:
+    """Split a line at its tabs, or at any whitespace where there are none, or blanks stand for some of them."""
+    cells = [cell.strip() for cell in line.split("\t")]
+    return cells if len(cells) > 1 and len(columns(cells[0])) == 1 else columns(line)
+
+
+_LAYOUTS = {2: ("qid", "docno"), 4: ("qid", "0", "docno", "grade")}
+
+
+def _excluded(place: str, cells: Sequence[str], names: Sequence[str] | None) -> tuple[str, str]:
+    """The (qid, docno) of a line under a header, or without one."""
+    layout = _LAYOUTS.get(len(cells), ()) if names is None else names
+    if len(cells) != len(layout) or (layout == _LAYOUTS[4] and not _NUMBER.fullmatch(cells[3])):
+        shape = "'qid docno' nor 'qid 0 docno grade'" if names is None else f"{' '.join(names)!r} nor a header"
+        raise InputError(f"{place}: neither {shape}; put tabs between the columns if an id holds spaces")
+    qid, docno = pick(cells, layout, QUERY_ID, DOCUMENT_ID)
+    if not qid or not docno:
+        raise InputError(f"{place}: an empty id; write 'qid docno'")
+    return qid, docno
 
 
 def write_requests(path: Path, candidates: Candidates) -> None:

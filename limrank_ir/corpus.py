@@ -1,4 +1,4 @@
-"""Corpora: the passages of a collection, streamed from JSONL, TSV or a BEIR folder."""
+"""Corpora: the passages of a collection, streamed from JSON, TSV or a BEIR folder."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from os import PathLike
 from typing import NamedTuple
 
 from limrank_ir.errors import InputError
-from limrank_ir.files import find, json_object, json_text, need_json_text, sniff, tsv_columns
+from limrank_ir.files import find, json_text, need_json_text, sniff
+from limrank_ir.records import DOCUMENT_ID, TEXT, records
 
 
 class Passage(NamedTuple):
@@ -32,9 +33,12 @@ class Passage(NamedTuple):
 def iter_corpus(path: str | PathLike[str]) -> Iterator[Passage]:
     """Stream a corpus; the first character of the file tells the format.
 
-    - ``{``: JSONL with an id (``docno``, ``id``, ``_id``, ``docid``), a text (``text``, ``contents``, ``body``) and
-      perhaps a ``title``.
-    - else: ``docno<TAB>text`` or ``docno<TAB>title<TAB>text``.
+    - ``{``: JSONL, or ``[``: a JSON list, of objects with an id (``docno``, ``id``, ``_id``, ``pid``, ``docid``,
+      ``doc_id``), a text (``text``, ``segment``, ``contents``, ``content``, ``body``, ``passage``, ``page_content``:
+      the first that holds something) and perhaps a ``title``.
+    - else: ``docno<TAB>text`` or ``docno<TAB>title<TAB>text``, or any columns under a header, such as DPR's
+      ``id<TAB>text<TAB>title``. The first line is a header if it has one of the names above for an id and one for a
+      text. Quotes are text.
 
     Args:
         path: the corpus, plain or ``.gz``; or a folder that holds ``corpus.jsonl`` (plain or ``.gz``).
@@ -88,26 +92,14 @@ def read_passages(path: str | PathLike[str], docnos: Collection[str]) -> dict[st
     return texts
 
 
+_LAYOUTS = {2: ("docno", "text"), 3: ("docno", "title", "text")}
+
+
 def _placed(path: str | PathLike[str]) -> Iterator[tuple[str, Passage]]:
     """Stream a corpus as (place in the file, passage); docnos may repeat."""
-    first, stream = sniff(find(path, ("corpus.jsonl", "corpus.jsonl.gz")))
-    read = _json_passage if first == "{" else _tsv_passage
-    for place, line in stream:
-        passage = read(place, line)
-        if not passage.docno.strip():
+    mark, stream = sniff(find(path, ("corpus.jsonl", "corpus.jsonl.gz")))
+    for place, record in records(mark, stream, _LAYOUTS, DOCUMENT_ID, TEXT):
+        docno, text = need_json_text(place, record, DOCUMENT_ID), need_json_text(place, record, TEXT)
+        if not docno.strip():
             raise InputError(f"{place}: empty docno; give the passage an id")
-        yield place, passage
-
-
-def _json_passage(place: str, line: str) -> Passage:
-    """Read one line of JSONL."""
-    record = json_object(place, line)
-    docno = need_json_text(place, record, ("docno", "id", "_id", "docid"))
-    text = need_json_text(place, record, ("text", "contents", "body"))
-    return Passage(docno, text, json_text(place, record, ("title",)) or None)
-
-
-def _tsv_passage(place: str, line: str) -> Passage:
-    """Read one line of two or three columns."""
-    docno, *title, text = tsv_columns(place, line, "docno<TAB>[title<TAB>]text")
-    return Passage(docno, text, "".join(title) or None)
+        yield place, Passage(docno, text, json_text(place, record, ("title",)) or None)

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import json
 import secrets
 import shutil
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import chain
 from os import PathLike
 from pathlib import Path
 from typing import Any, TextIO
 
-from limrank_ir.errors import InputError
+from limrank_ir.errors import EngineError, InputError, LimRankError
 
+# A disk that is full or broken, a share that is gone, no memory, no handles left.
+_MACHINE = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ESTALE, errno.ENOMEM, errno.EMFILE, errno.ENFILE}
 _JSON_KINDS = {dict: "an object", list: "a list", bool: "true or false", float: "no finite number"}
 
 
@@ -33,6 +36,7 @@ def replacing(path: str | PathLike[str]) -> Iterator[TextIO]:
 
     Raises:
         InputError: ``path`` is a folder, or its folder cannot be written.
+        EngineError: the disk is full or broken.
     """
     if Path(path).is_dir():
         raise InputError(f"{path}: is a folder; name a file in it")
@@ -46,7 +50,7 @@ def replacing(path: str | PathLike[str]) -> Iterator[TextIO]:
         target.parent.mkdir(parents=True, exist_ok=True)
         temporary.touch(exist_ok=False)
     except OSError as error:
-        raise InputError(f"{path}: cannot write here ({error.strerror}); choose another place") from error
+        raise _failure(error)(f"{path}: cannot write here ({error.strerror}); choose another place") from error
     try:
         opened = gzip.open if str(path).endswith(".gz") else open
         with opened(temporary, "wt", encoding="utf-8", newline="\n") as file:
@@ -66,10 +70,12 @@ def lines(path: str | PathLike[str]) -> Iterator[tuple[int, str]]:
         path: the file.
 
     Yields:
-        (line number from 1, line without its line end). A byte-order mark at the start is dropped.
+        (line number from 1, line without its line end). A byte-order mark at the start of any line is dropped: files
+        that were joined have them inside.
 
     Raises:
         InputError: missing or unreadable file, bytes that are not UTF-8, or gzip data that is cut short.
+        EngineError: the disk fails.
     """
     number = 0
     try:
@@ -77,8 +83,7 @@ def lines(path: str | PathLike[str]) -> Iterator[tuple[int, str]]:
         with opened(path, "rb") as file:
             for raw in file:
                 number += 1
-                text = raw.decode("utf-8-sig" if number == 1 else "utf-8")
-                yield number, text.rstrip("\r\n")
+                yield number, raw.decode().lstrip("\ufeff").rstrip("\r\n")
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such file; check the path") from error
     except UnicodeDecodeError as error:
@@ -88,7 +93,12 @@ def lines(path: str | PathLike[str]) -> Iterator[tuple[int, str]]:
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise InputError(f"{path}: gzip data broken or cut short after line {number}; get the file again") from error
     except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror or error}); check the file") from error
+        raise _failure(error)(f"{path}: cannot be read ({error.strerror or error}); check the file") from error
+
+
+def _failure(error: OSError) -> type[LimRankError]:
+    """Whose fault it is: the machine's or the user's."""
+    return EngineError if error.errno in _MACHINE else InputError
 
 
 def rows(path: str | PathLike[str]) -> Iterator[tuple[str, str]]:
@@ -162,8 +172,12 @@ def json_object(place: str, line: str) -> dict[str, Any]:
     Raises:
         InputError: malformed JSON, or something other than an object.
     """
+    return _json(place, line, str)
+
+
+def _json(place: str, line: str, numbers: Callable[[str], Any] | None = None) -> dict[str, Any]:
     try:
-        value = json.loads(line, parse_int=str, parse_float=str)
+        value = json.loads(line, parse_int=numbers, parse_float=numbers)
     except json.JSONDecodeError as error:
         raise InputError(
             f"{place}: malformed JSON ({error.msg}, column {error.colno}); write one JSON object a line"
@@ -189,28 +203,57 @@ def json_records(path: str | PathLike[str]) -> Iterator[tuple[str, dict[str, Any
     """
     mark, stream = sniff(path)
     if mark == "[":
-        try:
-            whole = json.loads("\n".join(line for _, line in lines(path)))
-        except json.JSONDecodeError as error:
-            raise InputError(f"{path}:{error.lineno}: malformed JSON ({error.msg}); write a list of objects") from error
-        if not whole:
-            raise InputError(f"{path}: holds no rows; check how it was made")
-        found: Iterator[tuple[str, Any]] = ((f"{path}: row {number}", row) for number, row in enumerate(whole, 1))
-    else:
-        found = ((place, _parsed(place, line)) for place, line in stream)
-    for place, row in found:
-        if not isinstance(row, dict):
-            raise InputError(f"{place}: JSON, but not an object; write one object a row")
-        yield place, row
+        return json_list(stream)
+    return ((place, _json(place, line)) for place, line in stream)
 
 
-def _parsed(place: str, line: str) -> Any:
+def json_list(
+    stream: Iterable[tuple[str, str]], *, numbers: Callable[[str], Any] | None = None
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Read the objects of one JSON list, which may go over many lines.
+
+    Args:
+        stream: the lines with their places, at least one, as :func:`sniff` gives them.
+        numbers: what makes a value of a number; None: numbers stay numbers.
+
+    Yields:
+        (place, such as ``train.json: row 7``; the object), at least one.
+
+    Raises:
+        InputError: malformed JSON, an empty list, or something other than objects in it.
+    """
+    places, whole = zip(*stream, strict=True)
+    file = places[0].rpartition(":")[0]
     try:
-        return json.loads(line)
+        found = json.loads("\n".join(whole), parse_int=numbers, parse_float=numbers)
     except json.JSONDecodeError as error:
         raise InputError(
-            f"{place}: malformed JSON ({error.msg}, column {error.colno}); write one object a line"
+            f"{places[error.lineno - 1]}: malformed JSON ({error.msg}, column {error.colno}); write one list of "
+            "objects, or one object a line"
         ) from error
+    except RecursionError as error:
+        raise InputError(f"{file}: malformed JSON (nested too deep); write one list of objects") from error
+    if not found:
+        raise InputError(f"{file}: an empty list; check how it was made")
+    for number, row in enumerate(found, 1):
+        if not isinstance(row, dict):
+            raise InputError(f"{file}: row {number}: JSON, but not an object; write one object a row")
+        yield f"{file}: row {number}", row
+
+
+def filled(record: Mapping[str, Any], keys: Sequence[str]) -> str | None:
+    """Which key of a record to read: the first that holds something; else the first that is there.
+
+    Args:
+        record: the record; null counts as missing.
+        keys: the keys to try, in order.
+
+    Returns:
+        The key, or None if none is there.
+    """
+    there = [key for key in keys if record.get(key) is not None]
+    full = (key for key in there if not isinstance(record[key], str) or record[key].strip())
+    return next(full, there[0] if there else None)
 
 
 def json_text(place: str, record: Mapping[str, Any], keys: Sequence[str]) -> str | None:
@@ -219,7 +262,7 @@ def json_text(place: str, record: Mapping[str, Any], keys: Sequence[str]) -> str
     Args:
         place: where the record stands, for the error message.
         record: a record of :func:`json_object`.
-        keys: the keys to try, in order; null counts as missing.
+        keys: the keys to try, in order; an empty text does not hide what stands under a later one.
 
     Returns:
         The text, or None if no key is there.
@@ -227,7 +270,7 @@ def json_text(place: str, record: Mapping[str, Any], keys: Sequence[str]) -> str
     Raises:
         InputError: the value is not text, or holds half a surrogate pair (``"\ud83d"``), which no file can store.
     """
-    key = next((key for key in keys if record.get(key) is not None), None)
+    key = filled(record, keys)
     if key is None:
         return None
     value = record[key]
@@ -260,23 +303,3 @@ def need_json_text(place: str, record: Mapping[str, Any], keys: Sequence[str]) -
     if text is None:
         raise InputError(f"{place}: no {' or '.join(repr(key) for key in keys)} in this record; add one")
     return text
-
-
-def tsv_columns(place: str, line: str, layout: str) -> list[str]:
-    """Split a line of two or three columns at its tabs; quotes and other blanks are text.
-
-    Args:
-        place: where the line stands, for the error message.
-        line: the line.
-        layout: how such a line should look, for the error message.
-
-    Returns:
-        The two or three columns.
-
-    Raises:
-        InputError: another number of columns.
-    """
-    columns = line.split("\t")
-    if len(columns) not in (2, 3):
-        raise InputError(f"{place}: {len(columns)} tab-separated columns, not 2 or 3; write {layout!r}")
-    return columns

@@ -1,8 +1,7 @@
-"""TREC's files: runs (rankings), qrels (judgments) and topics (queries), as streams and plain values."""
+"""TREC's files: runs (rankings) and qrels (judgments), as streams and plain values."""
 
 from __future__ import annotations
 
-import html
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -11,13 +10,17 @@ from os import PathLike
 from typing import NamedTuple
 
 from limrank_ir.errors import InputError
-from limrank_ir.files import find, json_object, json_text, need_json_text, replacing, rows, sniff, tsv_columns
+from limrank_ir.files import find, replacing, rows
+from limrank_ir.records import DOCUMENT_ID, GRADE, QUERY_ID, header, pick
+from limrank_ir.topics import Topic as Topic
+from limrank_ir.topics import read_topics as read_topics
 
 _COLUMN = re.compile(r"[^ \t\n\r\v\f]+")
 # What a column may hold when written: no byte-order mark and no surrogates either, which would not be read back.
 _WRITABLE = re.compile("[^ \t\n\r\v\f\ufeff\ud800-\udfff]+")
 
-_BEIR_QRELS_HEADER = ["query-id", "corpus-id", "score"]
+HIGHEST_GRADE = 1000
+"""trec_eval sets memory aside for every grade up to the highest; and 2**grade, a gain, is still a finite number."""
 
 
 def columns(line: str) -> list[str]:
@@ -31,14 +34,14 @@ class RunEntry(NamedTuple):
     Attributes:
         qid: id of the query.
         docno: id of the document.
-        rank: the rank as the file has it; trec_eval and :func:`read_run` go by the score.
+        rank: the rank as the file has it, None if that is no integer; trec_eval and :func:`read_run` go by the score.
         score: the higher, the better.
         tag: name of the system that made the run.
     """
 
     qid: str
     docno: str
-    rank: int
+    rank: int | None
     score: float
     tag: str
 
@@ -85,7 +88,7 @@ def iter_run(path: str | PathLike[str]) -> Iterator[RunEntry]:
         if docno in docnos:
             raise InputError(f"{place}: document {docno!r} again for query {qid!r}; list it once")
         docnos.add(docno)
-        yield RunEntry(qid, docno, _integer(place, "rank", rank), _score(place, score), tag)
+        yield RunEntry(qid, docno, _rank(rank), _score(place, score), tag)
 
 
 def read_run(path: str | PathLike[str]) -> dict[str, list[RunEntry]]:
@@ -148,13 +151,13 @@ def write_run(
 
 
 def read_qrels(path: str | PathLike[str]) -> dict[str, dict[str, int]]:
-    """Read judgments: ``qid 0 docno grade``, or BEIR's three columns under their header.
+    """Read judgments: ``qid 0 docno grade``, or what a header names, such as BEIR's ``query-id corpus-id score``.
 
     Args:
         path: the qrels, plain or ``.gz``; or a folder that holds ``qrels.txt`` or BEIR's ``qrels/test.tsv``.
 
     Returns:
-        qid to docno to grade; grades below 0 are kept.
+        qid to docno to grade, which is an integer up to `HIGHEST_GRADE`; grades below 0 are kept.
 
     Raises:
         InputError: a line that is no such line, a document with two grades for a query, or a file without
@@ -165,12 +168,13 @@ def read_qrels(path: str | PathLike[str]) -> dict[str, dict[str, int]]:
     layout = ["qid", "0", "docno", "grade"]
     for place, line in rows(file):
         found = columns(line)
-        if found == _BEIR_QRELS_HEADER:
-            layout = found
+        if names := header(found, QUERY_ID, DOCUMENT_ID, GRADE):
+            layout = names
             continue
         if len(found) != len(layout):
             raise InputError(f"{place}: {len(found)} columns, not {len(layout)}; write {' '.join(layout)!r}")
-        qid, docno, grade = found[0], found[-2], _integer(place, "grade", found[-1])
+        qid, docno, text = pick(found, layout, QUERY_ID, DOCUMENT_ID, GRADE)
+        grade = _grade(place, text)
         if qrels.setdefault(qid, {}).setdefault(docno, grade) != grade:
             raise InputError(
                 f"{place}: document {docno!r} has grade {grade} for query {qid!r} but had "
@@ -181,118 +185,28 @@ def read_qrels(path: str | PathLike[str]) -> dict[str, dict[str, int]]:
     return qrels
 
 
-class Topic(NamedTuple):
-    """One information need.
-
-    Attributes:
-        qid: its id.
-        query: the query.
-        instruction: what makes a document relevant, in words (TREC's narrative), or None.
-    """
-
-    qid: str
-    query: str
-    instruction: str | None = None
-
-
-def read_topics(path: str | PathLike[str]) -> dict[str, Topic]:
-    """Read topics; the first character of the file tells the format.
-
-    - ``{``: JSONL with an id (``qid``, ``id``, ``_id``, ``query_id``), a query (``query``, ``text``, ``title``) and
-      perhaps an ``instruction``.
-    - ``<``: TREC's ``<top>`` with ``<num>``, ``<title>``, ``<desc>``, ``<narr>`` (closed or not), or
-      ``<topic number="1">`` with ``<query>``, ``<question>``, ``<narrative>`` or bare text inside. The query is the
-      title, else the description; the instruction is the narrative. Runs of whitespace become one space.
-    - else: ``qid<TAB>query`` or ``qid<TAB>query<TAB>instruction``.
-
-    Args:
-        path: the topics, plain or ``.gz``; or a folder that holds ``topics.jsonl`` or BEIR's ``queries.jsonl``
-            (plain or ``.gz``).
-
-    Returns:
-        qid to topic, in the order of the file.
-
-    Raises:
-        InputError: malformed lines, a topic without id or query, an id that comes twice, or a file without
-            topics; and as for :func:`limrank_ir.files.lines`.
-    """
-    file = find(path, ("topics.jsonl", "topics.jsonl.gz", "queries.jsonl", "queries.jsonl.gz"))
-    first, stream = sniff(file)
-    read = {"{": _json_topics, "<": _markup_topics}.get(first, _tsv_topics)
-    topics: dict[str, Topic] = {}
-    for place, topic in read(stream):
-        if not topic.qid.strip():
-            raise InputError(f"{place}: topic without an id; give it one")
-        if not topic.query.strip():
-            raise InputError(f"{place}: topic {topic.qid!r} has no query; write one or remove the topic")
-        if topic.qid in topics:
-            raise InputError(f"{place}: topic {topic.qid!r} again; give every topic its own id")
-        topics[topic.qid] = topic
-    if not topics:
-        raise InputError(f"{file}: no <top> or <topic> in it; give TREC topics, JSONL or 'qid<TAB>query'")
-    return topics
-
-
-def _tsv_topics(stream: Iterable[tuple[str, str]]) -> Iterator[tuple[str, Topic]]:
-    """Read topics from tab-separated (place, line) pairs; yields (place, topic)."""
-    for place, line in stream:
-        qid, query, *instruction = tsv_columns(place, line, "qid<TAB>query[<TAB>instruction]")
-        yield place, Topic(qid, query, "".join(instruction) or None)
-
-
-def _json_topics(stream: Iterable[tuple[str, str]]) -> Iterator[tuple[str, Topic]]:
-    """Read topics from (place, line) pairs of JSONL; yields (place, topic)."""
-    for place, line in stream:
-        record = json_object(place, line)
-        qid = need_json_text(place, record, ("qid", "id", "_id", "query_id"))
-        query = need_json_text(place, record, ("query", "text", "title"))
-        yield place, Topic(qid, query, json_text(place, record, ("instruction",)) or None)
-
-
-_COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
-_TOPIC = re.compile(r"<top(?:ic)?(\s[^>]*)?>(.*?)(?=<top(?:ic)?[\s>]|\Z)", re.IGNORECASE | re.DOTALL)
-_TAG = re.compile(r"<(/?[a-z]\w*)[^<>]*>", re.IGNORECASE)
-_NUMBER = re.compile(r"""\b(?:number|num|qid|id)\s*=\s*["']([^"']*)""", re.IGNORECASE)
-_ENTITY = re.compile(r"&#?\w+;")
-_LABELS = {"num": "Number:", "title": "Topic:", "desc": "Description:", "narr": "Narrative:"}
-
-
-def _markup_topics(stream: Iterable[tuple[str, str]]) -> Iterator[tuple[str, Topic]]:
-    """Read topics from (place, line) pairs of TREC's SGML or XML; yields (place, topic).
-
-    A field ends where the next tag begins, so it does not matter whether tags are closed or the whole is well-formed.
-    """
-    places, lines = zip(*stream, strict=True)
-    # A comment may hold topics that were taken out; its line ends stay for the places.
-    text = _COMMENT.sub(lambda match: "\n" * match[0].count("\n"), "\n".join(lines))
-    for match in _TOPIC.finditer(text):
-        bare, *tagged = _TAG.split(match[2])
-        fields: dict[str, str] = {}
-        for name, value in zip(tagged[::2], tagged[1::2], strict=True):
-            fields.setdefault(name.lower(), _plain(value, _LABELS.get(name.lower(), "")))
-        number = _NUMBER.search(match[1] or "")
-        qid = fields.get("num") or (_plain(number[1]) if number else "")
-        query = _first(fields, "title", "query", "desc", "description", "question") or _plain(bare)
-        yield places[text.count("\n", 0, match.start())], Topic(qid, query, _first(fields, "narr", "narrative"))
-
-
-def _plain(text: str, label: str = "") -> str:
-    """Resolve entities, join the lines, and take off the label that TREC writes at the start of a field."""
-    joined = " ".join(_ENTITY.sub(lambda match: html.unescape(match[0]), text).split())
-    return joined.removeprefix(label).lstrip()
-
-
-def _first(fields: Mapping[str, str], *names: str) -> str | None:
-    """Give the first of these fields that is there and not empty."""
-    return next((fields[name] for name in names if fields.get(name)), None)
-
-
-def _integer(place: str, what: str, text: str) -> int:
-    """Read an integer column of the file at ``place``."""
+def _rank(text: str) -> int | None:
+    """Read the rank of a run, which nothing depends on."""
     try:
         return int(text)
-    except ValueError as error:
-        raise InputError(f"{place}: {what} {text!r} is no integer; check the columns") from error
+    except ValueError:
+        return None
+
+
+def _grade(place: str, text: str) -> int:
+    """Read a grade of the qrels at ``place``; 1.0, as data frames write it, is 1."""
+    try:
+        grade = float(text)
+    except ValueError:
+        grade = math.nan
+    if not grade.is_integer():
+        raise InputError(f"{place}: grade {text!r} is no integer; check the columns")
+    if grade > HIGHEST_GRADE:
+        raise InputError(
+            f"{place}: grade {text} is above {HIGHEST_GRADE}, and an evaluation takes memory for every grade up to "
+            "the highest; use smaller grades"
+        )
+    return int(grade)
 
 
 def _score(place: str, text: str) -> float:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from limrank_ir.corpus import Passage, iter_corpus, read_passages
 from limrank_ir.errors import LimRankError
+from limrank_ir.records import DOCUMENT_ID, TEXT
 
 SEPARATORS = "a\x0bb\x0cc\x1cd\x85e\u2028f\u2029g"
 
@@ -55,11 +56,57 @@ def test_jsonl_corpus(tmp_path, name):
         assert list(iter_corpus(path.parent)) == PASSAGES
 
 
-@pytest.mark.parametrize("docno", ["docno", "id", "_id", "docid"])
-@pytest.mark.parametrize("text", ["text", "contents", "body"])
-def test_every_name_of_the_keys(tmp_path, docno, text):
+@pytest.mark.parametrize("docno", DOCUMENT_ID)
+@pytest.mark.parametrize("text", TEXT)
+def test_every_name_of_keys_and_columns(tmp_path, docno, text):
     path = written(tmp_path / "c", json.dumps({docno: 7, text: "words", "metadata": {"x": [1]}}))
     assert list(iter_corpus(path)) == [Passage("7", "words")]
+    path = written(tmp_path / "c", f"url\t{text}\t{docno}\tTitle\nhttp:\twords\t7\thead\n")
+    assert list(iter_corpus(path)) == [Passage("7", "words", "head")]
+
+
+def test_of_two_names_the_passage_is_meant(tmp_path):
+    """MS MARCO v2 has the id of the document beside that of the passage."""
+    path = written(tmp_path / "c", '{"pid": "p_1", "docid": "d_1", "passage": "words", "spans": "(0,4)"}')
+    assert list(iter_corpus(path)) == [Passage("p_1", "words")]
+
+
+@pytest.mark.parametrize("empty", ["", " ", "\\n"])
+def test_an_empty_text_does_not_hide_another(tmp_path, empty):
+    path = written(
+        tmp_path / "c", f'{{"id": "1", "text": "{empty}", "contents": null, "segment": "", "body": "words"}}'
+    )
+    assert list(iter_corpus(path)) == [Passage("1", "words")]
+
+
+def test_dprs_order_of_columns(tmp_path):
+    path = written(tmp_path / "c", "id\ttext\ttitle\n1\tthe text\tthe title\n2\tonly text\t\n")
+    assert list(iter_corpus(path)) == [Passage("1", "the text", "the title"), Passage("2", "only text")]
+
+
+@pytest.mark.parametrize("row", ["id\tthe text of it", "docid\tdocid", "7\ttext"])
+def test_a_passage_is_no_header_for_an_odd_id_or_text(tmp_path, row):
+    docno, *_, text = row.split("\t")
+    first, second = iter_corpus(written(tmp_path / "c", f"{row}\n2\tother\n"))
+    assert (first.docno, first.text, second.docno) == (docno, text, "2")
+
+
+def test_joined_files_have_marks_and_headers_inside(tmp_path):
+    part = "\ufeffid\ttext\n{}\twords\n"
+    path = written(tmp_path / "c", part.format(1) + part.format(2))
+    assert list(iter_corpus(path)) == [Passage("1", "words"), Passage("2", "words")]
+    path = written(tmp_path / "c", '\ufeff{"id": 1, "text": "a"}\n\ufeff{"id": 2, "text": "b"}\n')
+    assert list(iter_corpus(path)) == [Passage("1", "a"), Passage("2", "b")]
+
+
+def test_one_json_list(tmp_path):
+    path = written(
+        tmp_path / "c.json.gz", json.dumps([{"id": 10**25, "content": "a"}, {"id": 2.50, "text": "b"}], indent=1)
+    )
+    assert list(iter_corpus(path)) == [Passage(str(10**25), "a"), Passage("2.5", "b")]
+    assert message(iter_corpus, written(tmp_path / "c", '[{"id": 1, "text": "a"}, {"id": 1, "text": "b"}]')) == (
+        f"{tmp_path}/c: row 2: docno '1' again; give every passage its own"
+    )
 
 
 @pytest.mark.parametrize("name", ["c.tsv", "c.tsv.gz"])
@@ -93,7 +140,7 @@ def test_jsonl_gives_back_every_character(passages, escaped, crlf):
         assert read_passages(path, wanted) == wanted
 
 
-CELL = st.text(st.characters(codec="utf-8", exclude_characters="\t\n\r"))
+CELL = st.text(st.characters(codec="utf-8", exclude_characters="\t\n\r\ufeff"))
 
 
 @given(
@@ -112,6 +159,23 @@ def test_tsv_gives_back_every_character(passages):
         assert list(iter_corpus(written(Path(folder) / "c.tsv", "\n".join(rows)))) == passages
 
 
+@given(
+    st.lists(
+        st.builds(Passage, CELL.filter(str.strip), CELL, st.none() | CELL.filter(bool)),
+        min_size=1,
+        unique_by=lambda passage: passage.docno,
+    ),
+    st.permutations(["docno", "text", "title"]),
+)
+@settings(deadline=None, max_examples=60)
+def test_a_header_gives_back_every_character_in_any_order(passages, names):
+    rows = [names, *([passage._asdict()[name] or "" for name in names] for passage in passages)]
+    lines = ["\t".join(row) for row in rows]
+    kept = [passage for passage, line in zip(passages, lines[1:], strict=True) if not line.isspace()]
+    with tempfile.TemporaryDirectory() as folder:
+        assert list(iter_corpus(written(Path(folder) / "c.tsv", "\n".join(lines)))) == kept
+
+
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
@@ -119,15 +183,21 @@ def test_tsv_gives_back_every_character(passages):
             '{"docno": "d1", "text": "x"}\n\n{"docno": "d1", "text": "y"}',
             ":3: docno 'd1' again; give every passage its",
         ),
-        ('{"text": "x"}', ":1: no 'docno' or 'id' or '_id' or 'docid' in this record; add one"),
-        ('{"docno": "d1", "title": "x"}', ":1: no 'text' or 'contents' or 'body' in this record; add one"),
-        ('{"docno": "d1", "text": null}', ":1: no 'text' or 'contents' or 'body' in this record; add one"),
+        ('{"text": "x"}', ":1: no 'docno' or 'id' or '_id' or "),
+        ('{"docno": "d1", "title": "x"}', ":1: no 'text' or 'segment' or 'contents' or "),
+        ('{"docno": "d1", "text": null}', ":1: no 'text' or 'segment' or 'contents' or "),
         ('{"docno": " ", "text": "x"}', ":1: empty docno; give the passage an id"),
         ('{"docno": "d1", "text": "x"}\n{"docno": "d2"', ":2: malformed JSON (Expecting ',' delimiter"),
         ('{"docno": "d1", "text": ["x"]}', ":1: 'text' holds a list; make it a string"),
         ('{"docno": "d1", "text": "x", "title": {}}', ":1: 'title' holds an object; make it a string"),
         (r'{"docno": "d1", "text": "\udc00"}', ":1: 'text' holds half a character"),
-        ("d1\tx\nd2 y\n", ":2: 1 tab-separated columns, not 2 or 3; write 'docno<TAB>[title<TAB>]text'"),
+        (
+            "d1\tx\nd2 y\n",
+            ":2: 1 tab-separated columns, not 2 or 3; write 'docno<TAB>text' or 'docno<TAB>title<TAB>text'",
+        ),
+        ("id\ttext\nd1\tx\ty\n", ":2: 3 tab-separated columns, but the header has 2; write 'id<TAB>text'"),
+        ("id\ttext\n", ":1: nothing but a header"),
+        ("id\ttext\n\tx\n", ":2: empty docno"),
         ("d1\tx\ty\tz\n", ":1: 4 tab-separated columns"),
         ("d1\tx\n\ttext\n", ":2: empty docno"),
         ("d1\tx\nd1\tx\n", ":2: docno 'd1' again"),

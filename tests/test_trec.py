@@ -1,5 +1,4 @@
 import gzip
-import json
 import math
 import struct
 import tempfile
@@ -13,7 +12,8 @@ from hypothesis import strategies as st
 from ir_measures import RR, nDCG
 
 from limrank_ir.errors import LimRankError
-from limrank_ir.trec import RunEntry, Topic, iter_run, read_qrels, read_run, read_topics, trec_order, write_run
+from limrank_ir.topics import read_topics
+from limrank_ir.trec import RunEntry, iter_run, read_qrels, read_run, trec_order, write_run
 
 
 def message(function, *args, **options) -> str:
@@ -77,7 +77,6 @@ def test_trec_order_compares_as_float32_and_breaks_ties_by_docno_downward():
         ("q Q0 d 1 nan tag", "score 'nan' is not finite and cannot be ranked; correct it"),
         ("q Q0 d 1 -inf tag", "score '-inf' is not finite"),
         ("q Q0 d 1 1e999 tag", "score '1e999' is not finite"),
-        ("q Q0 d 1.0 2.0 tag", "rank '1.0' is no integer; check the columns"),
         ("p Q0 d 9 9.0 tag", "document 'd' again for query 'p'; list it once"),
     ],
 )
@@ -85,6 +84,12 @@ def test_errors_in_a_run_name_the_line_and_the_remedy(tmp_path, line, expected):
     path = written(tmp_path / "run.txt", f"p Q0 d 1 1.0 tag\n\nq Q0 e 1 1.0 tag\n{line}\n")
     assert message(iter_run, path).startswith(f"{path}:4: {expected}")
     assert message(read_run, path).startswith(f"{path}:4: {expected}")
+
+
+@pytest.mark.parametrize(("rank", "expected"), [("7", 7), ("-1", -1), ("1.0", None), ("NaN", None), ("first", None)])
+def test_the_rank_which_nothing_depends_on_may_be_anything(tmp_path, rank, expected):
+    path = written(tmp_path / "run", f"q Q0 d {rank} 1.0 t\nq Q0 e 1 2.0 t\n")
+    assert [(entry.docno, entry.rank) for entry in read_run(path)["q"]] == [("e", 1), ("d", expected)]
 
 
 @pytest.mark.parametrize("content", ["", "\n\n"])
@@ -221,6 +226,12 @@ BEIR = "query-id\tcorpus-id\tscore\nq1\td1\t2\nq1\td2\t-100\nq2\td1\t0\n"
     [
         ("qrels.txt", PLAIN),
         ("qrels.txt", "\ufeff" + PLAIN),
+        ("qrels.txt", "\n\ufeff".join(PLAIN.split("\n"))),
+        ("qrels.txt", PLAIN.replace(" 2\n", " 2.0\n").replace("-100", "-100.0")),
+        ("qrels.txt", "query_id iter doc_id relevance\n" + PLAIN),
+        ("qrels/test.tsv", BEIR.replace("query-id\tcorpus-id", "qid\tdocno")),
+        ("qrels/test.tsv", "score\tdocid\tqid\n2\td1\tq1\n-100\td2\tq1\n0\td1\tq2\n"),
+        ("qrels/test.tsv", BEIR + "\ufeff" + BEIR),
         ("qrels.txt.gz", PLAIN),
         ("qrels/test.tsv", BEIR),
         ("qrels/test.tsv", "\ufeff" + BEIR.replace("\n", "\r\n")),
@@ -232,6 +243,11 @@ def test_qrels(tmp_path, name, content):
     assert read_qrels(str(tmp_path)) == QRELS
 
 
+def test_grades_up_to_the_bound_and_far_below_0(tmp_path):
+    path = written(tmp_path / "qrels", "q 0 d 1000\nq 0 e -2000000000\nq 0 f +3\n")
+    assert read_qrels(path) == {"q": {"d": 1000, "e": -2000000000, "f": 3}}
+
+
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
@@ -240,6 +256,10 @@ def test_qrels(tmp_path, name, content):
         ("query-id\tcorpus-id\tscore\nq\t0\td\t1\n", ":2: 4 columns, not 3; write 'query-id corpus-id score'"),
         ("q d 1\n", ":1: 3 columns, not 4"),
         ("q 0 d 1.5\n", ":1: grade '1.5' is no integer; check the columns"),
+        ("q 0 d nan\n", ":1: grade 'nan' is no integer"),
+        ("q 0 d inf\n", ":1: grade 'inf' is no integer"),
+        ("q 0 d 1\nq 0 e 1001\n", ":2: grade 1001 is above 1000, and an evaluation takes memory for every grade up"),
+        ("q 0 d 1e9\n", ":1: grade 1e9 is above 1000"),
         ("q 0 d 1\nq 0 d 0\n", ":2: document 'd' has grade 0 for query 'q' but had 1 before; keep one"),
         ("\n", ": no judgments in it; write 'qid 0 docno grade'"),
         ("query-id\tcorpus-id\tscore\n", ": no judgments in it"),
@@ -255,189 +275,3 @@ def test_a_folder_without_qrels_or_topics(tmp_path):
         f"{tmp_path}: the folder holds no qrels.txt or qrels.txt.gz or qrels/test.tsv; name the file itself"
     )
     assert message(read_topics, tmp_path).startswith(f"{tmp_path}: the folder holds no topics.jsonl or ")
-
-
-# topics
-
-
-JSON_TOPICS = """\
-{"qid": "q1", "query": "cats", "instruction": "Pets only."}
-{"qid": 2, "query": "dogs", "instruction": "", "answer": [1]}
-"""
-TOPICS = {"q1": Topic("q1", "cats", "Pets only."), "2": Topic("2", "dogs")}
-
-
-@pytest.mark.parametrize("name", ["topics.jsonl", "topics.jsonl.gz", "queries.jsonl", "queries.jsonl.gz"])
-def test_topics_in_a_folder(tmp_path, name):
-    path = written(tmp_path / name, JSON_TOPICS)
-    assert read_topics(tmp_path) == TOPICS
-    assert read_topics(str(path)) == TOPICS
-
-
-def test_our_topics_come_before_beirs_in_one_folder(tmp_path):
-    written(tmp_path / "queries.jsonl", '{"_id": "1", "text": "every query"}')
-    written(tmp_path / "topics.jsonl.gz", JSON_TOPICS)
-    assert read_topics(tmp_path) == TOPICS
-
-
-@pytest.mark.parametrize("qid", ["qid", "id", "_id", "query_id"])
-@pytest.mark.parametrize("query", ["query", "text", "title"])
-def test_every_name_of_the_keys(tmp_path, qid, query):
-    path = written(tmp_path / "t", json.dumps({"metadata": {"id": 1}, qid: 7, query: "words"}))
-    assert read_topics(path) == {"7": Topic("7", "words")}
-
-
-@pytest.mark.parametrize("end", ["\n", "\r\n"])
-@pytest.mark.parametrize("mark", ["", "\ufeff"])
-def test_tsv_topics(tmp_path, end, mark):
-    rows = ["q1\tcats\tPets only.", "", "2\t\"dogs\" or 'wolves'\x0bor\u2028foxes", "3\tdogs\t"]
-    path = written(tmp_path / "topics.tsv", mark + end.join(rows))
-    assert list(read_topics(path).values()) == [
-        Topic("q1", "cats", "Pets only."),
-        Topic("2", "\"dogs\" or 'wolves'\x0bor\u2028foxes"),
-        Topic("3", "dogs"),
-    ]
-
-
-TREC_OPEN = """
-
-<top>
-
-<num> Number: 301
-<title> International Organized
-Crime &amp; R&notes &lt; Q&A
-
-<desc> Description:
-Identify organizations.
-
-<narr> Narrative:
-A relevant document must name
-one: the organization.
-
-</top>
-
-<!-- taken out:
-<top><num> Number: 302 <title> Polio
-</top> -->
-<TOP>
-<NUM> Number: 303
-<TITLE>
-<DESC> Description: Identify achievements.
-</TOP>
-"""
-TREC_CLOSED = """\
-<top lang='en'><num>1</num><title>
-MEASUREMENT OF DIELECTRIC CONSTANT
-</title>
-</top>
-<top><num>2</num><title>Topic: pressure</title><dom>Domain: physics</dom><narr>Narrative: Any.</narr></top>
-"""
-TREC_COVID = """\
-<?xml version="1.0" encoding="UTF-8"?>
-<topics task="COVIDSearch 2020" batch="4">
-  <topic number="1">
-    <query>coronavirus origin</query>
-    <question>what is the origin of COVID-19</question>
-    <narrative>seeking a range of information &#8212; all of it</narrative>
-  </topic>
-  <topic type="faceted" number='2'>
-    <question>how does it spread</question>
-    <subtopic number="1" type="nav">ignored</subtopic>
-  </topic>
-</topics>
-"""
-TREC_CT = """\
-<topics task="2021 TREC Clinical Trials">
-  <topic number="2013_1">
-    Patient is a 45-year-old man, platelets &lt;50
-    and a cough.
-  </topic>
-  <topic number="2">Another one.</topic>
-</topics>
-"""
-
-
-@pytest.mark.parametrize("name", ["topics", "topics.gz"])
-@pytest.mark.parametrize(
-    ("content", "expected"),
-    [
-        (
-            TREC_OPEN,
-            [
-                Topic(
-                    "301",
-                    "International Organized Crime & R&notes < Q&A",
-                    "A relevant document must name one: the organization.",
-                ),
-                Topic("303", "Identify achievements."),
-            ],
-        ),
-        (TREC_CLOSED, [Topic("1", "MEASUREMENT OF DIELECTRIC CONSTANT"), Topic("2", "pressure", "Any.")]),
-        (
-            TREC_COVID,
-            [
-                Topic("1", "coronavirus origin", "seeking a range of information \u2014 all of it"),
-                Topic("2", "how does it spread"),
-            ],
-        ),
-        (
-            TREC_CT,
-            [Topic("2013_1", "Patient is a 45-year-old man, platelets <50 and a cough."), Topic("2", "Another one.")],
-        ),
-    ],
-    ids=["open tags", "closed tags", "TREC-COVID", "TREC CT"],
-)
-def test_trec_topics(tmp_path, name, content, expected):
-    assert list(read_topics(written(tmp_path / name, content)).values()) == expected
-
-
-@pytest.mark.parametrize(
-    ("content", "expected"),
-    [
-        ('{"qid": "1", "query": "x"}\n\n{"qid": 1, "query": "y"}', ":3: topic '1' again; give every topic its own id"),
-        ('{"query": "x"}', ":1: no 'qid' or 'id' or '_id' or 'query_id' in this record; add one"),
-        ('{"qid": "1"}', ":1: no 'query' or 'text' or 'title' in this record; add one"),
-        ('{"qid": "1", "query": " "}', ":1: topic '1' has no query; write one or remove the topic"),
-        ('{"qid": "", "query": "x"}', ":1: topic without an id; give it one"),
-        ('{"qid": "1", "query": "x"}\n{"qid": "2", query: "y"}', ":2: malformed JSON (Expecting property name"),
-        ('{"qid": "1", "query": "x", "instruction": ["y"]}', ":1: 'instruction' holds a list; make it a string"),
-        ("1\tx\n2 y\n", ":2: 1 tab-separated columns, not 2 or 3; write 'qid<TAB>query[<TAB>instruction]'"),
-        ("1\tx\ty\tz\n", ":1: 4 tab-separated columns"),
-        ("1\tx\n\ty\n", ":2: topic without an id"),
-        ("1\tx\n2\t\n", ":2: topic '2' has no query"),
-        ("1\tx\n1\tx\n", ":2: topic '1' again"),
-        ("<top>\n<num> 1\n<title> x\n</top>\n\n<top>\n<title> y\n</top>", ":6: topic without an id; give it one"),
-        ("<topics>\n<!-- a\n b --><topic id='1'><query/></topic></topics>", ":3: topic '1' has no query"),
-        ("<top><num>1<title>x</top>\n<top><num>1<title>y</top>", ":2: topic '1' again"),
-        ("<html>\n<p>No such page</p></html>", ": no <top> or <topic> in it; give TREC topics, JSONL or"),
-        ("", ": the file is empty; check how it was made"),
-    ],
-)
-def test_errors_in_topics(tmp_path, content, expected):
-    path = written(tmp_path / "topics.jsonl", content)
-    assert message(read_topics, tmp_path).startswith(f"{path}{expected}")
-
-
-FILLED = st.text(min_size=1).filter(str.strip)
-LISTED = st.lists(st.builds(Topic, FILLED, FILLED, st.none() | FILLED), min_size=1, unique_by=lambda topic: topic.qid)
-
-
-@given(LISTED, st.booleans(), st.sampled_from(["t.jsonl", "t.jsonl.gz"]))
-@settings(deadline=None, max_examples=60)
-def test_jsonl_topics_give_back_every_character(topics, escaped, name):
-    rows = [json.dumps(topic._asdict(), ensure_ascii=escaped) + "\n" for topic in topics]
-    with tempfile.TemporaryDirectory() as folder:
-        assert list(read_topics(written(Path(folder) / name, "".join(rows))).values()) == topics
-
-
-CELL = st.text(st.characters(codec="utf-8", exclude_characters="\t\n\r"), min_size=1).filter(str.strip)
-
-
-@given(st.lists(st.builds(Topic, CELL, CELL, st.none() | CELL), unique_by=lambda topic: topic.qid))
-@settings(deadline=None, max_examples=60)
-def test_tsv_topics_give_back_every_character(topics):
-    first = Topic("first", "keeps the others from looking like JSON or XML")
-    topics = [first, *(topic for topic in topics if topic.qid != "first")]
-    rows = ["\t".join(part for part in topic if part is not None) for topic in topics]
-    with tempfile.TemporaryDirectory() as folder:
-        assert list(read_topics(written(Path(folder) / "t.tsv", "\n".join(rows))).values()) == topics
