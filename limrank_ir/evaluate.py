@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import PurePath
@@ -12,12 +14,14 @@ from subprocess import CalledProcessError
 from typing import Any
 
 from limrank_ir.errors import InputError
-from limrank_ir.trec import read_qrels, read_run
+from limrank_ir.trec import HIGHEST_GRADE, read_qrels, read_run
 
 log = logging.getLogger("limrank_ir")
 
 EXAMPLES = "nDCG@10, RR@10, R@100, P@5, AP, Judged@10, Success@1, P(rel=2)@10"
 _BETWEEN = re.compile(r"[\s,]+(?![^()]*\))")  # not inside parentheses: P(rel=2, judged_only=True)@10
+_NAME = re.compile(r"(\w+?)(?:[._](\d+))?(?=$|\W)")  # mrr_10 is MRR@10
+_TREC_NAME = re.compile(r"[A-Za-z_]+([._]\d+(\.\d+)?)?")  # ndcg_cut_10, ndcg_cut.10, iprec_at_recall_0.10
 _INSTALL = "eval needs ir_measures and scipy; run: pip install 'limrank-ir[pyterrier]'"
 
 
@@ -42,13 +46,14 @@ def parse_measures(names: str) -> list[Any]:
     """Parse measures.
 
     Args:
-        names: names as ir_measures writes them, apart by spaces or commas: ``"nDCG@10 RR@10"``.
+        names: names as ir_measures writes them, in capitals or not, or as trec_eval and PyTerrier do, apart by spaces
+            or commas: ``"nDCG@10 RR@10"``, ``"map ndcg_cut_10 recip_rank"``.
 
     Returns:
         ir_measures' measures, each once, in the given order.
 
     Raises:
-        InputError: an unknown measure, or one that no installed package computes.
+        InputError: an unknown measure, one that no installed package computes, or a cutoff below 1.
     """
     try:
         import ir_measures
@@ -56,18 +61,51 @@ def parse_measures(names: str) -> list[Any]:
         raise InputError(_INSTALL) from error
     measures = []
     for name in filter(None, _BETWEEN.split(names)):
-        try:
-            measure = ir_measures.parse_measure(name)
+        measure = _measure(name)
+        if measure is None:
+            raise InputError(f"--measures: {name!r} is no measure; such as: {EXAMPLES}")
+        cutoff, gains = measure.params.get("cutoff", 1), measure.params.get("gains", {})
+        if type(cutoff) is not int or cutoff < 1:
+            raise InputError(f"--measures: {name!r} cuts at {cutoff}; give a whole number from 1, such as: {EXAMPLES}")
+        if any(isinstance(gain, (int, float)) and gain > HIGHEST_GRADE for gain in gains.values()):
+            raise InputError(f"--measures: {name!r} has a gain above {HIGHEST_GRADE}; give smaller ones")
+        try:  # whether its other parameters are right shows only when it is computed
             supported = ir_measures.DefaultPipeline.supports(measure)
-        # ir_measures reads names as Python: what it raises depends on how a name is wrong.
+            if supported:
+                ir_measures.calc_aggregate([measure], {"1": {"d": 1}}, {"1": {"d": 1.0}})
+        except (OSError, CalledProcessError):  # gdeval is there, but no Perl
+            supported = False
         except Exception as error:
-            raise InputError(f"--measures: {name!r} is no measure; such as: {EXAMPLES}") from error
+            raise InputError(
+                f"--measures: {name!r} lacks a parameter, or has one that cannot be; such as: {EXAMPLES}"
+            ) from error
         if not supported:
             raise InputError(f"--measures: no installed package computes {name!r}; such as: {EXAMPLES}")
         measures.append(measure)
     if not measures:
         raise InputError(f"--measures: give at least one, such as: {EXAMPLES}")
     return list(dict.fromkeys(measures))
+
+
+def _measure(name: str) -> Any:
+    """The measure of that name, or None."""
+    import ir_measures
+    from pytrec_eval import supported_nicknames
+
+    spelled = {known.lower(): known for known in ir_measures.measures.registry}
+
+    def as_theirs(found: re.Match[str]) -> str:
+        known = spelled.get(found[1].lower())
+        return found[0] if known is None else f"{known}@{found[2]}" if found[2] else known
+
+    # ir_measures reads names as Python: what it raises depends on how a name is wrong.
+    with suppress(Exception):
+        return ir_measures.parse_measure(_NAME.sub(as_theirs, name))
+    if _TREC_NAME.fullmatch(name) and name not in supported_nicknames:
+        with suppress(Exception):
+            (measure,) = ir_measures.parse_trec_measure(name)  # several: which cutoff is meant?
+            return measure
+    return None
 
 
 def evaluate(
@@ -136,8 +174,8 @@ def significance(evaluations: Sequence[Evaluation]) -> list[dict[str, float | No
         evaluations: at least two, of the same qrels and measures.
 
     Returns:
-        For each run but the first, measure to corrected p-value; None where it cannot be told (one query).
-        Without any difference it is 1.
+        For each run but the first, measure to corrected p-value; None where it cannot be told (one query, or `t_test`
+        says so), which is logged. Without any difference it is 1.
 
     Raises:
         InputError: scipy or statsmodels, which come with PyTerrier, are missing.
@@ -151,11 +189,19 @@ def significance(evaluations: Sequence[Evaluation]) -> list[dict[str, float | No
     if len(first.per_query) < 2:
         log.warning("a t-test needs at least 2 queries, the qrels have 1")
         return [dict.fromkeys(first.mean) for _ in others]
-    corrected: list[dict[str, float | None]] = [{} for _ in others]
+    corrected: list[dict[str, float | None]] = [dict.fromkeys(first.mean) for _ in others]
     for measure in first.mean:
         raw = [t_test(first.per_query, other.per_query, measure) for other in others]
-        for found, value in zip(corrected, multipletests(raw, method="holm")[1], strict=True):
-            found[measure] = float(value)
+        told = [number for number, value in enumerate(raw) if not math.isnan(value)]
+        for number in set(range(len(others))) - set(told):
+            log.warning(
+                "%s: %s differs by the same amount for every query, of which a t-test cannot tell anything",
+                others[number].run,
+                measure,
+            )
+        values = multipletests([raw[number] for number in told], method="holm")[1] if told else []
+        for number, value in zip(told, values, strict=True):
+            corrected[number][measure] = float(value)
     return corrected
 
 
@@ -168,13 +214,17 @@ def t_test(one: Mapping[str, Mapping[str, float]], other: Mapping[str, Mapping[s
         measure: what to compare.
 
     Returns:
-        The p-value, uncorrected; without any difference it is 1.
+        The p-value, uncorrected; without any difference it is 1. NaN if all differences are the same and not 0: they
+        have no variance, which the test divides by.
     """
     from scipy.stats import ttest_rel  # type: ignore[import-untyped]
 
     pairs = [(one[qid][measure], other[qid][measure]) for qid in one]
-    if all(left == right for left, right in pairs):
+    differences = [left - right for left, right in pairs]
+    if not any(differences):
         return 1.0  # scipy would divide 0 by 0
+    if max(differences) - min(differences) <= 1e-9 * max(map(abs, differences)):  # but for rounding
+        return math.nan
     return float(ttest_rel(*zip(*pairs, strict=True)).pvalue)
 
 

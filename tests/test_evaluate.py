@@ -2,16 +2,21 @@
 
 import json
 import math
+import shlex
+import subprocess
+import sys
 
 import ir_measures
 import pytest
 import pytrec_eval
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy import stats
 from typer.testing import CliRunner
 
 from limrank_ir.cli import app
-from limrank_ir.errors import LimRankError
-from limrank_ir.evaluate import evaluate, parse_measures, significance
+from limrank_ir.errors import InputError, LimRankError
+from limrank_ir.evaluate import evaluate, parse_measures, significance, t_test
 
 QRELS = """\
 q1 0 a 2
@@ -163,6 +168,34 @@ def test_runs_that_do_not_differ_have_p_1(folder):
     assert found == {"RR": 1.0, "AP": 1.0}
 
 
+@pytest.mark.filterwarnings("error")
+def test_differences_that_are_all_the_same_have_no_p_value(folder):
+    (folder / "qrels.txt").write_text("".join(f"q{number} 0 a 1\n" for number in range(3)))
+    for name, docnos in {"one.txt": "xa", "two.txt": "a", "three.txt": "a"}.items():
+        rows = [f"q{number} Q0 {docno} 1 {-rank} t\n" for number in range(3) for rank, docno in enumerate(docnos)]
+        (folder / name).write_text("".join(rows))
+    with (folder / "three.txt").open("a") as file:
+        file.write("q0 Q0 z 1 9 t\n")
+    evaluations = evaluate("qrels.txt", ["one.txt", "two.txt", "three.txt"], parse_measures("RR@10"))
+    assert [row["RR@10"] for row in evaluations[0].per_query.values()] == [0.5] * 3
+    assert [row["RR@10"] for row in evaluations[1].per_query.values()] == [1.0] * 3
+    alone = stats.ttest_rel([0.5] * 3, [row["RR@10"] for row in evaluations[2].per_query.values()]).pvalue
+    assert significance(evaluations) == [{"RR@10": None}, {"RR@10": pytest.approx(alone)}]
+    result = run_eval("one.txt", "two.txt", "-m", "RR@10", "--significance")
+    assert [row["p RR@10"] for row in table(result.stdout)] == ["", "?"]
+    assert result.stderr == (
+        "note: two.txt: RR@10 differs by the same amount for every query, of which a t-test cannot tell anything\n"
+    )
+
+
+@given(st.lists(st.integers(-3, 3), min_size=2, max_size=6), st.integers(-3, 3))
+def test_p_is_1_without_differences_and_not_told_without_variance(values, sevenths):
+    one = {str(number): {"m": value / 3} for number, value in enumerate(values)}
+    other = {qid: {"m": row["m"] + sevenths / 7} for qid, row in one.items()}
+    p = t_test(one, other, "m")
+    assert math.isnan(p) if sevenths else p == 1.0
+
+
 def test_one_query_is_too_few_for_a_t_test(folder):
     (folder / "qrels.txt").write_text("q1 0 a 1\n")
     result = run_eval("one.txt", "two.txt", "-m", "RR", "--significance")
@@ -191,6 +224,57 @@ def test_measures_may_have_parameters_with_commas():
     ]
 
 
+THEIRS = {
+    "map": "AP",
+    "ndcg": "nDCG",
+    "ndcg_cut_10": "nDCG@10",
+    "ndcg_cut.10": "nDCG@10",
+    "recip_rank": "RR",
+    "P_10": "P@10",
+    "P.10": "P@10",
+    "recall_100": "R@100",
+    "map_cut_100": "AP@100",
+    "Rprec": "Rprec",
+    "bpref": "Bpref",
+    "success_5": "Success@5",
+    "num_rel_ret": "NumRet(rel=1)",
+    "iprec_at_recall_0.10": "IPrec@0.1",
+    "mrr@10": "RR@10",
+    "MRR_10": "RR@10",
+    "ndcg@20": "nDCG@20",
+    "ndcg(dcg='exp-log2')@5": "nDCG(dcg='exp-log2')@5",
+}
+
+
+@pytest.mark.parametrize("name", THEIRS)
+def test_names_of_trec_eval_and_pyterrier(name):
+    assert [str(measure) for measure in parse_measures(name)] == [THEIRS[name]]
+
+
+def test_pyterriers_names_in_one_list():
+    assert list(map(str, parse_measures("map,ndcg_cut_10 recip_rank nDCG@10"))) == ["AP", "nDCG@10", "RR"]
+
+
+IMPOSSIBLE = ["P@0", "ndcg@0", "nDCG(cutoff=0)", "P_0", "ndcg_cut_0", "RR@0", "Judged@0", "P@-1", "P@True", "nDCG@1.0"]
+IMPOSSIBLE += ["P(rel=0)@5", "P(rel=99999999999)@5", "IPrec@2", "Compat(p=0)", "INST", "nDCG@1000000000000000000000"]
+IMPOSSIBLE += [
+    "nDCG(gains={1:1000000000})@10",
+    "P_10abc",
+    "ndcg_cut",
+    "ndcg_cut_10@5",
+    "official",
+    "all_trec",
+    "recall",
+]
+
+
+@pytest.mark.parametrize("name", IMPOSSIBLE)
+def test_a_measure_that_cannot_be_is_refused_before_it_ends_the_interpreter(name, capfd):
+    with pytest.raises(InputError, match=r"^--measures: '"):
+        parse_measures(name)
+    assert capfd.readouterr() == ("", "")
+
+
 @pytest.mark.parametrize("names", ["nDGC@10", "nDCG@ten", "nDCG(@10", "nDCG(foo=1)@10", "42", "", "import os", "P"])
 def test_what_is_no_measure_is_one_line_with_examples(names):
     with pytest.raises(LimRankError, match=r"^--measures: .*such as: nDCG@10, RR@10"):
@@ -203,6 +287,7 @@ MISTAKES = {
     "single run": (["one.txt", "--significance"], "--significance compares runs with the first one"),
     "missing run": (["one.txt", "nothing.txt"], "nothing.txt: no such file"),
     "bad run": (["one.txt", "qrels.txt"], "qrels.txt:1: 4 columns, not 6"),
+    "cutoff": (["one.txt", "-m", "RR P@0"], "--measures: 'P@0' cuts at 0; give a whole number from 1"),
     "bad qrels": (["one.txt", "--qrels", "one.txt"], "one.txt:1: 6 columns, not 4"),
 }
 
@@ -220,3 +305,28 @@ def test_only_negative_grades_are_no_judgments(folder):
     result = run_eval("one.txt")
     assert result.exit_code == 2
     assert result.stderr.startswith("limrank: qrels.txt: all grades are below 0")
+
+
+@pytest.mark.parametrize("grade", ["200000000", "1000000000", "2147483648", "99999999999"])
+def test_a_huge_grade_is_refused_within_little_memory(folder, grade):
+    """trec_eval would set memory aside for every grade below it."""
+    (folder / "huge.txt").write_text(f"q1 0 a 1\nq3 0 e {grade}\n")
+    command = f"ulimit -v 6000000; exec {shlex.quote(sys.executable)} -c"
+    code = (
+        "from limrank_ir.evaluate import evaluate, parse_measures as p; evaluate('huge.txt', ['one.txt'], p('nDCG@10'))"
+    )
+    made = subprocess.run(["bash", "-c", f"{command} {shlex.quote(code)}"], capture_output=True, text=True)
+    assert made.stderr.splitlines()[-1] == (
+        f"limrank_ir.errors.InputError: huge.txt:2: grade {grade} is above 1000, and an evaluation takes memory for "
+        "every grade up to the highest; use smaller grades"
+    )
+
+
+def test_the_highest_grade_takes_little_memory(folder):
+    (folder / "qrels.txt").write_text("q1 0 a 1000\nq1 0 c 3\n")
+    (folder / "one.txt").write_text("q1 Q0 a 1 9 t\nq1 Q0 c 2 8 t\n")
+    code = "import sys; from limrank_ir.evaluate import evaluate, parse_measures as p; "
+    code += "print(evaluate('qrels.txt', ['one.txt'], p(sys.argv[1]))[0].mean)"
+    command = f"ulimit -v 6000000; exec {shlex.join([sys.executable, '-c', code, 'nDCG@10'])}"
+    made = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
+    assert made.stdout == "{'nDCG@10': 1.0}\n", made.stderr

@@ -19,7 +19,7 @@ def evaluate(
         Path, typer.Option("--qrels", metavar="FILE", help="Judgments: qid 0 docno grade, or a BEIR folder.")
     ],
     measures: Annotated[
-        str, typer.Option("--measures", "-m", metavar="NAMES", help="Measures as ir_measures names them.")
+        str, typer.Option("--measures", "-m", metavar="NAMES", help="Measures as ir_measures or trec_eval names them.")
     ] = "nDCG@10 RR@10 R@100",
     per_query: Annotated[bool, typer.Option("--per-query", help="Also print the value of every query.")] = False,
     significance: Annotated[
