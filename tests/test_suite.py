@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from limrank_ir.benchmarks.suite import results as figures
+from limrank_ir.benchmarks.suite import tables
 from limrank_ir.benchmarks.suite.collection import read_collections
 from limrank_ir.benchmarks.suite.first_stage import first_stage
 from limrank_ir.benchmarks.suite.plot import png
@@ -296,6 +297,44 @@ def test_gains_counts_and_the_better_of_the_two():
     assert alone.gain_of_mean == pytest.approx(0.9 / 1.0 - 1)
     assert (alone.above, alone.below, fused.above, fused.below) == (2, 1, 1, 0)
     assert better.mean == pytest.approx((0.4 + 0.8 + 0.1) / 3) and better.combined
+
+
+def found(rows: dict[str, dict[str, list[float]]], ceiling: float) -> tuple[str, str]:
+    """The headline and the sentences of these figures."""
+    results = [result(name, variant, values) for name, row in rows.items() for variant, values in row.items()]
+    facts = {
+        name: {"queries": len(row["first stage"]), "ceiling": dict.fromkeys(figures.MEASURES, ceiling)}
+        for name, row in rows.items()
+    }
+    return tables.finding(figures.Report(results, facts, {}, {}, {}))
+
+
+def figure(first: float, other: float, queries: int) -> dict[str, list[float]]:
+    return {"first stage": [first] * queries, "alone": [other] * queries, "fused": [first] * queries}
+
+
+def test_few_queries_are_said_to_be_few():
+    head, sentences = found({"a": figure(0.5, 0.75, 2)}, 0.9)
+    assert head == "nDCG@10 rises from 0.500 to 0.750 on 2 queries"
+    assert "+50.0% over bm25 in the mean over 1 collection with 2 queries, above it on 1" in sentences
+    assert sentences.endswith(
+        "2 queries are an example, no measurement: the differences and percentages may be chance."
+    )
+    one, more = (found({"a": figure(0.5, 0.4, n)}, 0.9) for n in (1, 40))
+    assert one[0] == "No reranker is above bm25: nDCG@10 0.500 on 1 query" and "1 query is an example" in one[1]
+    assert more[0].endswith("on 40 queries") and "example" not in more[1]
+
+
+def test_a_first_stage_at_the_bound_is_said_to_leave_nothing_to_gain():
+    head, sentences = found({"a": figure(0.6, 0.4, 30)}, 0.6)
+    assert head == "bm25 has the best possible order already: nDCG@10 0.600 on 30 queries"
+    assert sentences.startswith("No reranker of its candidates can gain; the best of them, x, fused, has 0.600:")
+    head, sentences = found({"a": figure(0.9, 0.4, 30), "b": figure(0.5, 0.8, 30)}, 0.9)
+    assert head == "No reranker is above bm25: nDCG@10 0.700 on 60 queries"
+    assert sentences.endswith(
+        "On 1 of 2 collections ('a') bm25 has the best possible order already: no reranker can gain there."
+    )
+    assert "best possible" not in " ".join(found({"a": figure(0.6, 0.7, 30)}, 0.9))
 
 
 def test_p_values_are_corrected_over_systems_and_collections():
