@@ -11,9 +11,9 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, Validati
 from pydantic_core import PydanticCustomError
 
 from limrank_ir.errors import InputError
+from limrank_ir.records import TEXT
 from limrank_ir.reranker import Pair
 
-TEXT = ("text", "page_content", "content")  # of a document that is an object: Cohere and Jina, LangChain, Haystack
 _ASK_FOR_TEXT = f"give a text, or an object with {', '.join(TEXT[:-1])} or {TEXT[-1]}"
 
 # In JSON: an escaped backslash, a character written as two halves, or half a character.
@@ -44,7 +44,7 @@ class Rerank(BaseModel):
 
     query: Query = Field(description="What is looked for.")
     documents: Documents = Field(
-        description="The texts, or objects with `text`, `page_content` or `content`, and perhaps a `title`."
+        description=f"The texts, or objects with one of {', '.join(TEXT)}, and perhaps a title."
     )
     model: str | None = Field(default=None, description="Has no effect: the server has one model.")
     top_n: Count | None = Field(default=None, description="How many results to return; all without it.")

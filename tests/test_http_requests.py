@@ -55,6 +55,8 @@ DOCUMENTS = {
     "text": ({"text": "one", "url": 3}, "one"),
     "LangChain's": ({"page_content": "one", "metadata": {"page": 2}}, "one"),
     "Haystack's": ({"content": "one", "meta": {}, "id": None}, "one"),
+    "Anserini's": ({"id": "d1", "contents": "one"}, "one"),
+    "MS MARCO's": ({"docid": "d1", "segment": "one"}, "one"),
     "with a title": ({"title": "zero", "content": "one"}, "zero one"),
     "with an empty title": ({"title": "", "text": "one"}, "one"),
     "with no title": ({"title": None, "text": "one"}, "one"),
