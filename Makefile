@@ -22,7 +22,7 @@ test: $(INSTALLED)
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadscope
 
 speed: $(INSTALLED)
-	$(BIN)/python -m limrank_ir.benchmarks.speed
+	$(BIN)/limrank bench speed
 
 dist: $(INSTALLED)
 	$(BIN)/python -m build --no-isolation

@@ -79,3 +79,9 @@ def test_bad_places_and_options_are_found_before_the_work(tmp_path):
     with pytest.raises(LimRankError, match="must be at least 1"):
         run_demo(tmp_path, k=0)
     assert json.dumps([entry.name for entry in tmp_path.iterdir()]) == '["file"]'
+
+
+def test_an_unknown_model_is_known_before_anything_is_indexed(tmp_path, capsys):
+    with pytest.raises(LimRankError, match=r"unknown model 'limrank-smal'.*did you mean limrank-smol\?"):
+        run_demo(tmp_path, model="limrank-smal")
+    assert capsys.readouterr().err == ""

@@ -405,6 +405,8 @@ def test_folders_that_are_no_collections(data, tmp_path):
     ("name", "message"),
     [
         ("no-such-model", "unknown model"),
+        ("bm52", r"--system bm52: unknown; did you mean bm25\?"),
+        ("Dense", r"did you mean dense\?"),
         ("limrank-smol+nowhere", "holds no adapter_config.json"),
         ("cross-encoder:nowhere", "no config.json in nowhere"),
     ],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TypeAlias
 
@@ -113,7 +114,9 @@ def _system(name: str, options: ModelOptions, store: Path) -> System:
     if name.startswith(CROSS_ENCODER):
         from .cross_encoder import cross_encoder
 
-        return cross_encoder(Path(name.removeprefix(CROSS_ENCODER)), options)
+        return cross_encoder(Path(name.removeprefix(CROSS_ENCODER)).expanduser(), options)
+    if (near := get_close_matches(name.lower(), (FIRST_STAGE, DENSE), 1, 0.75)) and not Path(name).exists():
+        raise InputError(f"--system {name}: unknown; did you mean {near[0]}?")
     return _limrank(name, options, store)
 
 

@@ -28,7 +28,7 @@ from limrank_ir.demo.collection import passages, qrels, queries
 from limrank_ir.demo.report import QueryReport, Report, Row, render
 from limrank_ir.errors import InputError
 from limrank_ir.files import replacing
-from limrank_ir.models import DEFAULT, Think
+from limrank_ir.models import DEFAULT, Think, resolve
 from limrank_ir.output import check_folder, few
 from limrank_ir.pyterrier import LimRankReranker
 from limrank_ir.reranker import LimRank
@@ -91,6 +91,7 @@ def run_demo(
     if k < 1 or count < 1:
         raise InputError(f"k is {k} and the number of queries {count}; both must be at least 1")
     check_folder(f"--out {out}", out)
+    resolve(model)  # a name that nobody knows is an error now, not after the indexing
     notes = Console(stderr=True, quiet=quiet, highlight=False)
     notes.print("Collecting the documentation of Python's standard library ...")
     texts = {passage.docno: passage.text for passage in passages()}
