@@ -82,7 +82,8 @@ class PromptFormat:
         """
         if think and self.think is None:
             raise InputError(f"the prompt format {self.name!r} has no thinking mode; use think='never'")
-        prefix, cleaned = _prefix(self, query, instruction)
+        shared = _short if len(query) + len(instruction or "") <= LONG_QUERY else _long
+        prefix, cleaned = shared(self, query, instruction)
         text = clean(passage)
         suffix = self.think if think and self.think is not None else self.no_think
         return Prompt(prefix, text, suffix, cleaned or text != passage)
@@ -105,7 +106,6 @@ class PromptFormat:
         return Prompt(prompt.prefix, prompt.passage, suffix, prompt.cleaned)
 
 
-@lru_cache(maxsize=4096)  # a query has many passages, which then share one string
 def _prefix(fmt: PromptFormat, query: str, instruction: str | None) -> tuple[str, bool]:
     """The prompt up to the passage, and whether anything was cleaned away."""
     query_text = clean(query)
@@ -115,6 +115,11 @@ def _prefix(fmt: PromptFormat, query: str, instruction: str | None) -> tuple[str
     else:
         body = fmt.query_line.format(query=query_text, instruction=instruction_text or fmt.instruction)
     return fmt.head + body, (query_text, instruction_text) != (query, instruction)
+
+
+# A query has many passages, which then share one string; of long queries, which a server may be sent, few are kept.
+LONG_QUERY = 10_000  # characters
+_short, _long = lru_cache(maxsize=4096)(_prefix), lru_cache(maxsize=4)(_prefix)
 
 
 RANK1 = PromptFormat(

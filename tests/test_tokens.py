@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from functools import cache
 
 import pytest
@@ -101,6 +102,15 @@ def test_a_query_is_never_cut(tokenizer):
     prompt = RANK1.render("why " * 200, "because")
     with pytest.raises(LimRankError, match=r"leave no room for a passage within 100 tokens .* raise max_length"):
         encoder(tokenizer).encode([prompt], 100)
+
+
+def test_a_query_that_cannot_fit_is_read_once_not_with_every_passage(tokenizer):
+    prompts = [RANK1.render("why " * 250_000, f"because of {number}") for number in range(256)]
+    assert len({id(prompt.prefix) for prompt in prompts}) == 1  # a megabyte once, not 256 times
+    started = time.perf_counter()
+    with pytest.raises(LimRankError, match="leave no room"):
+        encoder(tokenizer).encode(prompts, 8192)
+    assert time.perf_counter() - started < 20  # 1 s; with every passage minutes
 
 
 def test_labels_that_cannot_be_told_apart(tokenizer):

@@ -77,6 +77,10 @@ class PromptTokenizer:
         Raises:
             InputError: a prompt is longer than the limit even without its passage.
         """
+        for prefix in {prompt.prefix for prompt in prompts if len(prompt.prefix) > limit}:
+            # A query that cannot fit is found before it is read once for each of its passages.
+            if len(self._plain.encode(prefix, add_special_tokens=False).ids) > limit:
+                raise self._no_room(prefix, limit)
         bodies = [prompt.prefix.removeprefix(self._format.head) + prompt.passage for prompt in prompts]
         head = (self._format.head, True)
         pieces = [
@@ -163,15 +167,18 @@ class PromptTokenizer:
         while True:
             # Cutting can change how the last word is tokenized, so measure again and cut more if need be.
             if excess > len(inside):
-                raise InputError(
-                    f"the query and its instruction leave no room for a passage within {limit} tokens "
-                    f"(query begins {prompt.prefix.removeprefix(self._format.head)[-60:]!r}); raise max_length"
-                )
+                raise self._no_room(prompt.prefix, limit)
             keep = max(inside[len(inside) - excess], start) - start
             shorter = self.encode([Prompt(prompt.prefix, prompt.passage[:keep].rstrip(), prompt.suffix)], total)[0]
             if len(shorter.ids) <= limit:
                 return Tokens(shorter.ids, total - len(shorter.ids))
             excess += len(shorter.ids) - limit
+
+    def _no_room(self, prefix: str, limit: int) -> InputError:
+        return InputError(
+            f"the query and its instruction leave no room for a passage within {limit} tokens "
+            f"(query ends {prefix.removeprefix(self._format.head)[-60:]!r}); raise max_length"
+        )
 
 
 def _start_ids(tokenizer: Any) -> list[int]:
