@@ -18,10 +18,13 @@ from typing import Any, NamedTuple
 from limrank_ir.candidates import Texts, gather, read_excluded
 from limrank_ir.corpus import read_passages
 from limrank_ir.errors import InputError
+from limrank_ir.files import filled
 from limrank_ir.fusion import fusion_weight
 from limrank_ir.output import some
+from limrank_ir.records import TEXT
 from limrank_ir.reranker import LimRank
-from limrank_ir.trec import RunEntry, Topic, read_run, read_topics
+from limrank_ir.topics import Topic, read_topics
+from limrank_ir.trec import RunEntry, read_run
 
 _TAG = re.compile(r"<[!/?]?[a-zA-Z][^<>]*>")
 
@@ -58,30 +61,32 @@ def rerank_hits(
     Args:
         query: the query.
         hits: objects with ``docid`` and ``score``, such as those of ``LuceneSearcher.search`` and
-            ``FaissSearcher.search``.
+            ``FaissSearcher.search``, best first. A document that comes again counts once, with its best score.
         source: where the text is (`texts_of`); for the hits of a dense index, the searcher of a Lucene index of the
             same corpus.
         limrank: the reranker, to be kept for the next query; None: a new ``LimRank()``.
         k: judge the first k hits; the others are left out.
         instruction: what counts as relevant.
-        exclude: ids to leave out, before the cutoff at `k`.
+        exclude: ids to leave out, before the cutoff at `k`; a list or set, even of one.
         fuse: rank by the model's scores and the hits' own together (`limrank_ir.fuse`).
 
     Returns:
         The reranked hits, best first; none for no hits.
 
     Raises:
-        InputError: the query is empty, a document or its text is missing, or the model cannot be used.
+        InputError: the query is empty, a hit is none, a document or its text is missing, `exclude` is a single text,
+            or the model cannot be used.
 
     Example:
         >>> limrank = LimRank()  # doctest: +SKIP
         >>> hits = rerank_hits(query, searcher.search(query, k=100), searcher, limrank=limrank)  # doctest: +SKIP
     """
-    hits = [hit for hit in hits if str(hit.docid) not in set(exclude)]
-    if not hits:
+    without = _ids(exclude)
+    entries = [entry for entry in _entries("", hits) if entry.docno not in without]
+    if not entries:
         return []
     topics = {"": Topic("", query, instruction)}
-    return rerank_run({"": hits}, topics, source, limrank=limrank, k=k, fuse=fuse)[""]
+    return _rerank({"": entries}, topics, source, limrank or LimRank(), k=k, fuse=fuse)[""]
 
 
 def rerank_run(
@@ -98,14 +103,14 @@ def rerank_run(
     """Rerank many queries at once.
 
     Args:
-        run: a TREC run, or qid to hits, as ``LuceneSearcher.batch_search`` gives.
+        run: a TREC run, or qid to hits, as ``LuceneSearcher.batch_search`` gives (see `rerank_hits`).
         topics: a file (`limrank_ir.trec.read_topics`), or qid to query, or to ``{"title": query}`` as Pyserini's
             ``get_topics`` gives; its integer qids become strings.
         source: where the text is (`texts_of`).
         limrank: the reranker; None: ``LimRank()``. With a `store` a killed call goes on where it was.
         k: judge the best k documents of each query; the others are left out.
-        exclude: a file (`limrank_ir.candidates.read_excluded`) or qid to ids: documents to leave out, before the
-            cutoff at `k`; BRIGHT has such.
+        exclude: a file (`limrank_ir.candidates.read_excluded`) or qid to a list of ids: documents to leave out, before
+            the cutoff at `k`; BRIGHT has such.
         fuse: rank by the model's scores and the run's own together (`limrank_ir.fuse`).
         show_progress_bar: draw a progress bar on stderr.
 
@@ -115,16 +120,32 @@ def rerank_run(
     Raises:
         InputError: something in the files is wrong or missing, or the model cannot be used.
     """
-    limrank = limrank or LimRank()
-    weight = fusion_weight(fuse, limrank.model.fuse)
     entries = {qid: _entries(qid, hits) for qid, hits in run.items()} if isinstance(run, Mapping) else read_run(run)
-    found = gather(
+    return _rerank(
         {str(qid): lines for qid, lines in entries.items() if lines},
         _topics(topics),
-        texts_of(source),
+        source,
+        limrank or LimRank(),
         k=k,
         excluded=_excluded(exclude),
+        fuse=fuse,
+        show_progress_bar=show_progress_bar,
     )
+
+
+def _rerank(
+    run: Mapping[str, list[RunEntry]],
+    topics: Mapping[str, Topic],
+    source: Any,
+    limrank: LimRank,
+    *,
+    k: int,
+    excluded: Collection[tuple[str, str]] = frozenset(),
+    fuse: bool | float = False,
+    show_progress_bar: bool = False,
+) -> dict[str, list[Hit]]:
+    weight = fusion_weight(fuse, limrank.model.fuse)
+    found = gather(run, topics, texts_of(source), k=k, excluded=excluded)
     verdicts = limrank.judge(found.pairs(), show_progress_bar=show_progress_bar)
     return {
         qid: [Hit(docno, score, first_stage, verdict.reasoning) for docno, score, first_stage, verdict in documents]
@@ -137,7 +158,7 @@ def texts_of(source: Any) -> Texts:
 
     Args:
         source: a Pyserini searcher (an object with ``doc(docid)``); the folder of a Lucene index; a corpus
-            (`limrank_ir.corpus.iter_corpus`); or docid to text.
+            (`limrank_ir.corpus.iter_corpus`); or docid to text, or to a record such as ``{"title": ..., "text": ...}``.
 
     Returns:
         A function from docids to their texts.
@@ -180,7 +201,7 @@ def passage_text(raw: str) -> str:
     """What a reranker reads of a document as Lucene stores it.
 
     Args:
-        raw: JSON with ``contents``, or with ``text`` and perhaps ``title`` (BEIR), as Anserini's JSON collections
+        raw: JSON with a text (`limrank_ir.records.TEXT`) and perhaps a ``title``, as Anserini's collections and BEIR's
             have; markup (HTML, TREC's SGML), whose tags are taken out; or plain text.
 
     Returns:
@@ -190,14 +211,29 @@ def passage_text(raw: str) -> str:
         record = json.loads(raw)
     except ValueError:
         return html.unescape(_TAG.sub(" ", raw)).strip() if raw.lstrip().startswith("<") else raw
-    if not isinstance(record, dict):
-        return raw
-    text = next((record[name] for name in ("contents", "text", "body") if isinstance(record.get(name), str)), None)
-    return raw if text is None else " ".join(part for part in (record.get("title"), text) if part)
+    text = _record_text(record) if isinstance(record, dict) else None
+    return raw if text is None else text
+
+
+def _record_text(record: Mapping[str, Any]) -> str | None:
+    texts = {name: record[name] for name in ("title", *TEXT) if isinstance(record.get(name), str)}
+    key = filled(texts, TEXT)
+    return None if key is None else " ".join(part for part in (texts.get("title"), texts[key]) if part)
 
 
 def _entries(qid: Any, hits: Iterable[Any]) -> list[RunEntry]:
-    return [RunEntry(str(qid), str(hit.docid), rank, float(hit.score), "") for rank, hit in enumerate(hits, 1)]
+    try:
+        return [RunEntry(str(qid), str(hit.docid), rank, float(hit.score), "") for rank, hit in enumerate(hits, 1)]
+    except (AttributeError, TypeError, ValueError) as error:
+        query = f"query {str(qid)!r}: " if qid != "" else ""
+        raise InputError(f"{query}not hits ({error}); give objects with a docid and a score") from error
+
+
+def _ids(ids: Any, qid: str = "") -> set[str]:
+    """Ids as a set of texts. A single text is refused: is it one id, or a file of ids?"""
+    if isinstance(ids, (str, bytes)) or not isinstance(ids, Iterable):
+        raise InputError(f"exclude: {f'{qid!r}: ' if qid else ''}{ids!r} is no list of ids; write [{ids!r}]")
+    return {str(docid) for docid in ids}
 
 
 def _topics(topics: Any) -> Mapping[str, Topic]:
@@ -219,12 +255,19 @@ def _excluded(exclude: Any) -> Collection[tuple[str, str]]:
     if exclude is None:
         return frozenset()
     if isinstance(exclude, Mapping):
-        return {(str(qid), str(docid)) for qid, docids in exclude.items() for docid in docids}
+        return {(str(qid), docid) for qid, docids in exclude.items() for docid in _ids(docids, str(qid))}
     return read_excluded(exclude)
 
 
-def _from_mapping(texts: Mapping[str, str], docids: Collection[str]) -> Mapping[str, str]:
-    return _all_there(docids, texts.get, "texts")
+def _from_mapping(texts: Mapping[str, Any], docids: Collection[str]) -> Mapping[str, str]:
+    def text(docid: str) -> str | None:
+        given = texts.get(docid)
+        found = _record_text(given) if isinstance(given, Mapping) else given
+        if given is not None and not isinstance(found, str):
+            raise InputError(f"texts: document {docid!r} has no text; give a text, or a record with {', '.join(TEXT)}")
+        return found
+
+    return _all_there(docids, text, "texts")
 
 
 def _from_searcher(searcher: Any, docids: Collection[str]) -> Mapping[str, str]:

@@ -9,17 +9,19 @@ from __future__ import annotations
 import asyncio
 import sys
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from copy import deepcopy
-from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from limrank_ir.errors import InputError
-from limrank_ir.files import json_records
 from limrank_ir.fusion import fuse as fuse_scores
 from limrank_ir.fusion import fusion_weight
+from limrank_ir.model_options import ModelOptions
 from limrank_ir.models import DEFAULT
+from limrank_ir.rank_llm_requests import checked
+from limrank_ir.rank_llm_requests import document_text as document_text
+from limrank_ir.rank_llm_requests import read_requests as read_requests
 from limrank_ir.reranker import LimRank, as_limrank
 from limrank_ir.verdict import Verdict
 from limrank_ir.window import reranked, window
@@ -27,8 +29,6 @@ from limrank_ir.window import reranked, window
 if TYPE_CHECKING:
     from rank_llm.data import InferenceInvocation, Request, Result
 
-TEXT = ("text", "segment", "contents", "content", "body", "passage")
-"""Where the text of a document is looked for, in this order (rank_llm's ``inference_handler.py``)."""
 PREFIX = "limrank:"
 
 
@@ -52,7 +52,7 @@ class LimRankCoordinator:
         instruction: str | None = None,
         fuse: bool | float = False,
         verbose: bool = False,
-        **options: Any,
+        **options: Unpack[ModelOptions],
     ) -> None:
         """Choose a model; its weights load with the first request.
 
@@ -61,7 +61,7 @@ class LimRankCoordinator:
             instruction: what counts as relevant, for all queries.
             fuse: rank by the model's scores and the candidates' own together (`limrank_ir.fuse`), within the window.
             verbose: draw a progress bar on stderr.
-            options: those of `LimRank`, for a model given by name.
+            options: how a model given by name is run (`limrank_ir.model_options.ModelOptions`).
 
         Raises:
             InputError: an option is unknown or impossible.
@@ -77,7 +77,7 @@ class LimRankCoordinator:
 
     def rerank_batch(
         self,
-        requests: Sequence[Request],
+        requests: Iterable[Request],
         rank_start: int = 0,
         rank_end: int = 100,
         shuffle_candidates: bool = False,
@@ -87,7 +87,8 @@ class LimRankCoordinator:
         """Rerank requests.
 
         Args:
-            requests: RankLLM's; they are not changed.
+            requests: RankLLM's; they are not changed. A candidate that comes again (same docid and same doc) counts
+                once, where it stands first.
             rank_start: the first place to rerank, from 0.
             rank_end: behind the last one.
             shuffle_candidates: has no effect: a verdict does not depend on the other candidates.
@@ -96,17 +97,18 @@ class LimRankCoordinator:
                 other models, which RankLLM passes to every coordinator, and have no effect.
 
         Returns:
-            One result a request, in order; each with all candidates of the request.
+            One result a request, in order; each with all distinct candidates of the request.
 
         Raises:
-            InputError: a query is empty, a candidate has no text, or the model cannot be used.
+            InputError: a query is empty, the candidates are no list, one has no text, or the model cannot be used.
         """
+        requests = checked(requests)
         limit = kwargs.get("top_k_retrieve")
         end = rank_end if limit is None else min(rank_end, limit)
         windows = [window(len(request.candidates), rank_start, end) for request in requests]
         pairs = [
-            (_query(number, request), document_text(request, place), self._instruction)
-            for number, (request, places) in enumerate(zip(requests, windows, strict=True))
+            (request.query.text, document_text(request, place), self._instruction)
+            for request, places in zip(requests, windows, strict=True)
             for place in places
         ]
         with self._one_at_a_time:
@@ -121,7 +123,7 @@ class LimRankCoordinator:
         """Rerank one request; see `rerank_batch`."""
         return self.rerank_batch([request], *args, **kwargs)[0]
 
-    async def rerank_batch_async(self, requests: Sequence[Request], *args: Any, **kwargs: Any) -> list[Result]:
+    async def rerank_batch_async(self, requests: Iterable[Request], *args: Any, **kwargs: Any) -> list[Result]:
         """As `rerank_batch`, in a thread of its own; overlapping calls take turns at the model."""
         return await asyncio.to_thread(self.rerank_batch, requests, *args, **kwargs)
 
@@ -173,71 +175,6 @@ class LimRankCoordinator:
             reasoning=verdict.reasoning,
             token_usage={"log_odds": verdict.log_odds, "cut_tokens": verdict.cut_tokens, "finish": verdict.finish},
         )
-
-
-def document_text(request: Request, place: int) -> str:
-    """The text of a candidate, as it is: RankLLM's precedence of fields and its title, but none of its changes.
-
-    Args:
-        request: the request.
-        place: which of its candidates.
-
-    Returns:
-        The text, after ``"Title: {title} Content: "`` where there is a title.
-
-    Raises:
-        InputError: the document has no text.
-    """
-    document = request.candidates[place].doc
-    if isinstance(document, str) and document.strip():
-        return document
-    if isinstance(document, Mapping):
-        text = next((document[name] for name in TEXT if name in document), None)
-        if isinstance(text, str) and (text.strip() or document.get("title")):
-            return f"Title: {document['title']} Content: {text}" if document.get("title") else text
-    raise InputError(
-        f"query {request.query.qid!r}: candidate {request.candidates[place].docid!r} has no text; give its doc one of: "
-        f"{', '.join(TEXT)}"
-    )
-
-
-def read_requests(path: str | PathLike[str]) -> list[Request]:
-    """Read requests as RankLLM's ``read_requests_from_file`` does, but also those whose ``doc`` is a text.
-
-    Anserini's ``ExtractQueriesAndDocumentsFromTrecRun`` writes such, and RankLLM's reader refuses them.
-
-    Args:
-        path: JSONL, or one JSON list; plain or ``.gz``.
-
-    Returns:
-        RankLLM's requests; a text becomes ``{"contents": text}``.
-
-    Raises:
-        InputError: the file cannot be read, or a request is malformed; the message says where.
-    """
-    from dacite import DaciteError, from_dict
-    from rank_llm.data import Request
-
-    found = []
-    for place, record in json_records(path):
-        for candidate in record.get("candidates") or ():
-            if isinstance(candidate, dict) and isinstance(candidate.get("doc"), str):
-                candidate["doc"] = {"contents": candidate["doc"]}
-        try:
-            found.append(from_dict(Request, record))
-        except DaciteError as error:
-            raise InputError(
-                f"{place}: not a request ({error}); write "
-                '{"query": {"text", "qid"}, "candidates": [{"docid", "score", "doc": {"text"}}]}'
-            ) from error
-    return found
-
-
-def _query(number: int, request: Request) -> str:
-    text = request.query.text
-    if not isinstance(text, str) or not text.strip():
-        raise InputError(f"request {number} (qid {request.query.qid!r}) has no query; fill or drop it first")
-    return text
 
 
 def coordinator(name: str, *, think: bool = False, budget: int | None = None) -> LimRankCoordinator | None:

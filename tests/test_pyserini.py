@@ -14,9 +14,11 @@ from types import SimpleNamespace
 import ir_measures
 import pytest
 
-from limrank_ir import LimRankError
+from limrank_ir import InputError, LimRank, LimRankError
 from limrank_ir.pyserini import Hit, index_texts, passage_text, rerank_hits, rerank_run, texts_of
+from limrank_ir.records import TEXT
 from limrank_ir.trec import read_run
+from limrank_ir.verdict import Verdict
 
 SCRIPTS = Path(__file__).parents[1] / "scripts"
 QUERY = "how do I copy a file?"
@@ -42,6 +44,11 @@ RAW = {
     '{"_id": "d", "title": "", "text": "body"}': "body",
     "plain < text": "plain < text",
     "<html><pre>A file on &lt;disk&gt;</pre></html>\n": "A file on <disk>",
+    '{"text": "", "contents": "body"}': "body",
+    '{"docid": "d", "title": "head", "segment": "body", "start_char": 0}': "head body",
+    '{"pid": "p", "docid": "d", "passage": "body"}': "body",
+    '{"id": "d", "content": "body", "contents": null}': "body",
+    '{"id": "d", "contents": ["body"]}': '{"id": "d", "contents": ["body"]}',
     "[1, 2]": "[1, 2]",
     '{"other": 1}': '{"other": 1}',
     "17": "17",
@@ -74,7 +81,10 @@ def test_a_run_of_hits_and_topics_as_pyserini_gives_them(limrank):
     assert list(ranked) == ["1", "2"] and len(ranked["1"]) == 3
     assert ranked["2"][0].docid == "d1"
     without = rerank_run(run, topics, TEXTS, limrank=limrank, exclude={1: ["d2"]})
-    assert [hit.docid for hit in without["1"]] == ["d3", "d1"] and without["2"] == ranked["2"]
+    assert [hit.docid for hit in without["1"]] == ["d3", "d1"]
+    assert [hit.docid for hit in without["2"]] == [hit.docid for hit in ranked["2"]]
+    # Batches of other pairs: equal but for rounding.
+    assert [hit.score for hit in without["2"]] == pytest.approx([hit.score for hit in ranked["2"]], abs=1e-3)
 
 
 def test_a_run_from_files(limrank, tmp_path):
@@ -102,6 +112,81 @@ def test_what_is_missing_is_named(limrank, tmp_path):
     with pytest.raises(LimRankError, match="no Lucene index"):
         index_texts(tmp_path)
     assert texts_of(TEXTS)(["d1"]) == {"d1": TEXTS["d1"]}
+
+
+# Odd hits and options, over an engine that costs nothing
+
+
+class Lengths:
+    """An engine whose log-odds are the passage's length."""
+
+    identity = "lengths"
+
+    def judge(self, prompts, *, think, budget, done=frozenset()):
+        yield [(n, Verdict(float(len(prompt.passage)), None, 1, 0, "verdict")) for n, prompt in enumerate(prompts)]
+
+
+@pytest.fixture
+def lengths():
+    return LimRank(engine=Lengths())
+
+
+def hits(*scored):
+    return [SimpleNamespace(docid=docid, score=score) for docid, score in scored]
+
+
+@pytest.mark.parametrize("text", TEXT)
+def test_texts_in_records_go_by_every_name(lengths, text):
+    source = {"a": {text: "body"}, "b": {"title": "a title", text: "body"}, "c": "plain text"}
+    found = rerank_hits("q", hits(("a", 3), ("b", 2), ("c", 1)), source, limrank=lengths)
+    assert [(hit.docid, hit.score) for hit in found] == [("b", 12.0), ("c", 10.0), ("a", 4.0)]
+
+
+@pytest.mark.parametrize("document", [{}, {"text": None}, {"id": "a"}, 5, ["a"]])
+def test_a_document_without_text_is_named(lengths, document):
+    with pytest.raises(InputError, match=r"^texts: document 'a' has no text; give a text, or a record with text, segm"):
+        rerank_hits("q", hits(("a", 1)), {"a": document}, limrank=lengths)
+
+
+def test_a_hit_that_comes_again_counts_once(lengths, caplog):
+    texts = {"a": "1", "b": "12", "c": "123", "d": "1234"}
+    again = hits(("a", 9.0), ("a", 9.0), ("b", 8.0), ("a", 9.5), ("c", 7.0), ("d", 1.0))
+    found = rerank_hits("q", again, texts, limrank=lengths, k=3)
+    assert [(hit.docid, hit.first_stage) for hit in found] == [("c", 7.0), ("b", 8.0), ("a", 9.5)]
+    assert caplog.messages == ["run: 2 documents come again for the same query and count once"]
+    distinct = hits(("a", 9.5), ("b", 8.0), ("c", 7.0), ("d", 1.0))
+    fused = {"limrank": lengths, "fuse": 0.5}
+    assert rerank_hits("q", again, texts, **fused) == rerank_hits("q", distinct, texts, **fused)
+    assert rerank_run({1: again}, {1: "q"}, texts, **fused)["1"] == rerank_hits("q", distinct, texts, **fused)
+
+
+@pytest.mark.parametrize("exclude", ["d7", b"d7", 7, None])
+def test_excluded_ids_are_a_list_even_of_one(lengths, exclude):
+    texts = {"d7": "a", "7": "b", "d": "c"}
+    with pytest.raises(InputError, match=r"^exclude: .* is no list of ids; write \["):
+        rerank_hits("q", hits(("d7", 2), ("7", 1)), texts, limrank=lengths, exclude=exclude)
+    with pytest.raises(InputError, match=r"^exclude: '1': .* is no list of ids"):
+        rerank_run({1: hits(("d7", 2))}, {1: "q"}, texts, limrank=lengths, exclude={1: exclude})
+
+
+@pytest.mark.parametrize("exclude", [["d7", 7], {"d7", "7"}, {"d7": 1, "7": 1}, iter(["d7", 7])])
+def test_excluded_ids_of_many_kinds(lengths, exclude):
+    found = rerank_hits("q", hits(("d7", 3), ("7", 2), ("d", 1)), {"d": "text"}, limrank=lengths, exclude=exclude)
+    assert [hit.docid for hit in found] == ["d"]
+
+
+@pytest.mark.parametrize("run", ["abc", [("d1", 2.0)], [{"docid": "d1"}], 7, [SimpleNamespace(docid="d1", score=None)]])
+def test_what_are_no_hits_is_refused(lengths, run):
+    with pytest.raises(InputError, match=r"^not hits \(.*\); give objects with a docid and a score"):
+        rerank_hits("q", run, TEXTS, limrank=lengths)
+    with pytest.raises(InputError, match=r"^query '5': not hits"):
+        rerank_run({5: run}, {5: "q"}, TEXTS, limrank=lengths)
+
+
+@pytest.mark.parametrize("k", [0, -1])
+def test_at_least_one_hit_is_judged(lengths, k):
+    with pytest.raises(InputError, match=f"^k is {k}"):
+        rerank_hits("q", HITS, TEXTS, limrank=lengths, k=k)
 
 
 # The real Pyserini

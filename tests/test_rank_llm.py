@@ -10,7 +10,7 @@ import sys
 
 import pytest
 
-from limrank_ir import LimRankError, fuse
+from limrank_ir import InputError, LimRankError, fuse
 
 data = pytest.importorskip(
     "rank_llm.data", reason="RankLLM is not installed: pip install --ignore-requires-python rank-llm"
@@ -152,6 +152,9 @@ def test_fused_with_the_first_stages_scores(limrank, odds):
 DOCUMENTS = {
     "text before contents": ({"contents": "no", "text": "yes"}, "yes"),
     "segment": ({"body": "no", "segment": "yes"}, "yes"),
+    "an empty text before contents": ({"text": "", "segment": " ", "contents": "yes"}, "yes"),
+    "no text before contents": ({"text": None, "contents": "yes"}, "yes"),
+    "LangChain's": ({"page_content": "yes"}, "yes"),
     "title": ({"contents": "body", "title": "head"}, "Title: head Content: body"),
     "an empty title": ({"contents": "body", "title": ""}, "body"),
     "as it is": ({"passage": " a[1]\n\n  b "}, " a[1]\n\n  b "),
@@ -180,6 +183,39 @@ def test_a_request_without_a_query_is_named(coordinator):
         Reranker(coordinator).rerank_batch([request(), request("q2", " ")])
 
 
+@pytest.mark.parametrize("candidates", [5, None, "abc", {"docid": "d"}])
+def test_candidates_that_are_no_list_are_refused(coordinator, candidates):
+    asked = data.Request(query=data.Query(text=QUERY, qid="q"), candidates=candidates)
+    with pytest.raises(InputError, match=r"^request 0 \(qid 'q'\): candidates is .*; give a list"):
+        Reranker(coordinator).rerank_batch([asked])
+
+
+def test_generators_are_read_once(limrank, odds):
+    (result,) = ours.LimRankCoordinator(limrank).rerank_batch(
+        data.Request(query=each.query, candidates=iter(each.candidates)) for each in [request()]
+    )
+    assert order(result) == best(odds)
+
+
+def test_a_candidate_that_comes_again_counts_once(limrank, odds, caplog):
+    asked = request()
+    asked.candidates[1:1] = [copy.deepcopy(asked.candidates[0])]  # and so the window of 2 would hold d0 twice
+    before = copy.deepcopy(asked)
+    coordinator = ours.LimRankCoordinator(limrank, fuse=0.5)
+    (result,) = coordinator.rerank_batch([asked], rank_end=2)
+    assert asked == before
+    assert sorted(order(result)[:2]) == ["d0", "d1"] and order(result)[2:] == ["d2", "d3"]
+    fused = fuse(odds[:2], [9.0, 8.0], 0.5)
+    assert [candidate.score for candidate in result.candidates][:2] == pytest.approx(sorted(fused)[::-1], abs=1e-3)
+    assert caplog.messages == ["requests: 1 candidates come again for the same query and count once"]
+
+
+def test_two_passages_of_one_document_both_count(coordinator):
+    asked = request(texts=TEXTS[:2])
+    asked.candidates[1].docid = "d0"
+    assert order(Reranker(coordinator).rerank(asked)) == ["d0", "d0"]
+
+
 def test_options_beside_a_limrank_are_refused(limrank):
     with pytest.raises(LimRankError, match="think: give these to the LimRank itself"):
         ours.LimRankCoordinator(limrank, think="always")
@@ -205,6 +241,57 @@ def test_requests_whose_documents_are_texts_are_read_too(tmp_path, coordinator):
     assert ours.read_requests(path) == found
     path.write_text(json.dumps(lines[0]) + '\n{"query": {"text": "q"}}\n')
     with pytest.raises(LimRankError, match=r"requests\.jsonl:2: not a request \("):
+        ours.read_requests(path)
+
+
+SHAPES = {
+    "other names of ids": (
+        {"id": "q"},
+        [{"pid": 7, "score": 1, "doc": {"text": "x"}}],
+        data.Candidate(7, 1, {"text": "x"}),
+    ),
+    "texts alone": ({"qid": "q"}, ["x"], data.Candidate("1", 0.0, {"contents": "x"})),
+}
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_shapes_of_requests(tmp_path, name):
+    query, candidates, expected = SHAPES[name]
+    path = tmp_path / "requests.jsonl"
+    path.write_text(json.dumps({"query": {"text": QUERY, **query}, "candidates": candidates}))
+    (found,) = ours.read_requests(path)
+    assert (found.query.qid, found.candidates) == ("q", [expected])
+
+
+MALFORMED = {
+    "5": "candidates is 5, no list",
+    "null": "candidates is null, no list",
+    '"abc"': 'candidates is "abc", no list',
+    '{"docid": "d"}': 'candidates is {"docid": "d"}, no list',
+    '["x", 5]': "candidate 2 is 5, not an object",
+    "[null]": "candidate 1 is null, not an object",
+    '[{"docid": "d", "doc": "x"}]': 'missing value for field "candidates.score"',
+    '[{"score": 1, "doc": "x"}]': 'missing value for field "candidates.docid"',
+    '[{"docid": "d", "score": 1}]': 'wrong value type for field "candidates.doc"',
+    '[{"docid": "d", "score": 1, "doc": ["x"]}]': 'wrong value type for field "candidates.doc"',
+}
+
+
+@pytest.mark.parametrize("candidates", MALFORMED)
+def test_a_malformed_request_is_one_line(tmp_path, candidates):
+    path = tmp_path / "requests.jsonl"
+    path.write_text('{"query": {"text": "q", "qid": "1"}, "candidates": ' + candidates + "}")
+    with pytest.raises(InputError) as caught:
+        ours.read_requests(path)
+    line = str(caught.value)
+    assert line.startswith(f"{path}:1: ") and MALFORMED[candidates] in line and "\n" not in line and len(line) < 500
+
+
+@pytest.mark.parametrize("query", ["5", "null", '"text"', '{"text": "q"}', '{"qid": "q"}', '{"text": 5, "qid": "q"}'])
+def test_a_query_of_the_wrong_shape_is_one_line(tmp_path, query):
+    path = tmp_path / "requests.jsonl"
+    path.write_text('{"candidates": ["x"], "query": ' + query + "}")
+    with pytest.raises(InputError, match=r"requests\.jsonl:1: not a request \("):
         ours.read_requests(path)
 
 
