@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from limrank_ir.errors import EngineError, InputError
+from limrank_ir.answers import Fault, kept
+from limrank_ir.errors import EngineError, InputError, LimRankError
+from limrank_ir.extras import need
 
-CHECKED = ("content_filter", "content_policy_violation", "ResponsibleAIPolicyViolation")
+_PASSES = {408, 409, 425, 429}  # beside 5xx: of these the same request may be rid later
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +24,7 @@ class Server:
         concurrency: the most requests at a time.
         timeout: seconds to wait for an answer.
         retries: how often a request is repeated after a limit (429, honoring Retry-After), a fault of the server (5xx),
-            a lost connection, or an answer that is no JSON; the pauses grow.
+            a lost connection, or an answer that is no completion (`limrank_ir.answers`); the pauses grow.
     """
 
     base_url: str | None = None
@@ -41,11 +42,14 @@ def check_key(server: Server, model: str) -> None:
         model: its model, for the error message.
 
     Raises:
-        LimRankError: it is not, and the server is not one of this machine or network.
+        InputError: it is not, and the server is not one of this machine or network; or it cannot be one.
     """
     away = server.base_url is None or server.base_url.startswith("https:")
-    if away and not os.environ.get(server.key_env):
+    key = os.environ.get(server.key_env) or ""
+    if away and not key:
         raise InputError(f"{model}: no API key; set {server.key_env}")
+    if not (key.isascii() and key.isprintable()):
+        raise InputError(f"{model}: {server.key_env} holds characters that no API key has; set it again")
 
 
 class Chat:
@@ -58,12 +62,10 @@ class Chat:
             server: where.
 
         Raises:
-            LimRankError: the package openai is not installed.
+            InputError: the package openai is not installed.
         """
-        try:
-            import openai
-        except ImportError as error:
-            raise InputError("openai is not installed; run: pip install 'limrank-ir[synth]'") from error
+        need("asking a model", "synth", "openai")
+        import openai
 
         self._server = server
         self._client = openai.AsyncOpenAI(
@@ -71,6 +73,7 @@ class Chat:
             api_key=os.environ.get(server.key_env) or "none",
             timeout=server.timeout,
             max_retries=server.retries,
+            http_client=openai.DefaultAsyncHttpxClient(event_hooks={"response": [_judge]}),
         )
 
     async def complete(self, body: Mapping[str, Any]) -> dict[str, Any]:
@@ -83,32 +86,35 @@ class Chat:
             The answer as the server wrote it. Where the server's filter refuses the request, ``{"refused": why}``.
 
         Raises:
-            LimRankError: the server cannot be asked, or not this; the message says what to do.
+            InputError: the request or what it is sent with is refused; asked again, it would be again.
+            EngineError: the server cannot be reached, or does not answer as it should, however often it is asked.
         """
         import httpx
         import openai
 
         where = f"{body['model']} at {self._client.base_url}"
-        for trial in range(self._server.retries + 1):
-            try:
-                response = await self._client.post("/chat/completions", cast_to=httpx.Response, body=dict(body))
-                answer = response.json()
-            except json.JSONDecodeError:
-                continue  # cut on its way: the server may do better
-            except openai.AuthenticationError as error:
-                raise InputError(f"{where}: the key in {self._server.key_env} is refused") from error
-            except openai.NotFoundError as error:
-                raise InputError(f"{where}: no such model ({_said(error)}); check its name and base_url") from error
-            except openai.APIStatusError as error:
-                if error.code in CHECKED:
-                    return {"refused": _said(error)}
-                raise EngineError(f"{where}: {_said(error)} (status {error.status_code}){_advice(error)}") from error
-            except openai.APIConnectionError as error:
-                cause = error.__cause__ or error
-                raise EngineError(f"{where}: cannot be reached ({str(cause) or type(cause).__name__})") from error
-            if isinstance(answer, dict) and (answer.get("choices") or trial == self._server.retries):
-                return answer
-        raise EngineError(f"{where}: answers that are no JSON, {self._server.retries + 1} times; check the server")
+        try:
+            response = await self._client.post("/chat/completions", cast_to=httpx.Response, body=dict(body))
+        except openai.APIStatusError as error:
+            raise self._sorted(where, error.response.extensions["fault"]) from error
+        except openai.APIConnectionError as error:
+            cause = error.__cause__ or error
+            raise EngineError(f"{where}: cannot be reached ({str(cause) or type(cause).__name__})") from error
+        return response.extensions["kept"]
+
+    def _sorted(self, where: str, fault: Fault) -> LimRankError:
+        """The user's errors, which the same request would meet again, and the server's, which may pass."""
+        status, later = fault.status, "run the same command again later: what was answered is kept"
+        if status is None:
+            times = f"{self._server.retries + 1} times" if self._server.retries else "once"
+            return EngineError(f"{where}: {fault}, {times}; check the server, then {later}")
+        if status == 401:
+            return InputError(f"{where}: the key in {self._server.key_env} is refused")
+        if status == 404:
+            return InputError(f"{where}: no such model ({fault}); check its name and base_url")
+        if status < 500 and status not in _PASSES:
+            return InputError(f"{where}: {fault}; check the model, its parameters and your account with the provider")
+        return EngineError(f"{where}: {fault}; {'lower the concurrency, or ' if status == 429 else ''}{later}")
 
     async def close(self) -> None:
         """Disconnect."""
@@ -121,15 +127,21 @@ class Chat:
         await self.close()
 
 
-def _said(error: Any) -> str:
-    """A server's message in one line."""
-    found = error.body.get("message") if isinstance(error.body, dict) else None
-    return " ".join(str(found or error.message).split())[:300]
+async def _judge(response: Any) -> None:
+    """Look at a response before openai does, so that its retries go by what an answer is, whatever its status says.
 
-
-def _advice(error: Any) -> str:
-    if error.status_code == 429:
-        return "; lower the concurrency, or wait, and run the same command again: what was answered is kept"
-    if error.status_code >= 500:
-        return "; run the same command again later: what was answered is kept"
-    return ""
+    What was made of it is left in its extensions.
+    """
+    if response.has_redirect_location:
+        return
+    await response.aread()
+    try:
+        answer = response.json()
+    except (ValueError, RecursionError):  # cut, nested too deep, not UTF-8
+        answer = response.text if response.status_code >= 400 else None
+    try:
+        response.extensions["kept"] = kept(answer, response.status_code)
+        response.status_code = 200
+    except Fault as fault:
+        response.extensions["fault"] = fault
+        response.status_code = fault.status or 502  # such as a gateway gives that has got no answer itself

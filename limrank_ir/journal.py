@@ -12,6 +12,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
+from limrank_ir.answers import usable
 from limrank_ir.errors import EngineError, InputError
 
 APPLICATION_ID = 0x4C696D4A  # "LimJ" in the SQLite header: tells a journal from any other database
@@ -85,11 +86,11 @@ class Journal:
         return None if row is None else json.loads(row[0])
 
     def put(self, body: Mapping[str, Any], answer: Mapping[str, Any]) -> str:
-        """Keep an answer; it is on disk when this returns. One that is there already stays.
+        """Keep an answer; it is on disk when this returns. One that is there already stays, if it can be used.
 
         Args:
             body: the request.
-            answer: what the server said.
+            answer: what the server said (`limrank_ir.answers.kept`).
 
         Returns:
             The request's key.
@@ -97,7 +98,10 @@ class Journal:
         key = request_key(body)
         row = (key, json.dumps(body), json.dumps(answer))
         with self._lock, self._guarded(), self._database:
-            self._database.execute("INSERT OR IGNORE INTO answers VALUES (?, ?, ?)", row)
+            self._database.execute("BEGIN IMMEDIATE")
+            before = self._database.execute("SELECT answer FROM answers WHERE key = ?", (key,)).fetchone()
+            if before is None or not usable(json.loads(before[0])):  # older versions kept what was no answer
+                self._database.execute("INSERT OR REPLACE INTO answers VALUES (?, ?, ?)", row)
         return key
 
     def known(self, keys: Collection[str]) -> set[str]:

@@ -8,13 +8,14 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
+from limrank_ir.answers import usable, usage
 from limrank_ir.chat import Chat
-from limrank_ir.errors import LimRankError
+from limrank_ir.errors import InputError, LimRankError
 from limrank_ir.journal import Journal, request_key
 
 from .config import Model
-from .prices import Prices, usage
-from .reply import FILTERED, Reply, Unusable, read_reply
+from .prices import Prices
+from .reply import FILTERED, Reply, Unusable, read_reply, said
 
 In = TypeVar("In")
 Out = TypeVar("Out")
@@ -61,7 +62,8 @@ class Online:
         journal: Journal,
         prices: Prices,
         limits: Limits | None = None,
-        answered: Callable[[Model, Mapping[str, Any]], None] = lambda model, answer: None,
+        *,
+        again: bool = False,
     ) -> None:
         """Get ready; nothing is asked yet.
 
@@ -69,29 +71,34 @@ class Online:
             journal: where answers are kept.
             prices: what tokens cost.
             limits: when to stop.
-            answered: called with the model and each new answer.
+            again: ask again where the journal holds what is no answer (an older version kept it).
         """
-        self._journal, self._prices, self._limits, self._answered = journal, prices, limits or Limits(), answered
+        self._journal, self._prices, self._limits, self._again = journal, prices, limits or Limits(), again
         self._chats: dict[str, tuple[Chat, asyncio.Semaphore]] = {}
         self._same: dict[str, asyncio.Lock] = {}
         self._under_way, self._dearest = 0, 0.0
         self.requests = 0
         """How many were made."""
-        kept = [(prices.cost(body["model"], answer), usage(answer)) for body, answer in journal]
-        self.spent = sum(cost or 0.0 for cost, _ in kept)
+        self.spent = 0.0
         """What answers cost, with those that the journal held before."""
-        self.tokens = sum(tokens.prompt + tokens.response for _, tokens in kept)
+        self.tokens = 0
         """Their tokens, likewise."""
+        self.unusable = 0
+        """How many of those before are no answers."""
         self.stopped: str | None = None
         """Why no more is asked."""
         self.fault: LimRankError | None = None
         """The error of a server, if that is why."""
+        for body, answer in journal:
+            self._count(body["model"], answer)
+            self.unusable += not usable(answer)
 
     async def __call__(self, model: Model, body: Body) -> dict[str, Any]:
         """See `Ask`."""
         key = request_key(body)
         async with self._same.setdefault(key, asyncio.Lock()):  # the same request is asked once
-            if (known := self._journal.get(key)) is not None:
+            known = self._journal.get(key)
+            if known is not None and (usable(known) or not self._again):
                 return known
             name = repr(model.server)
             if name not in self._chats:
@@ -110,12 +117,20 @@ class Online:
                 finally:
                     self._under_way -= 1
                 self._journal.put(body, answer)
-        cost = self._prices.cost(body["model"], answer) or 0.0
-        self.spent, self._dearest = self.spent + cost, max(self._dearest, cost)
-        tokens = usage(answer)
-        self.tokens += tokens.prompt + tokens.response
-        self._answered(model, answer)
+        self._dearest = max(self._dearest, self._count(body["model"], answer))
         return answer
+
+    def _count(self, name: str, answer: Mapping[str, Any]) -> float:
+        """Add what an answer took."""
+        cost, tokens = self._prices.cost(name, answer) or 0.0, usage(answer)
+        if self._limits.cost is not None and not tokens.known:
+            self.fault = self.fault or InputError(
+                f"--max-cost: cannot be kept, as answers of {name} do not tell their tokens; leave it out"
+            )
+            self.stopped = self.stopped or str(self.fault)
+        self.spent += cost
+        self.tokens += tokens.prompt + tokens.response
+        return cost
 
     def _stop_at_limits(self) -> None:
         limits = self._limits
@@ -136,20 +151,22 @@ class Online:
 class Offline:
     """Takes answers from the journal alone, and notes what is missing: what ``batch-write`` writes."""
 
-    def __init__(self, journal: Journal) -> None:
+    def __init__(self, journal: Journal, *, again: bool = False) -> None:
         """Read a journal.
 
         Args:
             journal: the answers.
+            again: count as missing what is no answer (an older version kept it).
         """
-        self._journal = journal
+        self._journal, self._again = journal, again
         self.missing: dict[str, tuple[Model, Body]] = {}
         """Key to the model and the request."""
 
     async def __call__(self, model: Model, body: Body) -> dict[str, Any]:
         """See `Ask`."""
         key = request_key(body)
-        if (known := self._journal.get(key)) is not None:
+        known = self._journal.get(key)
+        if known is not None and (usable(known) or not self._again):
             return known
         self.missing[key] = model, body
         raise Waiting
@@ -188,9 +205,8 @@ async def settle(ask: Ask, model: Model, body: Body, read: Callable[[Reply], Out
 
 
 def _again(body: Body, answer: Mapping[str, Any], reason: str) -> Body:
-    said = ((answer.get("choices") or [{}])[0].get("message") or {}).get("content") or "(nothing)"
     told = f"This answer cannot be used: {reason}. Answer the first message again, as it asks."
-    more = [{"role": "assistant", "content": said}, {"role": "user", "content": told}]
+    more = [{"role": "assistant", "content": said(answer) or "(nothing)"}, {"role": "user", "content": told}]
     return {**body, "messages": [*body["messages"][:1], *more]}
 
 

@@ -23,6 +23,8 @@ QUESTIONS = {
     "passage": "The passage could stand in a real document of its kind.",
 }
 """What people are asked of each sample, after the paper's guidelines."""
+BLIND = "The passage is relevant to the query."
+"""What they are asked in the place of the label: their answer agrees with it, or does not."""
 
 
 class Marks(BaseModel):
@@ -36,11 +38,12 @@ class Marks(BaseModel):
 
 
 class Audit(BaseModel):
-    """What the page saves."""
+    """What the page saves; `blind`: whether labels were shown only when the person had judged the passage."""
 
     model_config = ConfigDict(extra="forbid")
 
     auditor: str = ""
+    blind: bool = False
     samples: int = Field(ge=0)
     marks: list[Marks]
 
@@ -92,12 +95,13 @@ def samples(pairs: Sequence[Pair], count: int, *, seed: int) -> list[Pair]:
     return chosen
 
 
-def audit_page(pairs: Sequence[Pair], name: str) -> str:
+def audit_page(pairs: Sequence[Pair], name: str, *, show_labels: bool = False) -> str:
     """The page on which a person marks samples; it keeps the marks in the browser and saves them as JSON.
 
     Args:
         pairs: the samples.
         name: of the synthesis.
+        show_labels: show label and reasoning from the start; else when the person has said what the label should be.
     """
     shown: list[Mapping[str, Any]] = [
         {
@@ -110,7 +114,8 @@ def audit_page(pairs: Sequence[Pair], name: str) -> str:
         }
         for pair in pairs
     ]
-    data = json.dumps({"name": name, "questions": QUESTIONS, "samples": shown}, ensure_ascii=False)
+    asked = {"name": name, "questions": QUESTIONS, "blind": None if show_labels else BLIND}
+    data = json.dumps({**asked, "samples": shown}, ensure_ascii=False)
     # In a script element only these characters could end or comment it.
     safe = data.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026").replace("\u2028", "\\u2028")
     return fill(Path(__file__).with_name("audit.html"), data=safe.replace("\u2029", "\\u2029"), name=text(name))

@@ -7,10 +7,13 @@ https://platform.openai.com/docs/guides/batch: a line a request, ``{custom_id, m
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from limrank_ir.answers import Fault, kept
 from limrank_ir.errors import InputError
 from limrank_ir.files import json_records, replacing
 from limrank_ir.journal import Journal, request_key
@@ -83,17 +86,16 @@ def read_batch(path: Path, requests: Mapping[str, Mapping[str, Any]], journal: J
         InputError: the file cannot be read, or answers something that was not asked.
     """
     taken = 0
-    left: dict[str, int] = {}
+    left: Counter[str] = Counter()
     for place, key, record in _answers(path):
         if key not in requests:
             raise InputError(f"{place}: answers {key[:40]!r}, which was not asked; give the file of these requests")
-        answer, reason = _answer(record)
-        if answer is not None:
-            journal.put(requests[key], answer)
+        try:
+            journal.put(requests[key], _answer(record))
             taken += 1
-        else:
-            left[reason] = left.get(reason, 0) + 1
-    return taken, left
+        except Fault as fault:
+            left[str(fault)] += 1
+    return taken, dict(left)
 
 
 def read_answers(paths: Iterable[Path]) -> dict[str, dict[str, Any]]:
@@ -108,8 +110,8 @@ def read_answers(paths: Iterable[Path]) -> dict[str, dict[str, Any]]:
     found = {}
     for path in paths:
         for _, key, record in _answers(path):
-            if (answer := _answer(record)[0]) is not None:
-                found[key] = answer
+            with suppress(Fault):
+                found[key] = _answer(record)
     return found
 
 
@@ -120,12 +122,13 @@ def _answers(path: Path) -> Iterator[tuple[str, str, dict[str, Any]]]:
         yield place, str(record.get("custom_id")), record
 
 
-def _answer(record: Mapping[str, Any]) -> tuple[dict[str, Any] | None, str]:
-    """The answer of a line, or None and why there is none."""
-    response = record.get("response") or {}
-    body = response.get("body")
-    status = response.get("status_code", 200 if isinstance(body, dict) else None)
-    if status == 200 and isinstance(body, dict) and body.get("choices"):
-        return {**body, "limrank_batch": True}, ""
-    error = record.get("error") or (body or {}).get("error") or {}
-    return None, str(error.get("message") or error.get("code") or f"status {status}")
+def _answer(record: Mapping[str, Any]) -> dict[str, Any]:
+    """What is worth keeping of a line, as of an answer that comes online.
+
+    Raises:
+        Fault: it is no answer.
+    """
+    response = record.get("response")
+    if not isinstance(response, Mapping):
+        return kept({"error": record.get("error")})
+    return {**kept(response.get("body"), response.get("status_code")), "limrank_batch": True}

@@ -3,50 +3,47 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Iterable
+from collections.abc import Awaitable
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import typer
 
-from limrank_ir import __version__, console
+from limrank_ir import console
 from limrank_ir import options as o
-from limrank_ir.chat import check_key
+from limrank_ir.answers import usage
 from limrank_ir.errors import InputError
-from limrank_ir.files import replacing
 from limrank_ir.journal import Journal
 from limrank_ir.output import write_stdout
 
-from .ask import Limits, Offline, Online
-from .batch import read_answers, read_batch, read_requests, write_batch
-from .config import Config, Model, read_config
+from .ask import Limits, Online
+from .cli_batch import batch_read, batch_write, replay
+from .cli_look import audit, report
+from .cli_shared import (
+    Again,
+    ConfigFile,
+    MaxCost,
+    MaxRequests,
+    Output,
+    PriceFile,
+    check_models,
+    finish,
+    journal_of,
+    read,
+    read_whole,
+)
+from .config import Config
+from .filters import hardness
 from .mix import mix as mixed
 from .mix import read_rows
-from .outputs import ALPACA, FOLDER, PAIRS, write_json, write_lines, write_outputs
-from .pipeline import STAGES, Progress, Result, couples_of, synthesize
+from .outputs import write_json, write_lines, write_stages
+from .pipeline import STAGES, Progress, couples_of, synthesize
 from .plan import plan
-from .prices import Prices, read_prices, usage
-from .templates import NAMES, version
+from .prices import Prices, read_prices
 
-AUDIT = "audit.json"
 T = TypeVar("T")
 
 app = typer.Typer(rich_markup_mode="markdown")
-
-ConfigFile = Annotated[Path, typer.Argument(metavar="CONFIG.yaml", help="What to make, of what, with which models.")]
-Output = Annotated[
-    Path | None, typer.Option("--output", "-o", metavar="FOLDER", help="Where everything goes, instead of output.")
-]
-MaxCost = Annotated[
-    float | None,
-    typer.Option("--max-cost", min=0, metavar="DOLLARS", help="Stop before more is spent, earlier runs included."),
-]
-MaxRequests = Annotated[
-    int | None, typer.Option("--max-requests", min=0, metavar="N", help="Stop after so many requests.")
-]
-PriceFile = Annotated[
-    Path | None, typer.Option("--prices", metavar="FILE", help="Your prices, in the layout of prices.yaml.")
-]
 
 
 @app.command()
@@ -57,8 +54,12 @@ def run(
     max_requests: MaxRequests = None,
     prices: PriceFile = None,
     until: Annotated[
-        str | None, typer.Option(metavar="STAGE", help=f"Stop when this stage is answered: {', '.join(STAGES)}.")
+        str | None,
+        typer.Option(
+            metavar="STAGE", help=f"Stop when this stage is answered, and write what it made: {', '.join(STAGES)}."
+        ),
     ] = None,
+    again: Again = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only check everything, and say what it will ask and about what it costs.")
     ] = False,
@@ -75,30 +76,35 @@ def run(
 
         limrank synth run synth.yaml --max-cost 20
     """
-    settings, table = read_config(config, output=output), read_prices(prices)
+    settings, table = read_whole(config, output, *([] if dry_run else ["openai"])), read_prices(prices)
     if until is not None and until not in STAGES:
         raise InputError(f"--until {until}: choose one of: {', '.join(STAGES)}")
     if dry_run:
         _show_plan(settings, table)
         return
-    _check_models((settings.generator, settings.judge), table, max_cost)
-    journal = Journal(settings.output / "answers.sqlite")
-    online = Online(journal, table, Limits(max_requests, max_cost))
+    check_models((settings.generator, settings.judge), table, max_cost)
+    journal = journal_of(settings)
+    online = Online(journal, table, Limits(max_requests, max_cost), again=again)
     result = asyncio.run(_closing(online, synthesize(settings, online, until=until, progress=_progress(online))))
     console.log.info("; ".join([f"{online.requests:,} requests", *_totals(journal, table)]))
-    if result.until:
-        console.log.info("the %s are answered; without --until the same command goes on", until)
-        return
+    for step, reason, count in result.losses:
+        if step.endswith(": answers"):
+            console.log.warning("%s: %d dropped, %s", step, count, reason)
+    _note_unusable(online, again=again)
     _stop_if_waiting(result.waiting, online)
-    _finish(settings, result, journal, table)
+    if until is None or until == STAGES[-1]:
+        finish(settings, result)
+        return
+    places = ", ".join(map(str, write_stages(settings.output, result)))
+    console.log.info("the %s are answered: see %s; without --until the same command goes on", until, places or "above")
 
 
-def _check_models(models: Iterable[Model], table: Prices, max_cost: float | None) -> None:
-    """Make sure that models can be asked, and a limit be kept, before anything is."""
-    for model in models:
-        check_key(model.server, model.model)
-        if max_cost is not None and table.of(model.model) is None:
-            raise InputError(f"--max-cost: {model.model} has no price; give one with --prices")
+def _note_unusable(online: Online, *, again: bool) -> None:
+    if online.unusable and not again:
+        console.log.warning(
+            "%d kept answers are none (an older version kept them); with --again they are asked for again",
+            online.unusable,
+        )
 
 
 async def _closing(online: Online, work: Awaitable[T]) -> T:
@@ -124,89 +130,9 @@ def _stop_if_waiting(stage: str | None, online: Online) -> None:
     raise typer.Exit(console.FAILURE)
 
 
-@app.command()
-def batch_write(
-    config: ConfigFile,
-    requests: Annotated[Path, typer.Argument(metavar="REQUESTS.jsonl", help="Where the requests go.")],
-    output: Output = None,
-    quiet: o.Quiet = False,
-) -> None:
-    """Write the requests of the next stage as an OpenAI Batch file: half the price, and any responder can fill it in.
-
-    When all stages are answered, the results are written.
-
-    For example:
-
-        limrank synth batch-write synth.yaml requests.jsonl
-
-        limrank synth batch-read synth.yaml requests.jsonl answers.jsonl
-    """
-    settings = read_config(config, output=output)
-    journal = Journal(settings.output / "answers.sqlite")
-    offline = Offline(journal)
-    result = asyncio.run(synthesize(settings, offline))
-    if result.waiting is None:
-        _finish(settings, result, journal, read_prices())
-        return
-    paths = write_batch(requests, {key: body for key, (_, body) in offline.missing.items()})
-    (model,) = {model.model for model, _ in offline.missing.values()}
-    count = len(offline.missing)
-    console.log.info("%d requests to %s (%s) written to %s", count, model, result.waiting, ", ".join(map(str, paths)))
-
-
-@app.command()
-def batch_read(
-    config: ConfigFile,
-    requests: Annotated[Path, typer.Argument(metavar="REQUESTS.jsonl", help="What was asked.")],
-    answers: Annotated[list[Path], typer.Argument(metavar="ANSWERS.jsonl...", help="What the provider gave back.")],
-    output: Output = None,
-    quiet: o.Quiet = False,
-) -> None:
-    """Take the answers of a batch. What was not answered is asked for again by the next batch-write.
-
-    For example:
-
-        limrank synth batch-read synth.yaml requests.jsonl answers.jsonl
-    """
-    settings = read_config(config, output=output)
-    asked = read_requests(requests)
-    journal = Journal(settings.output / "answers.sqlite")
-    taken = 0
-    for path in answers:
-        count, left = read_batch(path, asked, journal)
-        taken += count
-        for reason, number in left.items():
-            console.log.warning("%s: %d not answered: %s", path, number, reason)
-    console.log.info("%d of %d requests are answered", taken, len(asked))
-
-
-@app.command()
-def replay(
-    config: ConfigFile,
-    answers: Annotated[list[Path], typer.Argument(metavar="ANSWERS.jsonl...", help="The answers of all its batches.")],
-    output: Output = None,
-    quiet: o.Quiet = False,
-) -> None:
-    """Make a data set again from the answers that it was made of: the same bytes, and nothing is asked.
-
-    For example:
-
-        limrank synth replay synth.yaml answers.jsonl.gz
-    """
-    settings = read_config(config, output=output)
-    journal = Journal(settings.output / "answers.sqlite")
-    known = read_answers(answers)
-    while True:
-        offline = Offline(journal)
-        result = asyncio.run(synthesize(settings, offline))
-        if result.waiting is None:
-            break
-        asked = {key: body for key, (_, body) in offline.missing.items()}
-        if lacking := len(asked.keys() - known.keys()):
-            raise InputError(f"{lacking} of {len(asked)} answers of the {result.waiting} are in none of these files")
-        for key, body in asked.items():
-            journal.put(body, known[key])
-    _finish(settings, result, journal, read_prices())
+app.command()(batch_write)
+app.command()(batch_read)
+app.command()(replay)
 
 
 @app.command()
@@ -220,6 +146,7 @@ def mine(
     max_cost: MaxCost = None,
     max_requests: MaxRequests = None,
     prices: PriceFile = None,
+    again: Again = False,
     quiet: o.Quiet = False,
 ) -> None:
     """Mine hard negatives from your own corpus: BM25 and a dense model find passages, the judge grades them.
@@ -237,13 +164,13 @@ def mine(
     from .mine import groups
     from .mine import mine as grades
 
-    settings, table = read_config(config, output=output), read_prices(prices)
-    _check_models((settings.judge,), table, max_cost)
+    settings, table = read(config, output, "openai", *hardness.NEEDS), read_prices(prices)
+    check_models((settings.judge,), table, max_cost)
     texts = {passage.docno: passage.reader_text for passage in iter_corpus(corpus)}
-    journal = Journal(settings.output / "answers.sqlite")
-    online = Online(journal, table, Limits(max_requests, max_cost))
+    online = Online(journal_of(settings), table, Limits(max_requests, max_cost), again=again)
     asked = {topic.qid: topic.query for topic in read_topics(topics).values()}
     found = asyncio.run(_closing(online, grades(asked, texts, settings, online, depth=k, progress=_progress(online))))
+    _note_unusable(online, again=again)
     _stop_if_waiting("grades" if found.waiting else None, online)
     made = groups(found.made)
     write_lines(rows, made)
@@ -276,95 +203,8 @@ def mix(
     console.log.info("%d rows written to %s", len(rows), output)
 
 
-@app.command()
-def report(
-    config: ConfigFile,
-    output: Output = None,
-    audit: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="What people marked.  [default: audit.json, if it is there]")
-    ] = None,
-    prices: PriceFile = None,
-    quiet: o.Quiet = False,
-) -> None:
-    """Write report.html: domains, difficulty, lengths, labels, losses, leaks, cost, and what people said.
-
-    For example:
-
-        limrank synth report synth.yaml
-    """
-    from .audit import read_audit
-    from .report import report as figures
-    from .report_page import report_page
-
-    settings, table = read_config(config, output=output), read_prices(prices)
-    result, journal = _answered(settings, config)
-    place = audit or settings.output / AUDIT
-    marks = read_audit(place, result.pairs) if audit is not None or place.exists() else None
-    page = report_page(figures(result, settings, journal, table, marks), settings.output.name, _facts(settings))
-    with replacing(settings.output / "report.html") as file:
-        file.write(page)
-    console.log.info("the report is %s", settings.output / "report.html")
-
-
-@app.command()
-def audit(
-    config: ConfigFile,
-    count: Annotated[int, typer.Option("-n", min=1, metavar="N", help="How many samples.")] = 100,
-    output: Output = None,
-    seed: Annotated[int, typer.Option(metavar="N", help="Of the samples.")] = 0,
-    quiet: o.Quiet = False,
-) -> None:
-    """Write audit.html, on which a person marks samples; what it saves, audit.json, is shown in the report.
-
-    For example:
-
-        limrank synth audit synth.yaml -n 100
-    """
-    from .audit import audit_page, samples
-
-    settings = read_config(config, output=output)
-    result, _ = _answered(settings, config)
-    drawn = samples(result.pairs, count, seed=seed)
-    with replacing(settings.output / "audit.html") as file:
-        file.write(audit_page(drawn, settings.output.name))
-    console.log.info("%d samples are in %s; open it in a browser", len(drawn), settings.output / "audit.html")
-
-
-def _answered(settings: Config, config: Path) -> tuple[Result, Journal]:
-    """The result of a synthesis that is done, from its journal."""
-    place = settings.output / "answers.sqlite"
-    if not place.exists():
-        raise InputError(f"{place}: not there; first run: limrank synth run {config}")
-    journal = Journal(settings.output / "answers.sqlite")
-    result = asyncio.run(synthesize(settings, Offline(journal)))
-    if result.waiting is not None:
-        raise InputError(
-            f"{place}: answers of the {result.waiting} are missing; go on with: limrank synth run {config}"
-        )
-    return result, journal
-
-
-def _facts(settings: Config) -> list[tuple[str, str]]:
-    return [
-        ("couples", f"{settings.couples:,}"),
-        ("generator", settings.generator.model),
-        ("judge", f"{settings.judge.model}, {settings.samples} judgments a pair"),
-        ("seed", str(settings.seed)),
-        *((f"prompt {name}", version(name)) for name in NAMES),
-        ("limrank-ir", __version__),
-    ]
-
-
-def _finish(settings: Config, result: Result, journal: Journal, table: Prices) -> None:
-    if not result.pairs:
-        raise InputError("nothing is left after the filters; see what they dropped with: limrank synth report")
-    write_outputs(settings.output / FOLDER, result, settings)
-    queries = len({pair.query.id for pair in result.pairs})
-    relevant = sum(pair.label for pair in result.pairs)
-    console.log.info(
-        "%d pairs of %d queries, %d relevant, in %s (%s, %s)",
-        *(len(result.pairs), queries, relevant, settings.output / FOLDER, ALPACA, PAIRS),
-    )
+app.command()(report)
+app.command()(audit)
 
 
 def _show_plan(settings: Config, table: Prices) -> None:

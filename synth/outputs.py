@@ -12,7 +12,7 @@ from limrank_ir.files import replacing
 
 from .card import card
 from .config import Config
-from .pipeline import Result
+from .pipeline import STAGES, Result
 from .renderings import listwise, pointwise, setwise
 from .templates import NAMES, version
 
@@ -39,6 +39,27 @@ def write_outputs(folder: Path, result: Result, config: Config) -> None:
     write_lines(folder / "setwise.jsonl", setwise(pairs, seed=config.seed))
     with replacing(folder / "README.md") as file:
         file.write(card(result, config))
+
+
+def write_stages(folder: Path, result: Result) -> list[Path]:
+    """Write what the stages so far have made, to be looked at before the next one is paid: a JSONL file a stage.
+
+    Args:
+        folder: where they go.
+        result: what `limrank_ir.synth.pipeline.synthesize` returned with ``until``.
+
+    Returns:
+        The files.
+
+    Raises:
+        InputError: a file cannot be written.
+    """
+    made = []
+    for stage in STAGES[:-1]:
+        if records := getattr(result, stage):
+            made.append(folder / f"{stage}.jsonl")
+            write_lines(made[-1], (record.model_dump(mode="json") for record in records))
+    return made
 
 
 def provenance(result: Result, config: Config) -> Iterable[dict[str, Any]]:

@@ -44,7 +44,6 @@ class Result:
         losses: (step, reason, how many records it dropped), in the order of the steps.
         counts: step to how many records it left.
         waiting: the stage that waits for answers, or None: everything is answered.
-        until: whether it ends where it was told to.
     """
 
     queries: list[Query] = field(default_factory=list)
@@ -54,7 +53,6 @@ class Result:
     losses: list[tuple[str, str, int]] = field(default_factory=list)
     counts: dict[str, int] = field(default_factory=dict)
     waiting: str | None = None
-    until: bool = False
 
 
 async def synthesize(
@@ -89,7 +87,7 @@ async def synthesize(
 
     with progress("queries", len(couples)) as done:
         found = await each(couples, lambda couple: write_queries(couple, config, guidelines, ask), done)
-    if _ends(result, "queries", found, until):
+    if _waits(result, "queries", found):
         return result
     queries = [query for pair in found.made for query in pair]
     queries = _sifted(result, "queries: decontamination", uncontaminated(queries, benchmarks))
@@ -97,28 +95,34 @@ async def synthesize(
     result.queries = _sifted(
         result, "queries: near-duplicates", different(queries, lambda query: query.text, similarity=similarity)
     )
+    if until == "queries":
+        return result
 
     with progress("outlines", len(result.queries)) as done:
         outlined = await each(result.queries, lambda query: write_outline(query, config, guidelines, ask), done)
-    if _ends(result, "outlines", outlined, until):
+    if _waits(result, "outlines", outlined):
         return result
     result.outlines = outlined.made
+    if until == "outlines":
+        return result
 
     places = [(outline, place) for outline in result.outlines for place in range(len(outline.descriptions))]
     with progress("passages", len(places)) as done:
         written = await each(places, lambda which: write_passage(*which, config, guidelines, ask), done)
-    if _ends(result, "passages", written, until):
+    if _waits(result, "passages", written):
         return result
     result.passages = _sifted(
         result,
         "passages: near-duplicates",
         different(written.made, lambda passage: passage.text, similarity=similarity),
     )
+    if until == "passages":
+        return result
 
     by_id = {query.id: query for query in result.queries}
     with progress("judgments", len(result.passages)) as done:
         judged = await each(result.passages, lambda passage: judge(by_id[passage.query], passage, config, ask), done)
-    if _ends(result, "judgments", judged, None):
+    if _waits(result, "judgments", judged):
         return result
     result.pairs = _filtered(result, config, judged.made)
     return result
@@ -153,14 +157,13 @@ def _filtered(result: Result, config: Config, pairs: Sequence[Pair]) -> list[Pai
     return _sifted(result, "pairs: both kinds", whole(kept))
 
 
-def _ends(result: Result, stage: str, outcome: Outcome[T], until: str | None) -> bool:
+def _waits(result: Result, stage: str, outcome: Outcome[T]) -> bool:
     if outcome.waiting:
         result.waiting = stage
         return True
     _lost(result, f"{stage}: answers", outcome.dropped.items())
     result.counts[f"{stage}: answers"] = len(outcome.made)
-    result.until = stage == until
-    return result.until
+    return False
 
 
 def _sifted(result: Result, step: str, sifted: Sifted[T]) -> list[T]:

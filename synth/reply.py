@@ -9,10 +9,13 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from limrank_ir.answers import Fault, completion, whole
+
 T = TypeVar("T", bound=BaseModel)
 FILTERED = "kept back by the server's filter"
-_FENCE = re.compile(r"^```\w*\n(.*?)\n?```$", re.DOTALL)
-_THOUGHT = re.compile(r"^\s*<think>(.*?)</think>", re.DOTALL)
+_FENCE = re.compile(r"```\w*\s(.*)```", re.DOTALL)
+_THOUGHT = re.compile(r"^\s*(?:<think>)?(.*?)</think>", re.DOTALL)  # a template may have opened it in the prompt
+_ENDINGS = {"filtered": FILTERED, "refused": "refused", "cut": "cut at the length limit"}
 
 
 class Unusable(Exception):
@@ -24,7 +27,7 @@ class Reply(BaseModel):
 
     Attributes:
         text: what it says, without the thought.
-        thought: ``reasoning_content`` (DeepSeek, vLLM), ``reasoning`` (OpenRouter), or what stands in think tags.
+        thought: what the server gives apart from the text (`limrank_ir.answers`), or what stands in think tags.
     """
 
     text: str
@@ -35,46 +38,49 @@ def read_reply(answer: Mapping[str, Any]) -> Reply:
     """Read an answer.
 
     Args:
-        answer: as the server wrote it.
+        answer: what was kept of it.
 
     Raises:
-        Unusable: it was refused, cut, or is empty.
+        Unusable: it was refused, cut, is empty, or is none.
     """
-    if "refused" in answer:
-        raise Unusable(FILTERED)
     try:
-        choice = answer["choices"][0]
-        message = choice["message"]
-    except (KeyError, IndexError, TypeError) as error:
-        raise Unusable("no answer") from error
-    if message.get("refusal") or choice.get("finish_reason") == "content_filter":
-        raise Unusable("refused")
-    if choice.get("finish_reason") == "length":
-        raise Unusable("cut at the length limit")
-    text = message.get("content") or ""
-    thought = message.get("reasoning_content") or message.get("reasoning")
-    if (found := _THOUGHT.match(text)) is not None:
-        thought, text = thought or found[1], text[found.end() :]
+        found = completion(answer)
+    except Fault as error:  # an older version kept it
+        raise Unusable(f"no answer ({error})") from error
+    if found.ending:
+        raise Unusable(_ENDINGS[found.ending])
+    text, thought = found.text, found.thought
+    if (inner := _THOUGHT.match(text)) is not None:
+        thought, text = thought or inner[1], text[inner.end() :]
     if not text.strip():
         raise Unusable("empty")
     return Reply(text=text.strip(), thought=thought.strip() if thought and thought.strip() else None)
+
+
+def said(answer: Mapping[str, Any]) -> str:
+    """All that an answer says, as its model meets it again; "" where it says nothing."""
+    try:
+        return completion(answer).text
+    except Fault:
+        return ""
 
 
 def read_json(reply: Reply, shape: type[T]) -> T:
     """Read an answer that must be JSON.
 
     Args:
-        reply: the answer; a code fence around it does not matter.
+        reply: the answer; a code fence around it, and what is said in front of the fence or behind, do not matter.
         shape: what it must hold.
 
     Raises:
         Unusable: it is no JSON, or not of that shape.
     """
     text = reply.text
-    if (found := _FENCE.match(text)) is not None:
-        text = found[1]
+    if not text.startswith(("{", "[")) and (fenced := _FENCE.search(text)) is not None:
+        text = fenced[1]
     try:
-        return shape.model_validate(json.loads(text))
+        found = json.loads(text)
+        return shape.model_validate(json.loads(whole(json.dumps(found, ensure_ascii=False))))
     except json.JSONDecodeError as error:
         raise Unusable(f"no JSON ({error.msg})") from error
     except (ValidationError, RecursionError) as error:

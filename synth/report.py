@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from limrank_ir.answers import usage
 from limrank_ir.journal import Journal
 
 from .audit import Audit
@@ -14,7 +15,7 @@ from .config import Config
 from .filters.leaks import label_leak
 from .guidelines import Guidelines, read_guidelines
 from .pipeline import Result
-from .prices import Prices, usage
+from .prices import Prices
 from .records import Pair
 
 

@@ -100,8 +100,9 @@ def _audit(report: Report) -> str:
     for question, (yes, count, low, high) in report.audit.agreement().items():
         interval = f"{low:.0%} to {high:.0%}" if count else ""
         rows.append((QUESTIONS[question], f"{yes:,} of {count:,}", _percent(yes, count), interval))
-    who = f"<p>By {text(report.audit.auditor)}.</p>" if report.audit.auditor else ""
-    return who + plain(("question", "yes", "share", "95% interval (Wilson)"), rows)
+    who = f"By {text(report.audit.auditor)}. " if report.audit.auditor else ""
+    how = "judged before the label was shown" if report.audit.blind else "marked with the label in sight"
+    return f"<p>{who}Passages were {how}.</p>" + plain(("question", "yes", "share", "95% interval (Wilson)"), rows)
 
 
 def _percent(part: int, whole: int) -> str:

