@@ -8,6 +8,7 @@ import re
 import sys
 from collections.abc import Callable
 from importlib import import_module
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,10 @@ from rich.text import Text
 from typer.core import TyperCommand, TyperGroup
 
 from limrank_ir import console
-from limrank_ir.errors import LimRankError
+from limrank_ir.errors import InputError, LimRankError
 from limrank_ir.extras import EXTRAS, install
 
+_NOTHING = re.compile(r"--[\w-]+=")
 _EXAMPLE = re.compile(r"\n*^For example:\n((?:\n|    .*\n)+)", re.MULTILINE)
 
 
@@ -36,6 +38,13 @@ class Command(TyperCommand):
         found = _EXAMPLE.search(text)
         self.examples = found[1].strip("\n") if found else ""
         super().__init__(*arguments, help=_EXAMPLE.sub("\n\n", text).strip(), **options)
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Take the arguments apart; an option that is given nothing, as by a variable that is not set, is an error."""
+        for option, value in pairwise([*args, "end"]):
+            if option.startswith("-") and (value == "" or _NOTHING.fullmatch(option)):
+                raise InputError(f"{option.rstrip('=')}: is given an empty value; fill it in, or leave the option out")
+        return super().parse_args(ctx, args)
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Print the help."""

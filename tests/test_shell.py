@@ -214,3 +214,12 @@ def test_a_package_that_no_check_foresaw_is_one_line_with_the_extra():
 
 def test_a_module_of_ours_that_is_missing_is_a_bug_and_looks_like_one():
     assert isinstance(failing("limrank_ir").exception, ModuleNotFoundError)
+
+
+@pytest.mark.parametrize("given", [["--corpus", ""], ["--corpus="]])
+def test_a_path_from_a_variable_that_is_not_set_is_not_the_current_folder(home, given):
+    Path("corpus.jsonl").write_text('{"docno": "d1", "text": "word"}\n')
+    Path("topics.tsv").write_text("q1\tword\n")
+    result = CliRunner().invoke(app, ["retrieve", "--topics", "topics.tsv", "-o", "x.run", *given])
+    assert result.exit_code == 2
+    assert result.stderr == "limrank: --corpus: is given an empty value; fill it in, or leave the option out\n"
