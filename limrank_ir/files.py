@@ -180,12 +180,12 @@ def _json(place: str, line: str, numbers: Callable[[str], Any] | None = None) ->
         value = json.loads(line, parse_int=numbers, parse_float=numbers)
     except json.JSONDecodeError as error:
         raise InputError(
-            f"{place}: malformed JSON ({error.msg}, column {error.colno}); write one JSON object a line"
+            f"{place}: malformed JSON ({error.msg}, column {error.colno}); write one object a line"
         ) from error
     except RecursionError as error:
-        raise InputError(f"{place}: malformed JSON (nested too deep); write one JSON object a line") from error
+        raise InputError(f"{place}: malformed JSON (nested too deep); write one object a line") from error
     if not isinstance(value, dict):
-        raise InputError(f"{place}: JSON, but not an object; write one JSON object a line")
+        raise InputError(f"{place}: JSON, but not an object; write one object a row")
     return value
 
 
@@ -228,13 +228,13 @@ def json_list(
         found = json.loads("\n".join(whole), parse_int=numbers, parse_float=numbers)
     except json.JSONDecodeError as error:
         raise InputError(
-            f"{places[error.lineno - 1]}: malformed JSON ({error.msg}, column {error.colno}); write one list of "
+            f"{places[error.lineno - 1]}: malformed JSON ({error.msg}, column {error.colno}); write a list of "
             "objects, or one object a line"
         ) from error
     except RecursionError as error:
-        raise InputError(f"{file}: malformed JSON (nested too deep); write one list of objects") from error
+        raise InputError(f"{file}: malformed JSON (nested too deep); write a list of objects") from error
     if not found:
-        raise InputError(f"{file}: an empty list; check how it was made")
+        raise InputError(f"{file}: holds no rows; check how it was made")
     for number, row in enumerate(found, 1):
         if not isinstance(row, dict):
             raise InputError(f"{file}: row {number}: JSON, but not an object; write one object a row")

@@ -251,11 +251,11 @@ def test_json_numbers_stay_the_text_that_they_were():
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
-        ('{"a": 1', "f:7: malformed JSON (Expecting ',' delimiter, column 8); write one JSON object a line"),
+        ('{"a": 1', "f:7: malformed JSON (Expecting ',' delimiter, column 8); write one object a line"),
         ("{'a': 1}", "f:7: malformed JSON (Expecting property name"),
         ('{"a": "tab\there"}', "f:7: malformed JSON (Invalid control character"),
         ('{"a": 1} {"a": 2}', "f:7: malformed JSON (Extra data, column 10)"),
-        ("[1]", "f:7: JSON, but not an object; write one JSON object a line"),
+        ("[1]", "f:7: JSON, but not an object; write one object a row"),
         ("[" * 100_000, "f:7: malformed JSON (nested too deep)"),
     ],
 )

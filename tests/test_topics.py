@@ -179,7 +179,7 @@ def test_trec_topics(tmp_path, name, content, expected):
         ("qid\tquery\n", ":1: nothing but a header; check how the file was made"),
         ("qid\tquery\n1\tx\ty\n", ":2: 3 tab-separated columns, but the header has 2; write 'qid<TAB>query'"),
         ("1\tx\nqid\tquery\n1\ty\n", ":3: topic '1' again"),  # only the first line can be a header
-        ("[]", ": an empty list; check how it was made"),
+        ("[]", ": holds no rows; check how it was made"),
         ('[{"qid": "1", "query": "x"}, 2]', ": row 2: JSON, but not an object; write one object a row"),
         (
             '[{"qid": "1", "query": "x"},\n\n {"qid": 2 "query": "x"}]',
