@@ -11,6 +11,7 @@ from os import PathLike
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
+from limrank_ir.corpus import Passage
 from limrank_ir.errors import InputError
 from limrank_ir.files import rows
 from limrank_ir.fusion import fuse
@@ -20,6 +21,7 @@ from limrank_ir.records import DOCUMENT_ID, QUERY_ID, header, pick
 from limrank_ir.topics import Topic, read_topics
 from limrank_ir.trec import RunEntry, check_writable, columns, read_run, trec_order
 from limrank_ir.verdict import Verdict
+from limrank_ir.windows import Windows, best
 
 log = logging.getLogger("limrank_ir")
 
@@ -33,13 +35,15 @@ class RankedDocument(NamedTuple):
         docno: its id.
         score: what it is ranked by: log-odds, because probabilities saturate and tie; or the fused score.
         first_stage: its score in the first stage.
-        verdict: what the model said of it.
+        verdict: what the model said of it; of a document in windows, of its best one.
+        window: the number of that window, from 0; None without windows.
     """
 
     docno: str
     score: float
     first_stage: float
     verdict: Verdict
+    window: int | None = None
 
 
 Ranking: TypeAlias = dict[str, list[RankedDocument]]
@@ -53,20 +57,28 @@ class Candidates:
     Attributes:
         documents: qid to its documents, the first stage's lines in its order; queries in the order of the run.
         topics: the topics of these queries, at least.
-        texts: docno to what the reranker reads.
+        passages: docno to what the reranker reads.
+        windows: how long documents are split, or None: they are read as they are, up to the model's limit.
     """
 
     documents: Mapping[str, Sequence[RunEntry]]
     topics: Mapping[str, Topic]
-    texts: Mapping[str, str]
+    passages: Mapping[str, Passage]
+    windows: Windows | None = None
 
     def pairs(self) -> list[tuple[str, str, str | None]]:
-        """(query, passage, instruction) of every document, as `limrank_ir.LimRank.judge` takes them."""
+        """(query, passage, instruction) of every document, or of its windows, as `limrank_ir.LimRank.judge` takes."""
         return [
-            (self.topics[qid].query, self.texts[entry.docno], self.topics[qid].instruction)
+            (self.topics[qid].query, text, self.topics[qid].instruction)
             for qid, entries in self.documents.items()
             for entry in entries
+            for text in self._read(entry.docno)
         ]
+
+    def _read(self, docno: str) -> list[str]:
+        """What the model reads of a document."""
+        passage = self.passages[docno]
+        return [passage.reader_text] if self.windows is None else self.windows.split(passage.text, passage.title)
 
     def ranking(self, verdicts: Iterable[Verdict], weight: float | None = None) -> Ranking:
         """Rank the documents by their verdicts; ties as in trec_eval.
@@ -79,35 +91,47 @@ class Candidates:
         Returns:
             The ranking; queries in the order of the run.
         """
-        stream = iter(verdicts)
+        counts = [len(self._read(entry.docno)) for entries in self.documents.values() for entry in entries]
+        stream = iter(best(verdicts, counts))
         ranking: Ranking = {}
         for qid, entries in self.documents.items():
             judged = [next(stream) for _ in entries]
-            scores = [verdict.log_odds for verdict in judged]
+            scores = [verdict.log_odds for verdict, _ in judged]
             if weight is not None:
                 scores = fuse(scores, [entry.score for entry in entries], weight).tolist()
             ranked = {
-                entry.docno: RankedDocument(entry.docno, score, entry.score, verdict)
-                for entry, score, verdict in zip(entries, scores, judged, strict=True)
+                entry.docno: RankedDocument(
+                    entry.docno, score, entry.score, verdict, None if self.windows is None else window
+                )
+                for entry, score, (verdict, window) in zip(entries, scores, judged, strict=True)
             }
             order = trec_order((document.docno, document.score) for document in ranked.values())
             ranking[qid] = [ranked[docno] for docno, _ in order]
         return ranking
 
 
-Texts: TypeAlias = Callable[[Collection[str]], Mapping[str, str]]
-"""Gives the texts of these docnos, all of them; `limrank_ir.corpus.read_passages` of a corpus, for example."""
+Passages: TypeAlias = Callable[[Collection[str]], Mapping[str, Passage]]
+"""Gives the passages of these docnos, all of them; `limrank_ir.corpus.read_passages` of a corpus, for example."""
 
 
-def read_candidates(run: Path, topics: Path, texts: Texts, *, k: int, exclude: Path | None = None) -> Candidates:
+def read_candidates(
+    run: Path,
+    topics: Path,
+    passages: Passages,
+    *,
+    k: int,
+    exclude: Path | None = None,
+    windows: Windows | None = None,
+) -> Candidates:
     """Read the documents to rerank.
 
     Args:
         run: a TREC run, the first stage's.
         topics: the topics (`limrank_ir.trec.read_topics`); those that the run does not have are left out.
-        texts: where the passages come from.
+        passages: where the passages come from.
         k: how many documents of a query, the best of the run, in trec_eval's order.
         exclude: documents to take out of the run before the cutoff at `k` (`read_excluded`).
+        windows: how long documents are split, or None.
 
     Returns:
         The candidates. What was left out is logged.
@@ -121,17 +145,19 @@ def read_candidates(run: Path, topics: Path, texts: Texts, *, k: int, exclude: P
         for entry in documents:
             check_writable(run, "docno", entry.docno)
     excluded = frozenset() if exclude is None else read_excluded(exclude)
-    return gather(entries, read_topics(topics), texts, k=k, excluded=excluded, names=(run, topics, exclude))
+    names = (run, topics, exclude)
+    return gather(entries, read_topics(topics), passages, k=k, excluded=excluded, names=names, windows=windows)
 
 
 def gather(
     run: Mapping[str, Sequence[RunEntry]],
     topics: Mapping[str, Topic],
-    texts: Texts,
+    passages: Passages,
     *,
     k: int,
     excluded: Collection[tuple[str, str]] = frozenset(),
     names: tuple[object, object, object] = ("run", "topics", "excluded"),
+    windows: Windows | None = None,
 ) -> Candidates:
     """Put the documents to rerank together.
 
@@ -139,10 +165,11 @@ def gather(
         run: qid to the first stage's lines, best first. A document that comes again for a query counts once, with
             its best score.
         topics: the topics; those that the run does not have are left out.
-        texts: where the passages come from.
+        passages: where the passages come from.
         k: how many documents of a query, at least 1.
         excluded: (qid, docno) to take out before the cutoff at `k`.
         names: what run, topics and excluded documents are called in messages.
+        windows: how long documents are split, or None.
 
     Returns:
         The candidates. What was left out is logged.
@@ -163,22 +190,22 @@ def gather(
     run = _distinct(run, ours)
     if excluded:
         run = _without(run, excluded, taken)
-    best = {qid: documents[:k] for qid, documents in run.items() if documents}
-    if not best:
+    first = {qid: documents[:k] for qid, documents in run.items() if documents}
+    if not first:
         raise InputError(f"{taken}: all documents of {ours} are excluded, nothing is left to rerank")
-    wanted = dict.fromkeys(entry.docno for documents in best.values() for entry in documents)
-    return Candidates(best, topics, texts(wanted))
+    wanted = dict.fromkeys(entry.docno for documents in first.values() for entry in documents)
+    return Candidates(first, topics, passages(wanted), windows)
 
 
 def _distinct(run: Mapping[str, Sequence[RunEntry]], name: object) -> dict[str, list[RunEntry]]:
     """Keep each document of a query once, where it stands first, with its best score."""
     found = {}
     for qid, entries in run.items():
-        best: dict[str, RunEntry] = {}
+        kept: dict[str, RunEntry] = {}
         for entry in entries:
-            if entry.docno not in best or entry.score > best[entry.docno].score:
-                best[entry.docno] = entry
-        found[qid] = list(best.values())
+            if entry.docno not in kept or entry.score > kept[entry.docno].score:
+                kept[entry.docno] = entry
+        found[qid] = list(kept.values())
     if repeated := sum(map(len, run.values())) - sum(map(len, found.values())):
         log.warning("%s: %d documents come again for the same query and count once", name, repeated)
     return found
@@ -261,7 +288,11 @@ def write_requests(path: Path, candidates: Candidates) -> None:
         for qid, entries in candidates.documents.items():
             topic = candidates.topics[qid]
             found = [
-                {"docid": entry.docno, "score": entry.score, "doc": {"contents": candidates.texts[entry.docno]}}
+                {
+                    "docid": entry.docno,
+                    "score": entry.score,
+                    "doc": {"contents": candidates.passages[entry.docno].reader_text},
+                }
                 for entry in entries
             ]
             query = {"text": with_instruction(topic.query, topic.instruction), "qid": qid}
@@ -285,9 +316,9 @@ def write_explanations(path: Path, ranking: Ranking) -> None:
     """
     with opened(path) as file:
         for qid, ranked in ranking.items():
-            for rank, (docno, score, first_stage, verdict) in enumerate(ranked, 1):
+            for rank, (docno, score, first_stage, verdict, window) in enumerate(ranked, 1):
                 place = {"qid": qid, "docno": docno, "rank": rank, "score": score, "first_stage": first_stage}
-                record = {**place, **explained(verdict)}
+                record = {**place, **({} if window is None else {"window": window}), **explained(verdict)}
                 file.write(json.dumps(record, ensure_ascii=False) + "\n")
 
 

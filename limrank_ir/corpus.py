@@ -58,38 +58,37 @@ def iter_corpus(path: str | PathLike[str]) -> Iterator[Passage]:
         yield passage
 
 
-def read_passages(path: str | PathLike[str], docnos: Collection[str]) -> dict[str, str]:
-    """Read the texts of some passages; the others are streamed past, so that a large corpus needs little memory.
+def read_passages(path: str | PathLike[str], docnos: Collection[str]) -> dict[str, Passage]:
+    """Read some passages; the others are streamed past, so that a large corpus needs little memory.
 
     Args:
         path: the corpus, as for :func:`iter_corpus`.
         docnos: the passages that are wanted.
 
     Returns:
-        docno to :attr:`Passage.reader_text`, in the order of the corpus.
+        docno to passage, in the order of the corpus.
 
     Raises:
         InputError: a wanted passage is missing, is there twice, or has no text; and as for :func:`iter_corpus`.
     """
     wanted = dict.fromkeys(docnos)
-    texts: dict[str, str] = {}
+    found: dict[str, Passage] = {}
     for place, passage in _placed(path):
         if passage.docno not in wanted:
             continue
-        if passage.docno in texts:
+        if passage.docno in found:
             raise InputError(f"{place}: docno {passage.docno!r} again; give every passage its own")
-        text = passage.reader_text
-        if not text.strip():
+        if not passage.reader_text.strip():
             raise InputError(f"{place}: passage {passage.docno!r} has no text; add it or leave the passage out")
-        texts[passage.docno] = text
-    missing = [docno for docno in wanted if docno not in texts]
+        found[passage.docno] = passage
+    missing = [docno for docno in wanted if docno not in found]
     if missing:
         some = ", ".join(repr(docno) for docno in missing[:3]) + (", ..." if len(missing) > 3 else "")
         raise InputError(
             f"{path}: {len(missing)} of {len(wanted)} passages are not in this corpus ({some}); "
             "give the corpus that they come from"
         )
-    return texts
+    return found
 
 
 _LAYOUTS = {2: ("docno", "text"), 3: ("docno", "title", "text")}

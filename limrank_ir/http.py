@@ -32,6 +32,7 @@ from limrank_ir.http_metrics import Metrics
 from limrank_ir.http_requests import Rerank, RerankTexts, read
 from limrank_ir.queueing import Queue
 from limrank_ir.reranker import LimRank
+from limrank_ir.windows import Windows
 
 Result = TypeVar("Result")
 
@@ -65,7 +66,9 @@ class Limits(BaseModel):
     batch: int = Field(default=256, ge=1)
 
 
-def create_app(limrank: LimRank, *, token: str | None = None, limits: Limits | None = None) -> FastAPI:
+def create_app(
+    limrank: LimRank, *, token: str | None = None, limits: Limits | None = None, windows: Windows | None = None
+) -> FastAPI:
     """Make the application.
 
     Args:
@@ -73,6 +76,7 @@ def create_app(limrank: LimRank, *, token: str | None = None, limits: Limits | N
         token: what clients must send as ``Authorization: Bearer ...``; None: anybody may ask; with an empty one nobody
             may. ``/health`` is open.
         limits: what it takes.
+        windows: how long documents are split (each counts as its best window), or None.
 
     Returns:
         The application. When its server ends it, what it has taken is answered first.
@@ -103,9 +107,10 @@ def create_app(limrank: LimRank, *, token: str | None = None, limits: Limits | N
         """What takes time with the size of the texts runs in threads, so that other requests are answered meanwhile."""
         _check_token(request, token)
         async with bodies.of(request) as body:
-            asked, pairs = await asyncio.to_thread(read, body, shape, limits.documents)
-            verdicts = await _while_connected(request, queue.judge(pairs))
-            answer = await asyncio.to_thread(write, asked, verdicts, limrank.model.name, version)
+            asked, pairs = await asyncio.to_thread(read, body, shape, limits.documents, windows)
+            found = iter(await _while_connected(request, queue.judge([pair for parts in pairs for pair in parts])))
+            judged = [[next(found) for _ in parts] for parts in pairs]
+            answer = await asyncio.to_thread(write, asked, judged, limrank.model.name, version)
         return Response(answer, media_type="application/json")
 
     async def answered(request: Request, shape: type[Rerank], version: str) -> Response:

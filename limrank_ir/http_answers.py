@@ -12,29 +12,31 @@ from limrank_ir.http_requests import Rerank, RerankTexts
 from limrank_ir.verdict import Verdict
 
 
-def write(asked: Rerank, verdicts: Sequence[Verdict], model: str, version: str) -> bytes:
+def write(asked: Rerank, judged: Sequence[Sequence[Verdict]], model: str, version: str) -> bytes:
     """Write an answer.
 
     Args:
         asked: the request.
-        verdicts: one for each of its documents.
+        judged: for each of its documents the verdict, or those of its windows, of which the best one counts.
         model: the model's name.
         version: the version of Cohere's API that was asked for.
 
     Returns:
         JSON: the results in the order of the log-odds, equal ones in the order of the documents.
     """
+    verdicts = [max(of_document, key=lambda verdict: verdict.log_odds) for of_document in judged]
     order = sorted(range(len(verdicts)), key=lambda index: -verdicts[index].log_odds)[: asked.most]
     if isinstance(asked, RerankTexts) and asked.texts is not None:
         return to_json([_scored(asked, index, verdicts[index]) for index in order])
-    tokens = sum(verdict.prompt_tokens for verdict in verdicts)
+    read = [verdict for of_document in judged for verdict in of_document]
+    tokens = sum(verdict.prompt_tokens for verdict in read)
     return to_json(
         {
             "id": str(uuid.uuid4()),
             "model": model,
             "results": [_result(asked, index, verdicts[index]) for index in order],
             "usage": {
-                "total_tokens": tokens + sum(verdict.reasoning_tokens for verdict in verdicts),
+                "total_tokens": tokens + sum(verdict.reasoning_tokens for verdict in read),
                 "prompt_tokens": tokens,
             },
             "meta": {"api_version": {"version": version}, "billed_units": {"search_units": 1}},

@@ -11,8 +11,9 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, Validati
 from pydantic_core import PydanticCustomError
 
 from limrank_ir.errors import InputError
+from limrank_ir.pairs import Pair
 from limrank_ir.records import TEXT
-from limrank_ir.reranker import Pair
+from limrank_ir.windows import Windows
 
 _ASK_FOR_TEXT = f"give a text, or an object with {', '.join(TEXT[:-1])} or {TEXT[-1]}"
 
@@ -97,16 +98,19 @@ class RerankTexts(Rerank):
         return self.documents or self.texts or []
 
 
-def read(body: bytes | bytearray, shape: type[Shape], documents: int) -> tuple[Shape, list[Pair]]:
+def read(
+    body: bytes | bytearray, shape: type[Shape], documents: int, windows: Windows | None = None
+) -> tuple[Shape, list[list[Pair]]]:
     """Read a request.
 
     Args:
         body: the JSON as it came.
         shape: what it should look like.
         documents: the most documents that it may have.
+        windows: how long documents are split, or None.
 
     Returns:
-        The request, and the pairs to judge, one for each document.
+        The request, and for each document the pairs to judge: one, or those of its windows.
 
     Raises:
         InputError: the body is not JSON in UTF-8, is not of that shape, or has too many documents.
@@ -117,8 +121,12 @@ def read(body: bytes | bytearray, shape: type[Shape], documents: int) -> tuple[S
         raise InputError(f"invalid request: {_line(error)}") from error
     if len(asked.given) > documents:
         raise InputError(f"{len(asked.given)} documents, more than {documents}; send them in several requests")
-    texts = [_text(place, document, asked.rank_fields) for place, document in enumerate(asked.given)]
-    return asked, [(asked.query, text, asked.instruction) for text in texts]
+    found: list[list[Pair]] = []
+    for place, document in enumerate(asked.given):
+        title, text = _title_and_text(place, document, asked.rank_fields)
+        parts = [" ".join(filter(None, (title, text)))] if windows is None else windows.split(text, title)
+        found.append([(asked.query, part, asked.instruction) for part in parts])
+    return asked, found
 
 
 def _json(body: bytes | bytearray) -> str:
@@ -142,10 +150,10 @@ def _line(error: ValidationError) -> str:
     return ": ".join([".".join(map(str, where)), message] if where else [message])
 
 
-def _text(place: int, document: str | dict[str, Any], fields: Sequence[str] | None) -> str:
-    """What the model reads of a document."""
+def _title_and_text(place: int, document: str | dict[str, Any], fields: Sequence[str] | None) -> tuple[str, str]:
+    """What the model reads of a document; the title may be empty."""
     if isinstance(document, str):
-        return document
+        return "", document
     given = {name: value for name, value in document.items() if value is not None}
     if fields:
         names = [name for name in fields if name in given]
@@ -160,7 +168,9 @@ def _text(place: int, document: str | dict[str, Any], fields: Sequence[str] | No
         if not isinstance(given[name], str):
             kind = _kind(given[name])
             raise InputError(f"invalid request: documents.{place}: its {name} is {kind}; give a text")
-    return " ".join(given[name] for name in names if given[name])
+    if fields or names[0] != "title":
+        return "", " ".join(given[name] for name in names if given[name])
+    return given["title"], given[names[1]]
 
 
 def _kind(value: Any) -> str:

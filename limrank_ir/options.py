@@ -71,6 +71,14 @@ AllowMismatch = Annotated[
         help="Use an adapter that names another base, and weights with tensors that have no place.",
     ),
 ]
+Window = Annotated[
+    int | None,
+    typer.Option(min=1, metavar="WORDS", help="Split documents into windows of so many words; the best one counts."),
+]
+Stride = Annotated[
+    int | None,
+    typer.Option(min=1, metavar="WORDS", help="From one window's beginning to the next one's.  [default: half]"),
+]
 BatchSize = Annotated[int | None, typer.Option(min=1, metavar="N", help="The most passages in a batch.")]
 Quiet = Annotated[
     bool, typer.Option("--quiet", "-q", callback=console.quiet, help="No notes and no progress, only errors.")

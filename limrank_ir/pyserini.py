@@ -15,8 +15,8 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from limrank_ir.candidates import Texts, gather, read_excluded
-from limrank_ir.corpus import read_passages
+from limrank_ir.candidates import Passages, gather, read_excluded
+from limrank_ir.corpus import Passage, read_passages
 from limrank_ir.errors import InputError
 from limrank_ir.files import filled
 from limrank_ir.fusion import fusion_weight
@@ -25,6 +25,7 @@ from limrank_ir.records import TEXT
 from limrank_ir.reranker import LimRank
 from limrank_ir.topics import Topic, read_topics
 from limrank_ir.trec import RunEntry, read_run
+from limrank_ir.windows import Windows
 
 _TAG = re.compile(r"<[!/?]?[a-zA-Z][^<>]*>")
 
@@ -55,6 +56,7 @@ def rerank_hits(
     instruction: str | None = None,
     exclude: Collection[str] = (),
     fuse: bool | float = False,
+    windows: Windows | None = None,
 ) -> list[Hit]:
     """Rerank the hits of one query; many queries are faster together (`rerank_run`).
 
@@ -69,6 +71,7 @@ def rerank_hits(
         instruction: what counts as relevant.
         exclude: ids to leave out, before the cutoff at `k`; a list or set, even of one.
         fuse: rank by the model's scores and the hits' own together (`limrank_ir.fuse`).
+        windows: split long documents, and rank each by its best part (`limrank_ir.windows.Windows`).
 
     Returns:
         The reranked hits, best first; none for no hits.
@@ -86,7 +89,7 @@ def rerank_hits(
     if not entries:
         return []
     topics = {"": Topic("", query, instruction)}
-    return _rerank({"": entries}, topics, source, limrank or LimRank(), k=k, fuse=fuse)[""]
+    return _rerank({"": entries}, topics, source, limrank or LimRank(), k=k, fuse=fuse, windows=windows)[""]
 
 
 def rerank_run(
@@ -98,6 +101,7 @@ def rerank_run(
     k: int = 100,
     exclude: str | PathLike[str] | Mapping[Any, Collection[str]] | None = None,
     fuse: bool | float = False,
+    windows: Windows | None = None,
     show_progress_bar: bool = False,
 ) -> dict[str, list[Hit]]:
     """Rerank many queries at once.
@@ -112,6 +116,7 @@ def rerank_run(
         exclude: a file (`limrank_ir.candidates.read_excluded`) or qid to a list of ids: documents to leave out, before
             the cutoff at `k`; BRIGHT has such.
         fuse: rank by the model's scores and the run's own together (`limrank_ir.fuse`).
+        windows: split long documents, and rank each by its best part (`limrank_ir.windows.Windows`).
         show_progress_bar: draw a progress bar on stderr.
 
     Returns:
@@ -129,6 +134,7 @@ def rerank_run(
         k=k,
         excluded=_excluded(exclude),
         fuse=fuse,
+        windows=windows,
         show_progress_bar=show_progress_bar,
     )
 
@@ -142,18 +148,19 @@ def _rerank(
     k: int,
     excluded: Collection[tuple[str, str]] = frozenset(),
     fuse: bool | float = False,
+    windows: Windows | None = None,
     show_progress_bar: bool = False,
 ) -> dict[str, list[Hit]]:
     weight = fusion_weight(fuse, limrank.model.fuse)
-    found = gather(run, topics, texts_of(source), k=k, excluded=excluded)
-    verdicts = limrank.judge(found.pairs(), show_progress_bar=show_progress_bar)
+    candidates = gather(run, topics, texts_of(source), k=k, excluded=excluded, windows=windows)
+    verdicts = limrank.judge(candidates.pairs(), show_progress_bar=show_progress_bar)
     return {
-        qid: [Hit(docno, score, first_stage, verdict.reasoning) for docno, score, first_stage, verdict in documents]
-        for qid, documents in found.ranking(verdicts, weight).items()
+        qid: [Hit(found.docno, found.score, found.first_stage, found.verdict.reasoning) for found in documents]
+        for qid, documents in candidates.ranking(verdicts, weight).items()
     }
 
 
-def texts_of(source: Any) -> Texts:
+def texts_of(source: Any) -> Passages:
     """Where the text of documents is.
 
     Args:
@@ -161,7 +168,7 @@ def texts_of(source: Any) -> Texts:
             (`limrank_ir.corpus.iter_corpus`); or docid to text, or to a record such as ``{"title": ..., "text": ...}``.
 
     Returns:
-        A function from docids to their texts.
+        A function from docids to their passages.
 
     Raises:
         InputError: Pyserini is needed and missing, or the index cannot be opened.
@@ -173,14 +180,14 @@ def texts_of(source: Any) -> Texts:
     return index_texts(source) if any(Path(source).glob("segments_*")) else partial(read_passages, source)
 
 
-def index_texts(index: str | PathLike[str]) -> Texts:
+def index_texts(index: str | PathLike[str]) -> Passages:
     """The texts that a Lucene index stores.
 
     Args:
         index: its folder.
 
     Returns:
-        A function from docids to their texts.
+        A function from docids to their passages.
 
     Raises:
         InputError: Pyserini is missing, or the index cannot be opened.
@@ -197,28 +204,30 @@ def index_texts(index: str | PathLike[str]) -> Texts:
         raise InputError(f"{index}: cannot be opened as a Lucene index ({error})") from error
 
 
-def passage_text(raw: str) -> str:
+def stored_passage(docid: str, raw: str) -> Passage:
     """What a reranker reads of a document as Lucene stores it.
 
     Args:
+        docid: its id.
         raw: JSON with a text (`limrank_ir.records.TEXT`) and perhaps a ``title``, as Anserini's collections and BEIR's
             have; markup (HTML, TREC's SGML), whose tags are taken out; or plain text.
 
     Returns:
-        The text, after the title where there is one; else as it is.
+        The passage; its text is `raw` where nothing else can be told.
     """
     try:
         record = json.loads(raw)
     except ValueError:
-        return html.unescape(_TAG.sub(" ", raw)).strip() if raw.lstrip().startswith("<") else raw
-    text = _record_text(record) if isinstance(record, dict) else None
-    return raw if text is None else text
+        return Passage(docid, html.unescape(_TAG.sub(" ", raw)).strip() if raw.lstrip().startswith("<") else raw)
+    found = _recorded(docid, record) if isinstance(record, Mapping) else None
+    return Passage(docid, raw) if found is None else found
 
 
-def _record_text(record: Mapping[str, Any]) -> str | None:
+def _recorded(docid: str, record: Mapping[str, Any]) -> Passage | None:
+    """The passage of a record, or None: it has no text."""
     texts = {name: record[name] for name in ("title", *TEXT) if isinstance(record.get(name), str)}
     key = filled(texts, TEXT)
-    return None if key is None else " ".join(part for part in (texts.get("title"), texts[key]) if part)
+    return None if key is None else Passage(docid, texts[key], texts.get("title") or None)
 
 
 def _entries(qid: Any, hits: Iterable[Any]) -> list[RunEntry]:
@@ -259,37 +268,39 @@ def _excluded(exclude: Any) -> Collection[tuple[str, str]]:
     return read_excluded(exclude)
 
 
-def _from_mapping(texts: Mapping[str, Any], docids: Collection[str]) -> Mapping[str, str]:
-    def text(docid: str) -> str | None:
+def _from_mapping(texts: Mapping[str, Any], docids: Collection[str]) -> Mapping[str, Passage]:
+    def passage(docid: str) -> Passage | None:
         given = texts.get(docid)
-        found = _record_text(given) if isinstance(given, Mapping) else given
-        if given is not None and not isinstance(found, str):
+        found = Passage(docid, given) if isinstance(given, str) else None
+        found = _recorded(docid, given) if isinstance(given, Mapping) else found
+        if given is not None and found is None:
             raise InputError(f"texts: document {docid!r} has no text; give a text, or a record with {', '.join(TEXT)}")
         return found
 
-    return _all_there(docids, text, "texts")
+    return _all_there(docids, passage, "texts")
 
 
-def _from_searcher(searcher: Any, docids: Collection[str]) -> Mapping[str, str]:
-    def text(docid: str) -> str | None:
+def _from_searcher(searcher: Any, docids: Collection[str]) -> Mapping[str, Passage]:
+    def passage(docid: str) -> Passage | None:
         document = searcher.doc(docid)
         if document is None:
             return None
         raw = document.raw()
         if raw is None:
             raise InputError(f"index: document {docid!r} has no stored text; build the index with --storeRaw")
-        return passage_text(raw)
+        return stored_passage(docid, raw)
 
-    return _all_there(docids, text, "index")
+    return _all_there(docids, passage, "index")
 
 
-def _all_there(docids: Collection[str], text: Callable[[str], str | None], name: str) -> dict[str, str]:
-    found = {docid: text(docid) for docid in docids}
+def _all_there(docids: Collection[str], passage: Callable[[str], Passage | None], name: str) -> dict[str, Passage]:
+    found = {docid: passage(docid) for docid in docids}
     if missing := [docid for docid, given in found.items() if given is None]:
         raise InputError(
             f"{name}: {len(missing)} of {len(found)} documents are not in it ({some(missing)}); give the one that the "
             "run was made from"
         )
-    if empty := [docid for docid, given in found.items() if given is not None and not given.strip()]:
+    there = {docid: given for docid, given in found.items() if given is not None}
+    if empty := [docid for docid, given in there.items() if not given.reader_text.strip()]:
         raise InputError(f"{name}: {len(empty)} of {len(found)} documents have no text ({some(empty)}); exclude them")
-    return {docid: given for docid, given in found.items() if given is not None}
+    return there

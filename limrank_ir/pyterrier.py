@@ -1,7 +1,8 @@
 """LimRank in PyTerrier: ``bm25 % 100 >> text >> LimRankReranker()``.
 
-Long documents: ``pt.text.sliding(text_attr="text", prepend_attr=None) >> LimRankReranker() >> pt.text.max_passage()``
-keeps the best passage of each document, with its reasoning. Rewritten queries: put ``pt.rewrite.reset()`` in front.
+Long documents: ``SlidingWindows(200, 100) >> LimRankReranker() >> pt.text.max_passage()`` ranks each by its best
+window, with its reasoning; unlike PyTerrier's own `pt.text.sliding`, it never drops the end of a document.
+Rewritten queries: put ``pt.rewrite.reset()`` in front.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from limrank_ir.fusion import fusion_weight
 from limrank_ir.model_options import ModelOptions, given
 from limrank_ir.models import DEFAULT
 from limrank_ir.reranker import LimRank, as_limrank
+from limrank_ir.windows import Windows, half
 
 log = logging.getLogger("limrank_ir")
 
@@ -183,15 +185,7 @@ class LimRankReranker(pt.Transformer):
         return scores.tolist()
 
     def _judge(self, frame: pd.DataFrame) -> list[Any]:
-        columns = ["query", self.text_field]
-        missing = frame[columns].isna()
-        if missing.any(axis=None):
-            column = next(name for name in columns if missing[name].any())
-            row = frame[missing[column]].iloc[0]
-            raise InputError(
-                f"{self!r}: no {column!r} for qid {row['qid']!r}, docno {row['docno']!r} "
-                f"({int(missing[column].sum())} rows); drop these rows, or check the text loader"
-            )
+        _need_texts(frame, ["query", self.text_field], repr(self))
         pairs: list[Any] = list(zip(frame["query"], frame[self.text_field], strict=True))
         if "instruction" in frame.columns:
             instructions = frame["instruction"].astype(object).where(frame["instruction"].notna(), None)
@@ -212,3 +206,73 @@ class LimRankReranker(pt.Transformer):
         uncut = copy(self)
         uncut.top_k = None
         return pt.RankCutoff(self.top_k) >> uncut
+
+
+def _need_texts(frame: pd.DataFrame, columns: list[str], who: str) -> None:
+    missing = frame[columns].isna()
+    if missing.any(axis=None):
+        column = next(name for name in columns if missing[name].any())
+        row = frame[missing[column]].iloc[0]
+        raise InputError(
+            f"{who}: no {column!r} for qid {row['qid']!r}, docno {row['docno']!r} "
+            f"({int(missing[column].sum())} rows); drop these rows, or check the text loader"
+        )
+
+
+class SlidingWindows(pt.Transformer):
+    """Splits the documents of a frame into windows of words, to be judged one by one.
+
+    Puts several rows in the place of each, with ``docno`` as ``pt.text.max_passage`` expects it (``d1%p0``, ``d1%p1``,
+    ...) and all other columns as they are. The last window ends where the document ends.
+
+    Example:
+        >>> best = SlidingWindows(200, 100) >> LimRankReranker() >> pt.text.max_passage()  # doctest: +SKIP
+        >>> pipeline = bm25 % 100 >> dataset.text_loader(["text"]) >> best  # doctest: +SKIP
+    """
+
+    schematic: ClassVar = {"label": "Windows", "help_url": "https://arxiv.org/abs/1905.09217"}
+
+    def __init__(
+        self, size: int, stride: int | None = None, *, text_field: str = "text", title_field: str | None = None
+    ) -> None:
+        """Choose the windows.
+
+        Args:
+            size: words of a window.
+            stride: words between the beginnings of two windows; None: half a window.
+            text_field: the column that holds the text; it then holds a window.
+            title_field: a column whose text stands in front of every window, or None.
+
+        Raises:
+            InputError: a number is impossible (`limrank_ir.windows.Windows`).
+        """
+        self.windows = Windows(size, half(size) if stride is None else stride)
+        self.text_field, self.title_field = text_field, title_field
+
+    def transform(self, inp: pd.DataFrame) -> pd.DataFrame:
+        """Split the documents of a frame.
+
+        Args:
+            inp: columns ``qid``, ``docno``, ``query``, the text field and, if one was named, the title field.
+
+        Returns:
+            A row for each window.
+
+        Raises:
+            pt.validate.InputValidationError: a column is missing.
+            InputError: a text is missing.
+        """
+        fields = [self.text_field] + ([] if self.title_field is None else [self.title_field])
+        pt.validate.result_frame(inp, extra_columns=["query", *fields], context=self)
+        _need_texts(inp, [self.text_field], "SlidingWindows")
+        titles = [None] * len(inp)
+        if self.title_field is not None:
+            column = inp[self.title_field].astype(object)
+            titles = list(column.where(column.notna(), None))
+        parts = [self.windows.split(text, title) for text, title in zip(inp[self.text_field], titles, strict=True)]
+        rows = np.repeat(np.arange(len(inp)), [len(part) for part in parts])
+        made = inp.iloc[rows].reset_index(drop=True)
+        numbers = [number for part in parts for number in range(len(part))]
+        made["docno"] = [f"{docno}%p{number}" for docno, number in zip(made["docno"], numbers, strict=True)]
+        made[self.text_field] = pd.Series([window for part in parts for window in part], dtype="object")
+        return made

@@ -61,6 +61,31 @@ class Windows:
         return [" ".join(part for part in (title, window) if part) for window in parts or [""]]
 
 
+def half(size: int) -> int:
+    """The stride of windows that overlap by half: what is cut apart in one window is whole in another."""
+    return (size + 1) // 2
+
+
+def windows(size: int | None, stride: int | None) -> Windows | None:
+    """What the options ``--window`` and ``--stride`` mean.
+
+    Args:
+        size: words of a window, or None: documents are not split.
+        stride: words between their beginnings; None: half a window.
+
+    Returns:
+        The windows, or None.
+
+    Raises:
+        InputError: a stride without a size, or as for `Windows`.
+    """
+    if size is not None:
+        return Windows(size, half(size) if stride is None else stride)
+    if stride is not None:
+        raise InputError(f"--stride {stride} has no effect without --window; give both, or neither")
+    return None
+
+
 def best(verdicts: Iterable[Verdict], counts: Sequence[int]) -> list[tuple[Verdict, int]]:
     """The best window of each document.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import tempfile
 from pathlib import Path
@@ -10,12 +11,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from limrank_ir.candidates import gather, read_excluded
+from limrank_ir.candidates import gather, read_excluded, write_explanations
+from limrank_ir.corpus import Passage
 from limrank_ir.errors import InputError
 from limrank_ir.fusion import fuse
 from limrank_ir.topics import Topic
 from limrank_ir.trec import RunEntry
 from limrank_ir.verdict import Verdict
+from limrank_ir.windows import Windows
 
 
 def excluded(folder: Path, content: str) -> set[tuple[str, str]]:
@@ -99,7 +102,7 @@ def entries(*scored: tuple[str, float]) -> list[RunEntry]:
 
 def gathered(run, **options):
     topics = {qid: Topic(qid, "query") for qid in run}
-    return gather(run, topics, lambda docnos: {docno: docno for docno in docnos}, **options)
+    return gather(run, topics, lambda docnos: {docno: Passage(docno, docno) for docno in docnos}, **options)
 
 
 def test_a_document_counts_once_with_its_best_score(caplog):
@@ -131,3 +134,29 @@ def test_excluded_documents_leave_before_the_cutoff(caplog):
 def test_k_is_at_least_1(k):
     with pytest.raises(InputError, match=f"^k is {k}; rerank at least the best"):
         gathered({"q": entries(("a", 1.0))}, k=k)
+
+
+# Windows
+
+
+def test_a_document_is_ranked_by_its_best_window_which_is_told(tmp_path):
+    passages = {"a": Passage("a", "one two three four", "Title"), "b": Passage("b", "five six")}
+    run = {"q": entries(("a", 1.0), ("b", 2.0))}
+    found = gather(run, {"q": Topic("q", "query")}, lambda docnos: passages, k=5, windows=Windows(2, 1))
+    assert [text for _, text, _ in found.pairs()] == [
+        "Title one two",
+        "Title two three",
+        "Title three four",
+        "five six",
+    ]
+    verdicts = [Verdict(odds, None, 1, 0, "verdict") for odds in (-1.0, 0.0, 3.0, 2.0)]
+    ranking = found.ranking(verdicts)
+    assert [(d.docno, d.score, d.window) for d in ranking["q"]] == [("a", 3.0, 2), ("b", 2.0, 0)]
+    write_explanations(tmp_path / "why.jsonl", ranking)
+    assert [json.loads(line)["window"] for line in (tmp_path / "why.jsonl").read_text().splitlines()] == [2, 0]
+
+
+def test_without_windows_none_is_told(tmp_path):
+    found = gathered({"q": entries(("a", 1.0))}, k=5)
+    write_explanations(tmp_path / "why.jsonl", found.ranking([Verdict(1.0, None, 1, 0, "verdict")]))
+    assert "window" not in json.loads((tmp_path / "why.jsonl").read_text())

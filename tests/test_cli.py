@@ -173,6 +173,29 @@ def test_explain_writes_a_record_for_each_document_in_the_order_of_the_run(folde
         assert record["tokens"]["prompt"] > 30
 
 
+def test_windows_read_long_documents_to_their_end(folder):
+    filler = "Forty minutes of baking make a cake, and the oven stays hot. " * 12
+    long = {"docno": "d1", "title": "shutil", "text": f"{filler}shutil.copy(src, dst) copies the file src to dst."}
+    lines = [json.dumps(long), *CORPUS.splitlines()[1:]]
+    (folder / "corpus.jsonl").write_text("\n".join(lines))
+    options = ("--window", 40, "--stride", 20, "--explain", "why.jsonl", "--store", "v.db", "--json")
+    first = rerank(*options)
+    assert first.exit_code == 0, first.stderr
+    records = [json.loads(line) for line in (folder / "why.jsonl").read_text().splitlines()]
+    best = next(record for record in records if record["docno"] == "d1")
+    words = len(long["text"].split())
+    assert best["window"] == -(-(words - 40) // 20)  # the last one, where the answer is
+    done = json.loads(first.stdout)
+    assert done["pairs"] == best["window"] + 1 + 4 and f"5 documents in {done['pairs']} windows of" in first.stderr
+    assert json.loads(rerank(*options).stdout)["judged"] == 0
+
+
+@pytest.mark.parametrize("options", [["--stride", 5], ["--window", 5, "--stride", 6]])
+def test_windows_that_cannot_be_are_told_before_anything_is_read(folder, options):
+    result = rerank("--run", "nothing.txt", *options)
+    assert result.exit_code == 2 and ("--stride" in result.stderr or "words would be left out" in result.stderr)
+
+
 @pytest.mark.parametrize(
     ("options", "weight"),
     [(["--fuse"], 0.7), (["--fuse-weight", 0.8], 0.8), (["--fuse", "--fuse-weight", 0], 0.0)],

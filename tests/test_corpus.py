@@ -136,7 +136,7 @@ def test_jsonl_gives_back_every_character(passages, escaped, crlf):
     with tempfile.TemporaryDirectory() as folder:
         path = written(Path(folder) / "corpus.jsonl.gz", ("\r\n" if crlf else "\n").join(rows))
         assert list(iter_corpus(folder)) == passages
-        wanted = {passage.docno: passage.reader_text for passage in passages if passage.reader_text.strip()}
+        wanted = {passage.docno: passage for passage in passages if passage.reader_text.strip()}
         assert read_passages(path, wanted) == wanted
 
 
@@ -219,7 +219,7 @@ def test_the_corpus_is_a_stream(tmp_path):
 
 def test_read_passages_keeps_only_what_is_wanted(tmp_path):
     path = written(tmp_path / "c", JSONL)
-    expected = {"d1": "Cats They purr.", "d4": "Only a title"}
+    expected = {"d1": Passage("d1", "They purr.", "Cats"), "d4": Passage("d4", "", "Only a title")}
     assert read_passages(path, ["d4", "d1", "d4"]) == expected
     assert read_passages(path, {"d1": 0, "d4": 0}.keys()) == expected
     assert read_passages(path, []) == {}
@@ -245,7 +245,7 @@ def test_read_passages_refuses_a_wanted_passage_without_text(tmp_path):
 
 def test_read_passages_refuses_a_wanted_passage_that_comes_twice(tmp_path):
     path = written(tmp_path / "c", "d1\tx\nd2\tx\nd2\ty\n")
-    assert read_passages(path, ["d1"]) == {"d1": "x"}
+    assert read_passages(path, ["d1"]) == {"d1": Passage("d1", "x")}
     assert message(read_passages, path, ["d2"]) == f"{path}:3: docno 'd2' again; give every passage its own"
 
 

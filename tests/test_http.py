@@ -21,6 +21,8 @@ pytest.importorskip("fastapi", reason="FastAPI is not installed: pip install 'li
 from fastapi.testclient import TestClient
 
 from limrank_ir.http import Limits, create_app
+from limrank_ir.windows import Windows
+from tests.serving import counting
 
 QUERY = "how do I copy a file?"
 TEXTS = ["A cake needs flour.", "shutil.copy(src, dst) copies a file.", "os.remove(path) removes a file."]
@@ -201,3 +203,14 @@ def test_two_hundred_at_once_and_then_an_end_that_loses_nothing(server, order):
     assert process.wait(60) in (0, -signal.SIGTERM)
     refused = [future.exception() for future in late if future.exception() is not None]
     assert all(isinstance(error, urllib.error.URLError) and "refused" in str(error) for error in refused)
+
+
+def test_long_documents_count_as_their_best_window():
+    limrank = counting()
+    asked = {"query": "q", "documents": [{"title": "T", "text": "a b c d e"}, "a b c"], "explain": True}
+    with TestClient(create_app(limrank, windows=Windows(3, 2))) as client:
+        body = client.post("/v1/rerank", json={**asked, "return_documents": True}).json()
+    assert limrank.engine.read == ["T a b c", "T c d e", "a b c"]
+    assert [(result["index"], result["log_odds"]) for result in body["results"]] == [(0, 1.0), (1, 0.0)]
+    assert body["results"][0]["document"] == {"title": "T", "text": "a b c d e"}
+    assert body["usage"]["total_tokens"] == 30  # of all windows

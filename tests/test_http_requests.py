@@ -195,7 +195,7 @@ def test_any_text_is_read_as_json_reads_it(text):
     halves = re.compile("[\ud800-\udfff]")
     body = json.dumps({"query": "q", "documents": [text]}).encode()
     expected = halves.sub("\ufffd", json.loads(body)["documents"][0])
-    _, [(_, found, _)] = read(body, Rerank, 1)
+    _, [[(_, found, _)]] = read(body, Rerank, 1)
     assert found == expected
 
 

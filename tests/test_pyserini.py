@@ -15,7 +15,7 @@ import ir_measures
 import pytest
 
 from limrank_ir import InputError, LimRank, LimRankError
-from limrank_ir.pyserini import Hit, index_texts, passage_text, rerank_hits, rerank_run, texts_of
+from limrank_ir.pyserini import Hit, index_texts, rerank_hits, rerank_run, stored_passage, texts_of
 from limrank_ir.records import TEXT
 from limrank_ir.trec import read_run
 from limrank_ir.verdict import Verdict
@@ -57,7 +57,7 @@ RAW = {
 
 @pytest.mark.parametrize("raw", RAW)
 def test_the_text_of_a_stored_document(raw):
-    assert passage_text(raw) == RAW[raw]
+    assert stored_passage("d", raw).reader_text == RAW[raw]
 
 
 def test_hits(limrank):

@@ -12,7 +12,7 @@ from ir_measures import nDCG
 from pandas.testing import assert_frame_equal
 
 from limrank_ir import LimRank, LimRankError, fuse
-from limrank_ir.pyterrier import LimRankReranker
+from limrank_ir.pyterrier import LimRankReranker, SlidingWindows
 
 SHARED = LimRank()  # no weights yet; transformers below share them
 
@@ -45,6 +45,11 @@ def TestFuseTopK():
 @pt.testing.transformer_test_class
 def TestInAPipeline():
     return LimRankReranker(SHARED) % 5
+
+
+@pt.testing.transformer_test_class
+def TestSliding():
+    return SlidingWindows(2, 1, title_field="title")
 
 
 @pytest.fixture
@@ -282,3 +287,41 @@ def test_bad_options():
         LimRankReranker(fuse=True, score="probability")
     with pytest.raises(LimRankError, match="think, store: give these to the LimRank itself"):
         LimRankReranker(SHARED, think="never", store="x")
+
+
+def test_sliding_reads_every_document_to_its_end(results):
+    out = SlidingWindows(3, 2).transform(results)
+    of_first = out[(out["qid"] == "2") & out["docno"].str.startswith("d1%p")]
+    assert list(of_first["text"]) == ["os.fsync forces a", "a file to", "file to disk"]
+    assert list(of_first["docno"]) == ["d1%p0", "d1%p1", "d1%p2"] and set(of_first["note"]) == {"w"}
+    assert len(out[out["qid"] == "1"]) == 4  # 4 words are two windows of 3 at most 2 apart, 4 others likewise
+
+
+def test_sliding_keeps_rows_of_an_index_that_repeats(results):
+    results.index = [0, 0, 0, 0]
+    assert len(SlidingWindows(100).transform(results)) == 4
+
+
+def test_sliding_with_titles_and_the_best_window(results):
+    results["title"] = ["Files", None, "Copies", "Baking"]
+    windows = SlidingWindows(3, 2, title_field="title").transform(results)
+    assert windows["text"].iloc[0] == "Files os.fsync forces a" and "a cake needs" in set(windows["text"])
+    best = (SlidingWindows(3, 2) >> LimRankReranker(SHARED) >> pt.text.max_passage())(results)
+    assert sorted(zip(best["qid"], best["docno"], strict=True)) == [("1", "d2"), ("1", "d3"), ("2", "d1"), ("2", "d2")]
+
+
+def test_sliding_says_what_is_missing_or_impossible(results):
+    results.loc[3, "text"] = None
+    with pytest.raises(LimRankError, match=r"SlidingWindows: no 'text' for qid '2', docno 'd2' \(1 rows\)"):
+        SlidingWindows(3).transform(results)
+    with pytest.raises(LimRankError, match="or words would be left out"):
+        SlidingWindows(3, 4)
+
+
+def test_ranks_that_start_at_1_are_cut_where_they_should_and_told(results, caplog):
+    from_one = results.assign(rank=results["rank"] + 1)
+    cut = LimRankReranker(SHARED, top_k=1)
+    out = cut.transform(from_one)
+    assert caplog.messages == ["ranks start at 1, where PyTerrier's start at 0; top_k=1 counts from there"]
+    assert sorted(out["docno"]) == sorted(cut.transform(results)["docno"]) == ["d1", "d3"]
+    assert len(caplog.messages) == 1

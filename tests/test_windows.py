@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from limrank_ir import InputError
 from limrank_ir.verdict import Verdict
-from limrank_ir.windows import Windows, best
+from limrank_ir.windows import Windows, best, windows
 
 SIZES = st.integers(1, 9).flatmap(lambda size: st.tuples(st.just(size), st.integers(1, size)))
 
@@ -54,3 +54,16 @@ def test_a_document_is_as_relevant_as_its_best_window():
 def test_a_long_text_takes_linear_time():
     windows = Windows(200, 100).split("word " * 200_000)
     assert len(windows) == 1999
+
+
+@pytest.mark.parametrize(
+    ("size", "stride", "found"), [(None, None, None), (200, 100, 100), (200, None, 100), (1, None, 1)]
+)
+def test_what_the_options_mean(size, stride, found):
+    made = windows(size, stride)
+    assert made == (None if found is None else Windows(size, found))
+
+
+def test_a_stride_alone_is_refused():
+    with pytest.raises(InputError, match="--stride 5 has no effect without --window"):
+        windows(None, 5)

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 from limrank_ir.errors import InputError
 
 if TYPE_CHECKING:
-    from limrank_ir.candidates import Texts
+    from limrank_ir.candidates import Passages
 
 
-def texts(corpus: Path | None, index: Path | None) -> Texts:
+def passages(corpus: Path | None, index: Path | None) -> Passages:
     """Where the passages come from: the one of the two that is given."""
     if index is not None and corpus is None:
         from limrank_ir.pyserini import index_texts

@@ -11,7 +11,7 @@ from limrank_ir import console
 from limrank_ir import options as o
 from limrank_ir.output import check_places, named
 
-from .passages import texts
+from .passages import passages
 
 
 def requests(
@@ -38,7 +38,7 @@ def requests(
     from limrank_ir import candidates
 
     check_places({"-o": output}, {"--run": run, "--topics": topics, "--corpus": corpus, "--exclude": exclude})
-    found = candidates.read_candidates(run, topics, texts(corpus, index), k=k, exclude=exclude)
+    found = candidates.read_candidates(run, topics, passages(corpus, index), k=k, exclude=exclude)
     candidates.write_requests(output, found)
     pairs = sum(map(len, found.documents.values()))
     console.log.info("%d queries with %d documents written to %s", len(found.documents), pairs, named(output))

@@ -14,7 +14,7 @@ from limrank_ir import options as o
 from limrank_ir.models import DEFAULT
 from limrank_ir.output import STDOUT, check_places, named, save_run, write_json
 
-from .passages import texts
+from .passages import passages
 
 if TYPE_CHECKING:
     from limrank_ir.reranker import LimRank
@@ -43,6 +43,8 @@ def rerank(
         Path | None, typer.Option(metavar="FILE", help="Keeps verdicts: what is in it is not computed again.")
     ] = None,
     exclude: o.Exclude = None,
+    window: o.Window = None,
+    stride: o.Stride = None,
     fuse: o.Fuse = False,
     fuse_weight: o.FuseWeight = None,
     device: o.Device = None,
@@ -57,6 +59,7 @@ def rerank(
     r"""Rerank a TREC run: a run, topics and a corpus in, a better run out.
 
     The best k documents of each query are read by the model and ranked by its verdicts; the others are left out.
+    With --window a document is as relevant as its best part, and long ones are read to their end.
     With --fuse they are ranked by w z(log-odds) + (1 - w) z(score in the run), z-scores over the k documents.
 
     For example:
@@ -71,8 +74,10 @@ def rerank(
     from limrank_ir.fusion import fusion_weight
     from limrank_ir.reranker import LimRank
     from limrank_ir.trec import check_writable
+    from limrank_ir.windows import windows
 
     check_writable("--tag", "tag", tag)
+    split = windows(window, stride)
     limrank = LimRank(
         model,
         adapter=adapter,
@@ -92,16 +97,18 @@ def rerank(
         {"-o": output, "--explain": explain, "--store": store, "--json": STDOUT if as_json else None},
         {"--run": run, "--topics": topics, "--corpus": corpus, "--exclude": exclude},
     )
-    found = candidates.read_candidates(run, topics, texts(corpus, index), k=k, exclude=exclude)
+    found = candidates.read_candidates(run, topics, passages(corpus, index), k=k, exclude=exclude, windows=split)
     ranking = found.ranking(_judged(limrank, found.pairs()), weight)
     if explain is not None:
         candidates.write_explanations(explain, ranking)
     save_run(output, candidates.scores(ranking), tag)
     done = limrank.last_run
     fused = "" if weight is None else f", fused with the run's scores (weight {weight:g}),"
+    documents = sum(map(len, ranking.values()))
+    parts = "" if split is None else f" in {done.pairs} windows"
     console.log.info(
-        "%d documents of %d queries reranked by %s%s in %s (%d judged, %d from the store), written to %s",
-        *(done.pairs, len(ranking), limrank.model.name, fused),
+        "%d documents%s of %d queries reranked by %s%s in %s (%d judged, %d from the store), written to %s",
+        *(documents, parts, len(ranking), limrank.model.name, fused),
         *(console.duration(done.seconds), done.judged, done.stored, named(output)),
     )
     if as_json:

@@ -43,9 +43,12 @@ def serve(
     device: o.Device = None,
     dtype: o.Dtype = None,
     max_length: o.MaxLength = None,
+    allow_mismatch: o.AllowMismatch = False,
+    window: o.Window = None,
+    stride: o.Stride = None,
     quiet: o.Quiet = False,
 ) -> None:
-    """Serve the reranker over HTTP, for clients of Cohere's, Jina's and text-embeddings-inference's rerank APIs.
+    r"""Serve the reranker over HTTP, for clients of Cohere's, Jina's and text-embeddings-inference's rerank APIs.
 
     For example:
 
@@ -61,8 +64,10 @@ def serve(
         raise InputError(f"serve needs {error.name}; run: pip install 'limrank-ir[serve]'") from error
     from limrank_ir.reranker import LimRank
     from limrank_ir.store import VerdictStore
+    from limrank_ir.windows import windows
 
     _check_token(token)
+    split = windows(window, stride)
     with _bound(host, port) as taken:
         limrank = LimRank(
             model,
@@ -74,6 +79,7 @@ def serve(
             device=device,
             dtype=dtype,
             max_length=max_length,
+            allow_mismatch=allow_mismatch or None,
         )
         limrank.load()
         # The model stays. And a body with a million values is read with few collections on the way: each of them stops
@@ -81,7 +87,9 @@ def serve(
         gc.freeze()
         gc.set_threshold(100_000, 20, 100)
         limits = Limits(documents=max_documents, bytes=max_bytes, queue=queue, batch=batch)
-        server = uvicorn.Server(uvicorn.Config(create_app(limrank, token=token, limits=limits), log_level="warning"))
+        server = uvicorn.Server(
+            uvicorn.Config(create_app(limrank, token=token, limits=limits, windows=split), log_level="warning")
+        )
         with _mended_by_another_port(host, port):
             taken.listen()
         place = f"http://{f'[{host}]' if ':' in host else host}:{taken.getsockname()[1]}"
