@@ -105,6 +105,8 @@ def resolve(name: str = DEFAULT, *, adapter: str | None = None, prompt_format: s
             f"unknown model {name!r}: not a folder, not a hub id (owner/name), and none of: {', '.join(MODELS)}{meant}"
         )
     if prompt_format is None:
-        raise InputError(f"{name}: say which prompt it was trained on, with prompt_format='rank1' or 'qwen3'")
+        raise InputError(
+            f"{name}: say which prompt it was trained on, with prompt_format='rank1' or 'qwen3' (--prompt-format)"
+        )
     think: Think = "always" if prompt_format == "rank1" else "never"
     return Model(name, name, adapter, prompt_format, think, 16000)

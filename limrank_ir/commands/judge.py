@@ -42,6 +42,8 @@ def judge(
     from limrank_ir.candidates import explained
     from limrank_ir.reranker import LimRank
 
+    if not query.strip():
+        raise InputError("the query is empty; give its text")
     passage = _passage(passage)
     limrank = LimRank(
         model,
