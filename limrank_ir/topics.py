@@ -79,7 +79,8 @@ def _record_topics(mark: str, stream: Iterable[tuple[str, str]]) -> Iterator[tup
         yield place, Topic(qid, query, json_text(place, record, INSTRUCTION) or None)
 
 
-_APART = re.compile(r"<!--.*?-->|<!\[CDATA\[(.*?)\]\]>", re.DOTALL)
+_APART = {"<!--": "-->", "<![CDATA[": "]]>"}
+_OPENING = re.compile("|".join(map(re.escape, _APART)))
 _TOPIC = re.compile(r"<top(?:ic)?(\s[^>]*)?>(.*?)(?=</?top(?:ics?)?[\s>]|\Z)", re.IGNORECASE | re.DOTALL)
 _ATTRIBUTE = re.compile(r"""\b(?:number|num|qid|id)\s*=\s*["']([^"']*)""", re.IGNORECASE)
 _ENTITY = re.compile(r"&#?\w+;")
@@ -98,7 +99,7 @@ _FIELD = re.compile(
 def _markup_topics(stream: Iterable[tuple[str, str]]) -> Iterator[tuple[str, Topic]]:
     """Read topics from (place, line) pairs of TREC's SGML or XML; yields (place, topic)."""
     places, lines = zip(*stream, strict=True)
-    text = _APART.sub(_plain_markup, "\n".join(lines))
+    text = _plain_markup("\n".join(lines))
     for match in _TOPIC.finditer(text):
         bare, fields = _fields(match[2])
         number = _ATTRIBUTE.search(match[1] or "")
@@ -107,9 +108,19 @@ def _markup_topics(stream: Iterable[tuple[str, str]]) -> Iterator[tuple[str, Top
         yield places[text.count("\n", 0, match.start())], Topic(qid, query, _first(fields, "narr", "narrative"))
 
 
-def _plain_markup(match: re.Match[str]) -> str:
-    """Write a CDATA section with entities; of a comment, which may hold topics, only its line ends stay."""
-    return "\n" * match[0].count("\n") if match[1] is None else html.escape(match[1], quote=False)
+def _plain_markup(text: str) -> str:
+    """Write CDATA sections with entities; of comments, which may hold topics, only the line ends stay."""
+    last = {opening: text.rfind(closing) for opening, closing in _APART.items()}
+    pieces, done = [], 0
+    for match in _OPENING.finditer(text):
+        opening, start = match[0], match.end()
+        if match.start() < done or last[opening] < start:  # inside of another, or never closed, and so text
+            continue
+        end = text.index(_APART[opening], start)
+        inside = text[start:end]
+        pieces += [text[done : match.start()], "\n" * inside.count("\n") if opening == "<!--" else html.escape(inside)]
+        done = end + len(_APART[opening])
+    return "".join(pieces) + text[done:]
 
 
 def _fields(body: str) -> tuple[str, dict[str, str]]:

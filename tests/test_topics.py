@@ -4,6 +4,7 @@ import gzip
 import html
 import json
 import tempfile
+import time
 from pathlib import Path
 
 import pytest
@@ -283,6 +284,9 @@ MARKUP = {
     "CDATA without closing tags": ("<num> 1\n<title> <![CDATA[<num> 2]]>\n<desc> x\n", "<num> 2"),
     "lines": ("<num> 1\n<title> one\n<two> three\n\n<desc> x\n", "one <two> three"),
     "one line": ("<num>1 <title> one two <desc> x <narr> y", "one two"),
+    "a comment that never ends": ("<num> 1\n<title> the <!-- of XML\n<desc> x\n", "the <!-- of XML"),
+    "a comment in CDATA": ("<num>1</num><title><![CDATA[<!-- x -->]]> y</title>", "<!-- x --> y"),
+    "CDATA in a comment": ("<num>1</num><title><!-- <![CDATA[ --> y</title>", "y"),
     "a comment": ("<num> 1\n<title> one <!-- <desc> x --> two\n", "one two"),
     "Touché": ("<number>1</number><title>Should x be y?</title><description>x</description>", "Should x be y?"),
     "CLEF": ("<identifier>1</identifier><title lang='en'>oil &amp; gas</title>", "oil & gas"),
@@ -345,3 +349,11 @@ def test_no_unknown_tag_ends_a_field(pieces):
     ):
         with tempfile.TemporaryDirectory() as folder:
             assert read_topics(written(Path(folder) / "t", content)) == {"1": Topic("1", query)}
+
+
+@pytest.mark.parametrize("piece", ["<!-- ", "<![CDATA[ ", "<title> ", "</title> ", "<desc ", "a <", "&", "\n\t"])
+def test_odd_markup_takes_no_time(tmp_path, piece):
+    path = written(tmp_path / "t", f"<top><num>1\n<title> x {piece * 20_000}")
+    before = time.process_time()
+    assert read_topics(path)["1"].query.startswith("x")
+    assert time.process_time() - before < 1
