@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 from limrank_ir.errors import InputError
 
@@ -41,16 +43,50 @@ def validated(model: type[Model], settings: Any, path: Path) -> Model:
         path: the file, for the error message.
 
     Raises:
-        InputError: a setting is unknown, missing or impossible; the first one is named.
+        InputError: settings are unknown, missing or impossible; all of them are named, in one line.
     """
     from pydantic import ValidationError
 
     try:
         return model.model_validate(settings)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = "".join(f"{name}: " for name in [".".join(map(str, first["loc"]))] if name)
-        unknown = first["type"] == "extra_forbidden"
-        reason = "unknown setting; check its name" if unknown else first["msg"].removeprefix("Value error, ")
-        more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
-        raise InputError(f"{path}: {where}{reason}{more}") from error
+        raise InputError(f"{path}: {'; '.join(_fault(model, each) for each in error.errors())}") from error
+
+
+def unknown(name: str, names: Iterable[str]) -> str:
+    """What to say of a setting that is not known: the name that it is likest, where one is like it.
+
+    Args:
+        name: what was written.
+        names: what there is.
+    """
+    close = difflib.get_close_matches(name, names, 1)
+    return f"unknown setting; {f'did you mean {close[0]}?' if close else 'check its name'}"
+
+
+def _fault(model: type[BaseModel], error: Any) -> str:
+    *parts, last = error["loc"] or ("",)
+    reason = error["msg"].removeprefix("Value error, ")
+    if error["type"] == "extra_forbidden":
+        reason = unknown(str(last), _names(model, parts))
+    where = ".".join(map(str, error["loc"]))
+    return f"{where}: {reason}" if where else reason
+
+
+def _names(model: Any, parts: Sequence[str | int]) -> list[str]:
+    """The settings of the part of a model that lies at the end of this way."""
+    for part in parts:
+        if isinstance(part, str):
+            field = model.model_fields.get(part)
+            inner = [each for each in _types(field.annotation) if hasattr(each, "model_fields")] if field else []
+            if not inner:
+                return []
+            model = inner[0]
+    return list(model.model_fields)
+
+
+def _types(annotation: Any) -> Iterator[Any]:
+    """A type and those that it is made of, such as those in ``tuple[Source, ...]``."""
+    yield annotation
+    for part in get_args(annotation):
+        yield from _types(part)

@@ -38,6 +38,13 @@ class Model(Record):
     structured: Literal["schema", "object", "none"] = "schema"
     parameters: dict[str, Any] = Field(default_factory=dict)
 
+    @field_validator("base_url")
+    @classmethod
+    def _address(cls, base_url: str | None) -> str | None:
+        if base_url is not None and not base_url.startswith(("http://", "https://")):
+            raise ValueError("must begin with http:// or https://, such as http://localhost:8000/v1")
+        return base_url
+
     @field_validator("parameters")
     @classmethod
     def _not_ours(cls, parameters: dict[str, Any]) -> dict[str, Any]:

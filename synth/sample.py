@@ -39,7 +39,7 @@ def sample(
         The couples.
 
     Raises:
-        InputError: there are too few seeds, or too few personas of a domain.
+        InputError: there are too few seeds, or too few personas of some domains; all of them are named.
     """
     if len(seeds) < couples:
         raise InputError(f"{couples} couples need as many different seeds, but there are {len(seeds)}; add some")
@@ -86,10 +86,12 @@ def _experts(
     matrix = csr_matrix(([True] * len(rows), (rows, columns)), shape=(len(slots), max(1, len(people))))
     found = maximum_bipartite_matching(matrix, perm_type="column").tolist()
     if lacking := Counter(domain for domain, number in zip(slots, found, strict=True) if number < 0):
-        domain, count = lacking.most_common(1)[0]
+        counts = ", ".join(
+            f"{domain} ({count} of {wanted[domain]} wanted)" for domain, count in sorted(lacking.items())
+        )
         raise InputError(
-            f"domain {domain!r}: {wanted[domain]} personas are wanted, {count} more than are there; add personas, give "
-            "them a domain, or lower its share in the guidelines"
+            f"personas are lacking in {len(lacking)} domains: {counts}; add personas, give them a domain, or lower "
+            "its share in the guidelines"
         )
     return [(domain, people[number]) for domain, number in zip(slots, found, strict=True)]
 

@@ -42,18 +42,20 @@ def read_personas(path: Path, guidelines: Guidelines) -> list[Persona]:
         The personas; without ids they are numbered.
 
     Raises:
-        InputError: an empty line, a persona without text or one that is there twice, or a domain that is in no
-            guideline; the message says where.
+        InputError: an empty line, a persona without text or one that is there twice, or domains that are in no
+            guideline, all of which are named; the message says where.
     """
     known = {domain.name for domain in guidelines.domains if domain.expert}
     found = []
+    unknown: dict[str, str] = {}
     for name, text, (place, record) in _texts(path, ("persona", "text"), "persona"):
         domain = None if record is None else json_text(place, record, ("domain",))
         if domain is not None and domain not in known:
-            raise InputError(
-                f"{place}: no guideline has the domain {domain!r}; choose from: {', '.join(sorted(known))}"
-            )
+            unknown.setdefault(domain, place)
         found.append(Persona(id=name, text=text, domain=domain))
+    if unknown:
+        listed = "; ".join(f"{place}: no guideline has the domain {domain!r}" for domain, place in unknown.items())
+        raise InputError(f"{listed}; choose from: {', '.join(sorted(known))}")
     return found
 
 

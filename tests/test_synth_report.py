@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import html
 import json
 import re
+import shutil
+import subprocess
 
 import pytest
 from hypothesis import given
@@ -12,7 +15,7 @@ from typer.testing import CliRunner
 
 from limrank_ir import LimRankError
 from limrank_ir.cli import app
-from limrank_ir.synth.audit import QUESTIONS, Audit, Marks, audit_page, read_audit, samples, wilson
+from limrank_ir.synth.audit import BLIND, QUESTIONS, Audit, Marks, audit_page, read_audit, samples, wilson
 from limrank_ir.synth.records import Judgment, Pair, Passage, Query
 from tests.chat_server import serving, write
 from tests.synthesis import write_config, write_sources
@@ -56,6 +59,10 @@ def test_the_report(home):
     assert "Nobody has audited it yet" in page and "area under the ROC curve of" in page
     assert re.search(r"health</div>.*?2 \(10%, wanted 10%\)", page, re.DOTALL)
     assert "deepseek-reasoner" in page and ">0.05<" in page  # 320 answers of 100 and 50 tokens
+    (home / "prices.yaml").write_text("deepseek: [1000, 2000]\n")
+    assert synth("report", home / "synth.yaml", "--prices", home / "prices.yaml").exit_code == 0
+    page = (home / "out/report.html").read_text()
+    assert ">64.00<" in page and ">unknown<" in page  # the generator has no price there
     assert (
         not re.search(r"""(?:src|href)=["'](?!data:)""", page) and "http:" not in page and "default-src 'none'" in page
     )
@@ -67,13 +74,19 @@ def test_an_audit_comes_into_the_report(home):
     page = (home / "out/audit.html").read_text()
     data = json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', page, re.DOTALL)[1])
     assert len(data["samples"]) == 10 and sum(sample["label"] for sample in data["samples"]) == 5
-    assert data["questions"] == QUESTIONS
+    assert data["questions"] == QUESTIONS and data["blind"] == BLIND
+    assert synth("audit", home / "synth.yaml", "-n", 10, "--show-labels").exit_code == 0
+    assert '"blind": null' in (home / "out/audit.html").read_text()
     marks = [{"id": each["id"], "answers": dict.fromkeys(QUESTIONS, True), "note": ""} for each in data["samples"]]
     marks[0]["answers"] = {"label": False}
     saved = home / "out/audit.json"
+    saved.write_text(json.dumps({"auditor": "A & B", "samples": 10, "marks": marks, "blind": True}))
+    assert synth("report", home / "synth.yaml").exit_code == 0
+    assert "judged before the label was shown" in (home / "out/report.html").read_text()
     saved.write_text(json.dumps({"auditor": "A & B", "samples": 10, "marks": marks}))
     assert synth("report", home / "synth.yaml").exit_code == 0
     page = (home / "out/report.html").read_text()
+    assert "marked with the label in sight" in page
     assert "By A &amp; B." in page and "9 of 10" in page and "9 of 9" in page and "60% to 98%" in page
     for text, message in (("{", "no audit"), ('{"samples": 1, "marks": [{"id": "x", "answers": {}}]}', "marks 'x'")):
         saved.write_text(text)
@@ -99,6 +112,44 @@ def test_what_texts_hold_cannot_leave_the_page():
     assert "<script>alert" not in page and "</title><script>" not in page
     data = json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', page, re.DOTALL)[1])
     assert data["samples"][0]["query"] == "a <script>alert(1)</script> & text" and data["name"] == "</title><script>"
+
+
+def browsed(folder, page, script=""):
+    """What stands on a page when a script has run on it: labels, statements to mark, and what will be saved."""
+    browser = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if browser is None:
+        pytest.skip("no Chromium")
+    script = f"<script>{script}; document.title = JSON.stringify(state.answers)</script></body>"
+    (folder / "page.html").write_text(page.replace("</body>", script))
+    command = [browser, "--headless", "--no-sandbox", "--disable-gpu", "--dump-dom", f"file://{folder}/page.html"]
+    dom = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
+    shown = dom[dom.index('<div id="samples">') : dom.index('<script type="application/json"')]
+    title = html.unescape(re.search("<title>(.*?)</title>", dom, re.DOTALL)[1])
+    return re.findall('class="label">(.*?)<', shown), re.findall("<legend>(.*?)</legend>", shown), json.loads(title)
+
+
+def test_a_label_is_shown_when_the_passage_is_judged(tmp_path):
+    page = audit_page(pairs(2), "n")
+    click = "const box = document.getElementById('sample-{}'); box.querySelectorAll('[type=radio]')[{}].click();"
+    others = [QUESTIONS["query"], QUESTIONS["passage"]]
+    labels, statements, saved = browsed(tmp_path, page)
+    assert labels == [] and statements == [BLIND, *others] * 2 and saved == {}
+    labels, _, saved = browsed(tmp_path, page, "document.querySelector('article button').click()")
+    assert labels == [] and saved == {}  # not judged yet
+    for sample, choice, right, label in (
+        (0, 0, True, "true: relevant"),
+        (0, 1, False, "true: relevant"),
+        (1, 1, True, "false: not relevant"),
+    ):
+        show = "box.querySelector('button').click(); box.querySelector('[type=radio]').click()"
+        labels, statements, saved = browsed(tmp_path, page, f"{click.format(sample, choice)} {show}")
+        assert labels == [label] and saved == {f"q-p{sample}": {"label": right}}  # and the judgment stands
+        assert statements.count(QUESTIONS["reasoning"]) == 1
+    labels, statements, _ = browsed(tmp_path, audit_page(pairs(2), "n", show_labels=True))
+    assert labels == ["true: relevant", "false: not relevant"] and statements[:2] == [
+        QUESTIONS["label"],
+        QUESTIONS["reasoning"],
+    ]
 
 
 def test_samples_are_half_and_half_as_far_as_there_are():

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections import Counter
+from importlib.resources import files
+from pathlib import Path
 
 import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from limrank_ir import LimRankError
+from limrank_ir import InputError, LimRankError
 from limrank_ir.synth.config import read_config
 from limrank_ir.synth.guidelines import allot, read_guidelines
 from limrank_ir.synth.records import Persona, Seed
@@ -51,8 +55,6 @@ def test_our_guidelines_are_whole():
     }.values(),
 )
 def test_bad_guidelines_are_named(tmp_path, change, message):
-    from importlib.resources import files
-
     raw = yaml.safe_load((files("limrank_ir.synth") / "guidelines.yaml").read_text())
     change(raw)
     path = written(tmp_path / "mine.yaml", yaml.safe_dump(raw))
@@ -98,6 +100,25 @@ def test_bad_seeds_are_named(tmp_path, name):
     text, message = BAD[name]
     with pytest.raises(LimRankError, match=message):
         read_seeds(written(tmp_path / "f", text))
+
+
+def test_the_readme_lists_the_domains():
+    text = " ".join((Path(__file__).parents[1] / "synth" / "README.md").read_text().split())
+    experts, others = re.search(
+        r"The domains, as a persona's `domain` names them: (.*?)\. .*? may also be of (.*?),", text
+    ).groups()
+    assert experts.split(", ") == [domain.name for domain in GUIDELINES.domains if domain.expert]
+    assert others.split(", ") == [domain.name for domain in GUIDELINES.domains if not domain.expert]
+
+
+def test_all_unknown_domains_are_named_at_once(tmp_path):
+    rows = [{"persona": f"person {n}", "domain": name} for n, name in enumerate(["magic", "law", "alchemy", "magic"])]
+    path = written(tmp_path / "f", "".join(json.dumps(row) + "\n" for row in rows))
+    with pytest.raises(InputError) as caught:
+        read_personas(path, GUIDELINES)
+    message = str(caught.value)
+    assert "f:1: no guideline has the domain 'magic'; " in message and "f:3: no guideline has" in message
+    assert message.count("'magic'") == 1 and message.count("choose from: agriculture and food, arts") == 1
 
 
 def test_bad_personas_are_named(tmp_path):
@@ -153,9 +174,12 @@ def test_quotas_that_cannot_be_met_are_named():
     with pytest.raises(LimRankError, match="3 couples need as many different seeds, but there are 2"):
         sample([Seed(id="a", query="a"), Seed(id="b", query="b")], [], GUIDELINES, couples=3, negatives=1, seed=0)
     people = [Persona(id=f"p{n}", text="x", domain=field) for n, field in enumerate(FIELDS * 9) if field != "law"]
-    with pytest.raises(LimRankError, match=r"domain 'law': 2 personas are wanted, 2 more than are there; add personas"):
+    with pytest.raises(LimRankError, match=r"lacking in 1 domains: law \(2 of 2 wanted\); add personas"):
         drawn(20, people)
-    with pytest.raises(LimRankError, match="personas are wanted"):
+    few = [person for person in people if person.domain not in ("finance", "computing")] + people[:1]
+    with pytest.raises(LimRankError, match=r"in 3 domains: computing \(1 of 1 wanted\), finance \(2 .*, law \(2 of 2"):
+        drawn(20, few)
+    with pytest.raises(LimRankError, match="personas are lacking"):
         drawn(1, [])
 
 
@@ -174,6 +198,35 @@ def test_quotas_that_cannot_be_met_are_named():
 def test_a_bad_configuration_is_named(tmp_path, changes, message):
     with pytest.raises(LimRankError, match=rf"synth\.yaml: .*{message}"):
         read_config(write_config(tmp_path, "http://localhost", **changes))
+
+
+def test_all_that_is_wrong_with_a_configuration_is_said_at_once(tmp_path):
+    changes = {"cuoples": 3, "couples": 0, "judge": {"model": "", "conccurrency": 1}, "filters": {"hardd": 1}}
+    changes["generator"] = {"model": "m", "base_url": "localhost:8000/v1"}
+    with pytest.raises(InputError) as caught:
+        read_config(write_config(tmp_path, "http://localhost", **changes))
+    message = str(caught.value)
+    for part in (
+        "cuoples: unknown setting; did you mean couples?",
+        "couples: Input should be",
+        "judge.model: String should have at least 1",
+        "judge.conccurrency: unknown setting; did you mean concurrency?",
+        "filters.hardd: unknown setting; did you mean hard?",
+        "generator.base_url: must begin with http:// or https://",
+    ):
+        assert part in message
+    assert message.startswith(f"{tmp_path}/synth.yaml: ") and "\n" not in message
+
+
+def test_all_that_is_wrong_with_guidelines_is_said_at_once(tmp_path):
+    raw = yaml.safe_load((files("limrank_ir.synth") / "guidelines.yaml").read_text())
+    for domain in raw["domains"][:3]:
+        domain["shares"] = domain.pop("share")
+    with pytest.raises(InputError) as caught:
+        read_guidelines(written(tmp_path / "mine.yaml", yaml.safe_dump(raw)))
+    for number in range(3):
+        assert f"domains.{number}.share: Field required" in str(caught.value)
+        assert f"domains.{number}.shares: unknown setting; did you mean share?" in str(caught.value)
 
 
 def test_paths_are_relative_to_the_configuration(tmp_path):
