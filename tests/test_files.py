@@ -1,3 +1,4 @@
+import errno
 import gzip
 import os
 import stat
@@ -8,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from limrank_ir.errors import LimRankError
+from limrank_ir.errors import EngineError, InputError, LimRankError
 from limrank_ir.files import find, json_object, json_text, lines, need_json_text, replacing, rows, sniff
 
 # What str.splitlines() takes for line ends and a text file does not.
@@ -208,6 +209,19 @@ def test_broken_gzip(tmp_path, damage):
 def test_a_missing_file_and_a_folder(tmp_path):
     assert message(lines, tmp_path / "no.txt") == f"{tmp_path}/no.txt: no such file; check the path"
     assert message(lines, tmp_path) == f"{tmp_path}: cannot be read (Is a directory); check the file"
+
+
+@pytest.mark.parametrize(("number", "kind"), [(errno.EIO, EngineError), (errno.EACCES, InputError)])
+def test_a_disk_that_fails_is_not_the_users_fault(tmp_path, monkeypatch, number, kind):
+    def fails(*_, **__):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("builtins.open", fails)
+    with pytest.raises(kind, match=r"in\.txt: cannot be read"):
+        list(lines(tmp_path / "in.txt"))
+    monkeypatch.setattr(Path, "touch", fails)
+    with pytest.raises(kind, match=r"out\.txt: cannot write here"):
+        replacing(tmp_path / "out.txt").__enter__()
 
 
 def test_rows_leaves_blank_lines_out_and_counts_them(tmp_path):
