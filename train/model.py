@@ -8,9 +8,10 @@ from typing import Any
 
 import torch
 from peft import LoraConfig, get_peft_model, prepare_model_for_kbit_training
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoTokenizer
 
 from limrank_ir.engines import packed
+from limrank_ir.engines.whole import UNREADABLE, causal_model, reason
 from limrank_ir.errors import InputError
 
 from .config import Config, Lora
@@ -61,10 +62,9 @@ def load_model(config: Config, weights: Path, tokenizer: Any, *, pack: bool) -> 
     if config.quantize:
         options["quantization_config"] = _four_bit(getattr(torch, config.dtype))
     try:
-        model = AutoModelForCausalLM.from_pretrained(weights, **options)
-    except (OSError, ValueError, RuntimeError, KeyError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise InputError(f"{weights}: cannot be loaded as a causal language model ({reason})") from error
+        model = causal_model(weights, **options)
+    except UNREADABLE as error:
+        raise InputError(f"{weights}: cannot be loaded as a causal language model ({reason(error)})") from error
     if len(tokenizer) > model.get_input_embeddings().num_embeddings:
         # As LLaMA-Factory does: only where the new tokens do not fit into spare rows.
         model.resize_token_embeddings(len(tokenizer))

@@ -20,6 +20,9 @@ from safetensors import SafetensorError
 from limrank_ir.checkpoint import check_files
 from limrank_ir.engines.memory import out_of_memory
 from limrank_ir.errors import InputError
+from limrank_ir.files import replacing
+from limrank_ir.models import Model
+from limrank_ir.weights import identity as identity_of
 from limrank_ir.weights import without_bars
 
 BASE_RECORD = "limrank.json"  # beside an adapter that `limrank train` made: {"base": what the base is named by}
@@ -37,6 +40,7 @@ UNREADABLE = (
 )
 # Buffers that old checkpoints hold and that every model computes by itself.
 _COMPUTED = re.compile(r"(rotary_emb\.inv_freq|attn\.masked_bias|attn\.bias)$")
+_COPIES = re.compile(r"\.(\w+)\.(?:modules_to_save|original_module)\.(?:weight|bias)$")
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
 
@@ -143,7 +147,7 @@ def merged(
             raise InputError(
                 f"{adapter}: does not fit on the base ({reason(error)}); give the base it was made for"
             ) from error
-    left = found.unexpected_keys
+    left = [name for name in found.unexpected_keys if not _is_copy(name, config)]
     if found.missing_keys:
         fits = f", and the base has no place for {_named(left)}" if left else ""
         raise InputError(
@@ -162,6 +166,23 @@ def merged(
             f"{adapter}: NaN or infinity in {_named(odd)}; its training failed, so use an earlier checkpoint"
         )
     return adapted.merge_and_unload()
+
+
+def _is_copy(name: str, config: Any) -> bool:
+    """Whether PEFT wrote a tensor twice: embeddings that were trained in full also go by their places in its wrapper."""
+    copy = _COPIES.search(name)
+    return copy is not None and copy[1] in (getattr(config, "modules_to_save", None) or ())
+
+
+def record_base(adapter: Path, base: Model) -> None:
+    """Note beside an adapter which base it was trained on, so that no other one is taken for it.
+
+    Args:
+        adapter: its folder.
+        base: the base.
+    """
+    with replacing(adapter / BASE_RECORD) as file:
+        file.write(json.dumps({"base": identity_of(base.weights)}, indent=2) + "\n")
 
 
 def _check_base(adapter: Path, named: str | None, base: str | None, identity: str | None) -> None:
