@@ -180,11 +180,6 @@ def significance(evaluations: Sequence[Evaluation]) -> list[dict[str, float | No
     Raises:
         InputError: scipy or statsmodels, which come with PyTerrier, are missing.
     """
-    try:
-        from statsmodels.stats.multitest import multipletests  # type: ignore[import-untyped]
-    except ImportError as error:
-        raise InputError(_INSTALL) from error
-
     first, *others = evaluations
     if len(first.per_query) < 2:
         log.warning("a t-test needs at least 2 queries, the qrels have 1")
@@ -192,17 +187,37 @@ def significance(evaluations: Sequence[Evaluation]) -> list[dict[str, float | No
     corrected: list[dict[str, float | None]] = [dict.fromkeys(first.mean) for _ in others]
     for measure in first.mean:
         raw = [t_test(first.per_query, other.per_query, measure) for other in others]
-        told = [number for number, value in enumerate(raw) if not math.isnan(value)]
-        for number in set(range(len(others))) - set(told):
-            log.warning(
-                "%s: %s differs by the same amount for every query, of which a t-test cannot tell anything",
-                others[number].run,
-                measure,
-            )
-        values = multipletests([raw[number] for number in told], method="holm")[1] if told else []
-        for number, value in zip(told, values, strict=True):
-            corrected[number][measure] = float(value)
+        for found, other, value in zip(corrected, others, holm(raw), strict=True):
+            found[measure] = value
+            if value is None:
+                log.warning(
+                    "%s: %s differs by the same amount for every query, of which a t-test cannot tell anything",
+                    other.run,
+                    measure,
+                )
     return corrected
+
+
+def holm(p_values: Sequence[float]) -> list[float | None]:
+    """Holm's correction over several tests.
+
+    Args:
+        p_values: of each test; NaN where a test tells nothing, which then does not count as one.
+
+    Returns:
+        The corrected values in the same order; None for NaN.
+
+    Raises:
+        InputError: statsmodels, which comes with PyTerrier, is missing.
+    """
+    try:
+        from statsmodels.stats.multitest import multipletests  # type: ignore[import-untyped]
+    except ImportError as error:
+        raise InputError(_INSTALL) from error
+
+    told = [value for value in p_values if not math.isnan(value)]
+    values = iter(multipletests(told, method="holm")[1] if told else [])
+    return [None if math.isnan(value) else float(next(values)) for value in p_values]
 
 
 def t_test(one: Mapping[str, Mapping[str, float]], other: Mapping[str, Mapping[str, float]], measure: str) -> float:

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from limrank_ir.cli import app
 from limrank_ir.errors import InputError, LimRankError
-from limrank_ir.evaluate import evaluate, parse_measures, significance, t_test
+from limrank_ir.evaluate import evaluate, holm, parse_measures, significance, t_test
 
 QRELS = """\
 q1 0 a 2
@@ -330,3 +330,8 @@ def test_the_highest_grade_takes_little_memory(folder):
     command = f"ulimit -v 6000000; exec {shlex.join([sys.executable, '-c', code, 'nDCG@10'])}"
     made = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
     assert made.stdout == "{'nDCG@10': 1.0}\n", made.stderr
+
+
+def test_holm_leaves_out_what_tells_nothing():
+    nan = float("nan")
+    assert holm([0.01, nan, 0.04]) == [0.02, None, 0.04] and holm([nan]) == [None] and holm([]) == []

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from limrank_ir.evaluate import t_test
+from limrank_ir.evaluate import holm, t_test
 
 from .systems import FIRST_STAGE, Work
 
@@ -87,15 +87,13 @@ def corrected(results: Sequence[Result]) -> list[Result]:
     """
     from dataclasses import replace
 
-    from statsmodels.stats.multitest import multipletests  # type: ignore[import-untyped]
-
     first = {result.collection: result for result in results if result.variant == "first stage"}
     tested = [result for result in results if result.variant != "first stage" and len(result.per_query) > 1]
     p_values: dict[tuple[str, str], dict[str, float | None]] = {}
     for measure in MEASURES:
         raw = [t_test(first[result.collection].per_query, result.per_query, measure) for result in tested]
-        for result, p in zip(tested, multipletests(raw, method="holm")[1] if raw else [], strict=True):
-            p_values.setdefault((result.collection, result.label), {})[measure] = float(p)
+        for result, p in zip(tested, holm(raw), strict=True):
+            p_values.setdefault((result.collection, result.label), {})[measure] = p
     return [
         result
         if result.variant == "first stage"
