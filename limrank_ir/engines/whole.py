@@ -169,7 +169,7 @@ def merged(
 
 
 def _is_copy(name: str, config: Any) -> bool:
-    """Whether PEFT wrote a tensor twice: embeddings that were trained in full also go by their places in its wrapper."""
+    """Whether PEFT wrote a tensor twice: what was trained in full also goes by its places in PEFT's wrapper."""
     copy = _COPIES.search(name)
     return copy is not None and copy[1] in (getattr(config, "modules_to_save", None) or ())
 
