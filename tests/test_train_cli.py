@@ -97,8 +97,27 @@ def test_a_setting_can_be_changed_on_the_command_line(home):
     plan = train(home, "--dry-run", "--output", home / "dry", "--set", "training.max_steps=7", "--set", "data.share=.5")
     facts = dict(line.split("\t") for line in plan.stdout.splitlines()[-4:])
     assert (facts["steps"], facts["examples"]) == ("7", "2")
-    result = train(home, "--dry-run", "--set", "training.max_step=7")
-    assert result.exit_code == 2 and "training: " in result.output and "max_step" in result.output
+
+
+@pytest.mark.parametrize("how", [["--dry-run"], [], ["--cross-encoder"]])
+def test_misspelled_settings_are_named_with_those_that_were_meant(home, how):
+    changes = ["training.max_step=7", "training.learning_speed=1", "training.zzz=1"]
+    result = train(home, *how, *(part for change in changes for part in ("--set", change)))
+    assert (result.exit_code, result.stderr.count("\n")) == (2, 1), result.output
+    for said in (
+        "training.max_step: unknown setting; did you mean max_steps?",
+        "training.learning_speed: unknown setting; did you mean learning_rate?",
+        "training.zzz: unknown setting; check its name",
+    ):
+        assert said in result.stderr
+    result = train(home, *how, "--set", "lora.ranks=7", "--set", "data.sources=[{pth: rows.jsonl}]")
+    assert result.exit_code == 2 and "lora.ranks: unknown setting; did you mean rank?" in result.stderr
+    assert "data.sources.0.path: Field required" in result.stderr and "did you mean path?" in result.stderr
+
+
+def test_a_dry_run_is_none_of_a_cross_encoder(home):
+    result = train(home, "--dry-run", "--cross-encoder")
+    assert result.exit_code == 2 and "--dry-run: is not for --cross-encoder" in result.stderr
 
 
 def test_a_dry_run_names_the_checkpoint_from_which_the_run_would_go_on(home, run):
@@ -119,7 +138,7 @@ def test_the_same_command_goes_on_and_fresh_refuses_to(home, run):
     ("old", "new", "message"),
     [
         ("contrastive: 1.0", "contrasting: 1.0", "run.yaml: objectives: unknown objective 'contrasting'"),
-        ("learning_rate", "learning_speed", "run.yaml: training: "),
+        ("learning_rate", "learning_speed", "run.yaml: training.learning_speed: unknown setting"),
         ("toy/train", "toy/test", "toy/test.jsonl: no such file"),
         ("model: ", "model: limrank-smal #", "unknown model 'limrank-smal'"),
     ],
@@ -206,6 +225,8 @@ def hub():
         def do_POST(self):
             body = self.rfile.read(int(self.headers["Content-Length"])).decode()
             place = self.path.split("?")[0]
+            if self.headers.get("Authorization") == "Bearer unlucky":
+                return self.answer(500, {"error": "it broke"})
             if self.headers.get("Authorization") != "Bearer good":
                 return self.answer(401, {"error": "Invalid username or password."})
             if place.endswith("/commit/main"):
@@ -264,22 +285,23 @@ def test_push_creates_the_repository_and_uploads_every_file(exported, hub, tmp_p
     assert created == {"name": "mine", "organization": "me", "visibility": "private"}
     (commit,) = (value for place, value in seen if place == "commit")
     sent = {line["value"]["path"]: line["value"]["content"] for line in commit if line["key"] == "file"}
-    assert set(sent) == {"README.md", "adapter_config.json", "adapter_model.safetensors"}
+    assert set(sent) == {"README.md", "adapter_config.json", "adapter_model.safetensors", "limrank.json"}
     weights = base64.b64decode(sent["adapter_model.safetensors"])
     assert weights == (exported / "adapter_model.safetensors").read_bytes()
 
 
 @pytest.mark.parametrize(
-    ("token", "dead", "message"),
+    ("token", "dead", "status", "message"),
     [
-        ("", False, "no hub token; run `hf auth login`"),
-        ("bad", False, "me/mine: the hub refuses (401, Invalid username or password.); may this token write to it?"),
-        ("good", True, "cannot be reached"),
+        ("", False, 2, "no hub token; run `hf auth login`"),
+        ("bad", False, 2, "me/mine: the hub refuses (401, Invalid username or password.); may this token write to it?"),
+        ("unlucky", False, 1, "me/mine: the hub fails (500, it broke); push again later"),
+        ("good", True, 1, "cannot be reached"),
     ],
 )
-def test_push_says_in_one_line_why_the_hub_is_not_to_be_had(exported, hub, tmp_path, token, dead, message):
+def test_push_says_in_one_line_why_the_hub_is_not_to_be_had(exported, hub, tmp_path, token, dead, status, message):
     done = push(exported, "http://127.0.0.1:9" if dead else hub[0], tmp_path, token)
-    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1), done.stderr
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (status, "", 1), done.stderr
     assert message in done.stderr
 
 
@@ -287,7 +309,7 @@ def test_a_dry_run_lists_the_files_without_hub_or_token(exported):
     result = limrank("push", exported, "me/mine", "--dry-run")
     assert result.exit_code == 0
     names = [line.split("\t")[0] for line in result.stdout.splitlines()]
-    assert names == ["file", "README.md", "adapter_config.json", "adapter_model.safetensors"]
+    assert names == ["file", "README.md", "adapter_config.json", "adapter_model.safetensors", "limrank.json"]
 
 
 @pytest.mark.parametrize(

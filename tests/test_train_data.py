@@ -418,7 +418,7 @@ BAD_CONFIGS = {
         "packed batches cannot be run with gradient_checkpointing",
     ),
     "ours": ({"training": {"seed": 3}}, r"training: training\.seed is set by limrank \(output, seed\); leave it out"),
-    "training": ({"training": {"lerning_rate": 1}}, r"run\.yaml: training: .*'lerning_rate'"),
+    "training": ({"training": {"lerning_rate": 1}}, r"run\.yaml: training\.lerning_rate: .* mean learning_rate"),
     "training value": ({"training": {"save_strategy": "sometimes"}}, r"run\.yaml: training: .*sometimes"),
     "learning rate": ({"training": {"learning_rate": "fast"}}, r"run\.yaml: training: .*learning_rate"),
     "unknown model": ({"model": "limrank-7c"}, "unknown model 'limrank-7c'"),
@@ -451,7 +451,12 @@ def test_traces_need_reasoning_in_every_group_when_they_are_alone(tmp_path, no_w
 
 
 @pytest.mark.parametrize(
-    ("text", "message"), [("a: [", "not YAML"), ("- 1", "must hold settings"), ("model: x", r"\(and 2 more\)")]
+    ("text", "message"),
+    [
+        ("a: [", "not YAML"),
+        ("- 1", "must hold settings"),
+        ("model: x", "data: Field required; objectives: Field required; output: Field required"),
+    ],
 )
 def test_a_file_that_is_no_configuration(tmp_path, text, message):
     path = tmp_path / "run.yaml"

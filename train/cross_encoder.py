@@ -15,6 +15,7 @@ from limrank_ir.errors import InputError
 from limrank_ir.weights import locate
 
 from .config import Config, read_config
+from .kinds import check_kinds
 from .mixture import mix
 from .model import lora_config
 from .objectives.distill import SCALE
@@ -57,6 +58,8 @@ def train_cross_encoder(
         raise InputError(f"{path}: data.layout: a cross-encoder is trained on pointwise rows")
     weights = locate(base_model(config, path).weights)
     groups = mix(config.data, config.seed)
+    aims = config.objectives.keys() & {"contrastive", "distill"} or {"contrastive"}
+    check_kinds(groups, aims)
     if config.data.teacher is not None:
         groups = taught(groups, config.data.teacher, config.output / "teacher.json")
     from datasets import Dataset
@@ -79,7 +82,7 @@ def train_cross_encoder(
     trainer = Trainer(
         model=model,
         args=settings,
-        train_dataset=Dataset.from_list([_row(group, config.objectives) for group in groups]),
+        train_dataset=Dataset.from_list([row for group in groups if (row := _row(group, config.objectives))]),
         loss=losses.ListNetLoss(model, mini_batch_size=-1),  # a batch's pairs at once
     )
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
@@ -112,22 +115,28 @@ def _model(config: Config, weights: Path) -> Any:
     return model
 
 
-def _row(group: Group, objectives: dict[str, float]) -> dict[str, Any]:
+def _row(group: Group, objectives: dict[str, float]) -> dict[str, Any] | None:
+    if (shares := _shares(group, objectives)) is None:
+        return None
     return {
         "query": f"{group.instruction} {group.query}" if group.instruction else group.query,
         "docs": [candidate.text for candidate in group.candidates],
-        "labels": [math.log(share + NONE) for share in _shares(group, objectives)],  # ListNet takes their softmax
+        "labels": [math.log(share + NONE) for share in shares],  # ListNet takes their softmax
     }
 
 
-def _shares(group: Group, objectives: dict[str, float]) -> list[float]:
-    """The shares of a group's passages that `contrastive` and `distill` aim at, in the mean by their weights."""
-    relevant = sum(candidate.label for candidate in group.candidates)
-    aims = [(objectives.get("contrastive", 0.0), [candidate.label / relevant for candidate in group.candidates])]
-    if group.candidates[0].teacher is not None:
+def _shares(group: Group, objectives: dict[str, float]) -> list[float] | None:
+    """The shares of a group's passages that `contrastive` and `distill` aim at, in the mean by their weights.
+
+    None: neither can learn anything from the group.
+    """
+    labels = [candidate.label for candidate in group.candidates]
+    both = len(set(labels)) == 2
+    aims = [(objectives.get("contrastive", 0.0), [label / sum(labels) for label in labels])] if both else []
+    if group.candidates[0].teacher is not None and len(labels) > 1:
         odds = [math.exp(SCALE * (candidate.teacher or 0.0)) for candidate in group.candidates]
         aims.append((objectives.get("distill", 0.0), [each / sum(odds) for each in odds]))
     total = sum(weight for weight, _ in aims)
     if not total:  # only objectives that look at one passage at a time: the labels say it all
-        return aims[0][1]
-    return [sum(weight * aim[place] for weight, aim in aims) / total for place in range(len(group.candidates))]
+        return aims[0][1] if both else None
+    return [sum(weight * aim[place] for weight, aim in aims) / total for place in range(len(labels))]

@@ -55,7 +55,8 @@ def upload(folder: Path, name: str, *, private: bool = False) -> str:
         Its address.
 
     Raises:
-        InputError: nobody is logged in, the hub refuses, or it cannot be reached.
+        InputError: nobody is logged in, or the hub refuses.
+        EngineError: the hub cannot be reached, or fails.
     """
     from huggingface_hub import HfApi, get_token
     from huggingface_hub.errors import HfHubHTTPError, HTTPError, OfflineModeIsEnabled
@@ -68,8 +69,10 @@ def upload(folder: Path, name: str, *, private: bool = False) -> str:
         api.upload_folder(repo_id=name, folder_path=folder, allow_patterns=list(KINDS), commit_message="limrank push")
     except HfHubHTTPError as error:
         status = error.response.status_code
-        hint = "may this token write to it?" if status in (401, 403) else "try again later"
         reason = (error.server_message or str(error)).strip().splitlines()[0]
+        if status >= 500 or status == 429:
+            raise EngineError(f"{name}: the hub fails ({status}, {reason}); push again later") from error
+        hint = "may this token write to it?" if status in (401, 403) else "check the name and the files"
         raise InputError(f"{name}: the hub refuses ({status}, {reason}); {hint}") from error
     except ValueError as error:  # the model card's front matter
         raise InputError(f"{folder}/README.md: the hub refuses it ({' '.join(str(error).split())})") from error

@@ -5,15 +5,18 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from limrank_ir.errors import InputError
 from limrank_ir.models import Model, resolve
 from limrank_ir.prompts import PromptFormat, prompt_format
+from limrank_ir.settings import unknown
 from limrank_ir.weights import locate
 
 from .config import Config, read_config
+from .kinds import check_kinds
 from .mixture import data_hash, mix
 from .rows import Group
 
@@ -54,6 +57,8 @@ def train(
     settings = arguments(config, path)
     with settings.main_process_first(desc="the teacher"):  # the others find what the first one kept
         examples, digest = _taught(config, examples, digest)
+    from limrank_ir.engines.whole import record_base
+
     from .card import check_same, write_card
 
     started = time.time()
@@ -66,6 +71,7 @@ def train(
     adapter = config.output / "adapter"
     trainer.save_model(str(adapter))
     if main:
+        record_base(adapter, base)
         write_card(config, trainer, digest, len(examples), result.metrics, started)
     return adapter
 
@@ -91,6 +97,7 @@ def _examples(config: Config) -> tuple[list[Any], str]:
         groups = mix(config.data, config.seed)
         if "traces" in config.objectives:
             _check_traces(groups, alone=len(config.objectives) == 1)
+        check_kinds(groups, config.objectives)
         return list(groups), data_hash(groups)
     from .rankings import read_rankings
 
@@ -125,11 +132,14 @@ def arguments(config: Config, path: Path, kind: Any = None) -> Any:
         kind: the class to make; None: ``TrainingArguments``.
 
     Raises:
-        InputError: a setting is unknown or impossible here.
+        InputError: settings are unknown, all of which are named, or one is impossible here.
     """
     from transformers import TrainingArguments
 
     kind = kind or TrainingArguments
+    names = [field.name for field in fields(kind)]
+    if wrong := [f"training.{name}: {unknown(name, names)}" for name in config.training if name not in names]:
+        raise InputError(f"{path}: {'; '.join(wrong)}")
     settings: dict[str, Any] = {
         "report_to": "none",
         "save_strategy": "steps",
