@@ -84,14 +84,13 @@ class Online:
         self.tokens = 0
         """Their tokens, likewise."""
         self.unusable = 0
-        """How many of those before are no answers."""
+        """How many of those that were used are no answers."""
         self.stopped: str | None = None
         """Why no more is asked."""
         self.fault: LimRankError | None = None
         """The error of a server, if that is why."""
         for body, answer in journal:
             self._count(body["model"], answer)
-            self.unusable += not usable(answer)
 
     async def __call__(self, model: Model, body: Body) -> dict[str, Any]:
         """See `Ask`."""
@@ -99,6 +98,7 @@ class Online:
         async with self._same.setdefault(key, asyncio.Lock()):  # the same request is asked once
             known = self._journal.get(key)
             if known is not None and (usable(known) or not self._again):
+                self.unusable += not usable(known)
                 return known
             name = repr(model.server)
             if name not in self._chats:

@@ -249,7 +249,7 @@ def test_what_an_older_version_kept_is_dropped_or_asked_for_again(home, whole):
             database.executemany("UPDATE answers SET answer = ? WHERE key = ?", rows)
         result = synth("run", config)
         assert result.exit_code == 0 and server.asked == [], result.output
-        assert f"{len(keys)} kept answers are none" in result.stderr and "unusable answer: no answer" in result.stderr
+        assert " kept answers are none" in result.stderr and "unusable answer: no answer" in result.stderr
         assert results(home / "out") != results(folder / "out")
         result = synth("run", config, "--again", "--max-requests", 3)
         assert result.exit_code == 1 and len(server.asked) == 3
@@ -258,7 +258,8 @@ def test_what_an_older_version_kept_is_dropped_or_asked_for_again(home, whole):
         answered(requests, answers)
         taken = synth("batch-read", config, requests, answers)
         assert taken.exit_code == 0 and "0 of" not in taken.stderr
-        result = synth("run", config, "--again")
+        assert synth("run", config, "--again").exit_code == 0
+        result = synth("run", config)
         assert result.exit_code == 0 and "kept answers are none" not in result.stderr
         assert len(server.asked) < len(keys)
     assert results(home / "out") == results(folder / "out")
