@@ -14,6 +14,7 @@ from subprocess import CalledProcessError
 from typing import Any
 
 from limrank_ir.errors import InputError
+from limrank_ir.extras import EXTRAS, need
 from limrank_ir.trec import HIGHEST_GRADE, read_qrels, read_run
 
 log = logging.getLogger("limrank_ir")
@@ -22,7 +23,6 @@ EXAMPLES = "nDCG@10, RR@10, R@100, P@5, AP, Judged@10, Success@1, P(rel=2)@10"
 _BETWEEN = re.compile(r"[\s,]+(?![^()]*\))")  # not inside parentheses: P(rel=2, judged_only=True)@10
 _NAME = re.compile(r"(\w+?)(?:[._](\d+))?(?=$|\W)")  # mrr_10 is MRR@10
 _TREC_NAME = re.compile(r"[A-Za-z_]+([._]\d+(\.\d+)?)?")  # ndcg_cut_10, ndcg_cut.10, iprec_at_recall_0.10
-_INSTALL = "eval needs ir_measures and scipy; run: pip install 'limrank-ir[pyterrier]'"
 
 
 @dataclass(frozen=True)
@@ -55,10 +55,9 @@ def parse_measures(names: str) -> list[Any]:
     Raises:
         InputError: an unknown measure, one that no installed package computes, or a cutoff below 1.
     """
-    try:
-        import ir_measures
-    except ImportError as error:
-        raise InputError(_INSTALL) from error
+    need("eval", EXTRAS["eval"], "ir_measures", "scipy")
+    import ir_measures
+
     measures = []
     for name in filter(None, _BETWEEN.split(names)):
         measure = _measure(name)
@@ -180,6 +179,7 @@ def significance(evaluations: Sequence[Evaluation]) -> list[dict[str, float | No
     Raises:
         InputError: scipy or statsmodels, which come with PyTerrier, are missing.
     """
+    need("eval", EXTRAS["eval"], "scipy", "statsmodels")
     first, *others = evaluations
     if len(first.per_query) < 2:
         log.warning("a t-test needs at least 2 queries, the qrels have 1")
@@ -206,14 +206,8 @@ def holm(p_values: Sequence[float]) -> list[float | None]:
 
     Returns:
         The corrected values in the same order; None for NaN.
-
-    Raises:
-        InputError: statsmodels, which comes with PyTerrier, is missing.
     """
-    try:
-        from statsmodels.stats.multitest import multipletests  # type: ignore[import-untyped]
-    except ImportError as error:
-        raise InputError(_INSTALL) from error
+    from statsmodels.stats.multitest import multipletests  # type: ignore[import-untyped]
 
     told = [value for value in p_values if not math.isnan(value)]
     values = iter(multipletests(told, method="holm")[1] if told else [])

@@ -151,14 +151,17 @@ class Online:
 class Offline:
     """Takes answers from the journal alone, and notes what is missing: what ``batch-write`` writes."""
 
-    def __init__(self, journal: Journal, *, again: bool = False) -> None:
+    def __init__(
+        self, journal: Journal, *, again: bool = False, files: Mapping[str, Mapping[str, Any]] | None = None
+    ) -> None:
         """Read a journal.
 
         Args:
             journal: the answers.
             again: count as missing what is no answer (an older version kept it).
+            files: answers by key that come from elsewhere; the journal takes those that are asked for.
         """
-        self._journal, self._again = journal, again
+        self._journal, self._again, self._files = journal, again, files or {}
         self.missing: dict[str, tuple[Model, Body]] = {}
         """Key to the model and the request."""
 
@@ -168,6 +171,9 @@ class Offline:
         known = self._journal.get(key)
         if known is not None and (usable(known) or not self._again):
             return known
+        if key in self._files:
+            self._journal.put(body, self._files[key])
+            return dict(self._files[key])
         self.missing[key] = model, body
         raise Waiting
 

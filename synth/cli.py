@@ -14,7 +14,7 @@ from limrank_ir import options as o
 from limrank_ir.answers import usage
 from limrank_ir.errors import InputError
 from limrank_ir.journal import Journal
-from limrank_ir.output import write_stdout
+from limrank_ir.output import check_folder, write_stdout
 
 from .ask import Limits, Online
 from .cli_batch import batch_read, batch_write, replay
@@ -166,6 +166,7 @@ def mine(
 
     settings, table = read(config, output, "openai", *hardness.NEEDS), read_prices(prices)
     check_models((settings.judge,), table, max_cost)
+    check_folder(f"--rows {rows}", rows.absolute().parent)
     texts = {passage.docno: passage.reader_text for passage in iter_corpus(corpus)}
     online = Online(journal_of(settings), table, Limits(max_requests, max_cost), again=again)
     asked = {topic.qid: topic.query for topic in read_topics(topics).values()}
@@ -192,6 +193,7 @@ def mix(
 
         limrank synth mix rank1.json=14000 runs/synth/train_limrank.json=6000 -o train_limrank.json
     """
+    check_folder(f"-o {output}", output.absolute().parent)
     parts = []
     for source in sources:
         name, _, count = source.rpartition("=")

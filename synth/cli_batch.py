@@ -87,15 +87,8 @@ def replay(
     """
     settings = read_whole(config, output)
     journal = journal_of(settings)
-    known = read_answers(answers)
-    while True:
-        offline = Offline(journal)
-        result = asyncio.run(synthesize(settings, offline))
-        if result.waiting is None:
-            break
-        asked = {key: body for key, (_, body) in offline.missing.items()}
-        if lacking := len(asked.keys() - known.keys()):
-            raise InputError(f"{lacking} of {len(asked)} answers of the {result.waiting} are in none of these files")
-        for key, body in asked.items():
-            journal.put(body, known[key])
+    offline = Offline(journal, files=read_answers(answers))
+    result = asyncio.run(synthesize(settings, offline))
+    if result.waiting is not None:
+        raise InputError(f"{len(offline.missing)} answers of the {result.waiting} are in none of these files")
     finish(settings, result)

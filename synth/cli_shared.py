@@ -13,6 +13,7 @@ from limrank_ir.chat import check_key
 from limrank_ir.errors import InputError
 from limrank_ir.extras import need
 from limrank_ir.journal import Journal
+from limrank_ir.output import check_folder
 
 from .config import Config, Model, read_config
 from .filters import hardness
@@ -51,7 +52,9 @@ def read(config: Path, output: Path | None, *needs: str) -> Config:
         InputError: the configuration is wrong, or a package is missing.
     """
     need("synth", "synth", "yaml", *needs)
-    return read_config(config, output=output)
+    settings = read_config(config, output=output)
+    check_folder(f"output {settings.output}" if output is None else f"-o {output}", settings.output)
+    return settings
 
 
 def read_whole(config: Path, output: Path | None, *needs: str) -> Config:

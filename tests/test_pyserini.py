@@ -15,6 +15,7 @@ import ir_measures
 import pytest
 
 from limrank_ir import InputError, LimRank, LimRankError
+from limrank_ir.corpus import Passage
 from limrank_ir.pyserini import Hit, index_texts, rerank_hits, rerank_run, stored_passage, texts_of
 from limrank_ir.records import TEXT
 from limrank_ir.trec import read_run
@@ -111,7 +112,7 @@ def test_what_is_missing_is_named(limrank, tmp_path):
     fails("index: document 'd1' has no stored text; build the index with --storeRaw", source=bare)
     with pytest.raises(LimRankError, match="no Lucene index"):
         index_texts(tmp_path)
-    assert texts_of(TEXTS)(["d1"]) == {"d1": TEXTS["d1"]}
+    assert texts_of(TEXTS)(["d1"]) == {"d1": Passage("d1", TEXTS["d1"])}
 
 
 # Odd hits and options, over an engine that costs nothing

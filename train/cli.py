@@ -17,7 +17,7 @@ from limrank_ir import console, minilm
 from limrank_ir import options as o
 from limrank_ir.errors import InputError, LimRankError
 from limrank_ir.extras import need
-from limrank_ir.output import write_stdout
+from limrank_ir.output import check_folder, write_stdout
 
 from .export import Dtype, Kind
 
@@ -86,6 +86,7 @@ def _train(path: Path, given: dict[str, Any], *, resume: bool, dry_run: bool, ma
     need("train", "train", "yaml", "accelerate", "matplotlib")  # the last one is missed at the end of a run only
     config = read_config(path, **given)
     _check_teacher(config)
+    check_folder(f"output {config.output}" if given["output"] is None else f"-o {config.output}", config.output)
     if dry_run:
         from .dry_run import dry_run as plan
 
@@ -190,6 +191,7 @@ def export(
 
     from .export import export as write
 
+    check_folder(f"{out}", out.absolute().parent)
     transformers_logging.disable_progress_bar()
     write(source, out, kind, dtype=dtype, results=results, data=data, base_model=base_model)
     console.log.info("%s written to %s; to publish it: limrank push %s OWNER/NAME", kind, out, out)
