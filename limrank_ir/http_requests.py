@@ -49,13 +49,13 @@ class Rerank(BaseModel):
     )
     model: str | None = Field(default=None, description="Has no effect: the server has one model.")
     top_n: Count | None = Field(default=None, description="How many results to return; all without it.")
-    top_k: Count | None = Field(default=None, description="Another name of `top_n`.")
+    top_k: Count | None = Field(default=None, description="Another name of top_n.")
     return_documents: bool | None = Field(default=False, description="Whether the results hold the documents.")
     rank_fields: Annotated[list[str], Field(fail_fast=True, max_length=100)] | None = Field(
         default=None, description="The fields of objects that are read, joined by a blank, in this order."
     )
     instruction: str | None = Field(default=None, description="What counts as relevant, in your own words.")
-    explain: bool | None = Field(default=False, description="Adds `log_odds` and `reasoning` to each result.")
+    explain: bool | None = Field(default=False, description="Adds log_odds and reasoning to each result.")
 
     @model_validator(mode="after")
     def _one_count(self) -> Rerank:
@@ -83,8 +83,8 @@ class RerankTexts(Rerank):
     texts: Annotated[list[str], Field(fail_fast=True, min_length=1)] | None = Field(
         default=None, description="The texts; the answer is then text-embeddings-inference's bare list."
     )
-    raw_scores: bool | None = Field(default=False, description="With `texts`: log-odds for scores, not P(true).")
-    return_text: bool | None = Field(default=False, description="With `texts`: whether the results hold the texts.")
+    raw_scores: bool | None = Field(default=False, description="With texts: log-odds for scores, not P(true).")
+    return_text: bool | None = Field(default=False, description="With texts: whether the results hold the texts.")
 
     @model_validator(mode="after")
     def _one_list(self) -> RerankTexts:
