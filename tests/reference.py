@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
+import pytest
 import torch
 
+from limrank_ir.verdict import Verdict
+
 STOPS = ["</think> true", "</think> false"]
+
+
+TIE = 1e-3  # logits of two batches or machines differ by less; a greedy choice between closer ones may fall either way
 
 
 @dataclass
@@ -16,6 +23,17 @@ class Reference:
     text: str | None
     finish: str
     tokens: int
+    margin: float = math.inf  # by how much the best token beat the second best, at the closest of the steps
+
+
+def agrees(verdict: Verdict, expected: Reference) -> bool:
+    """Hold a verdict against the reference; False where a tie on the way leaves nothing to compare."""
+    if expected.margin <= TIE:
+        return False
+    thought = (verdict.reasoning, verdict.finish, verdict.reasoning_tokens)
+    assert thought == (expected.text, expected.finish, expected.tokens)
+    assert verdict.log_odds == pytest.approx(expected.log_odds, abs=1e-3)
+    return True
 
 
 def wire(query: str, passage: str) -> str:
@@ -56,11 +74,13 @@ def judge(model: Any, tokenizer: Any, query: str, passage: str, *, budget: int |
         pad_token_id=0,
     )
     new = out.sequences[0, ids.shape[1] :].tolist()
+    gaps = [float(best - second) for ((best, second),) in (step.topk(2).values.tolist() for step in out.logits)]
     for step in range(1, len(new) + 1):  # greedy: what follows a stop does not change what came before
         text = tokenizer.decode(new[:step])
         if any(stop in text for stop in STOPS):
             end = min(text.index(stop) for stop in STOPS if stop in text)
-            return Reference(_log_odds(out.logits[step - 1][0], tokenizer), text[:end].strip(), "verdict", step)
+            log_odds, margin = _log_odds(out.logits[step - 1][0], tokenizer), min(gaps[:step])
+            return Reference(log_odds, text[:end].strip(), "verdict", step, margin)
     ended = new[-1] == tokenizer.eos_token_id
     text = tokenizer.decode(new[:-1] if ended else new)
     thought = text.rstrip()
@@ -68,4 +88,5 @@ def judge(model: Any, tokenizer: Any, query: str, passage: str, *, budget: int |
         end = max(thought.rfind("."), thought.rfind("!"), thought.rfind("?"))
         thought = thought[: end + 1] if end != -1 else thought
     forced = f"{prompt}\n{thought.strip()}\n</think>"
-    return Reference(at_the_end(model, tokenizer, forced), text.strip(), "eos" if ended else "budget", len(new))
+    finish = "eos" if ended else "budget"
+    return Reference(at_the_end(model, tokenizer, forced), text.strip(), finish, len(new), min(gaps))
