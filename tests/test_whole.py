@@ -141,7 +141,10 @@ BAD_ADAPTERS = {
     "other names": (_renamed, r"lacks the tensors .* the base has no place for the tensors transformer\."),
     "one tensor": (lambda tensors: {"x": torch.zeros(1)}, r"no place for the tensor x"),
     "a layer too many": (_more, r"the base has no place for the tensor model\.layers\.7\."),
-    "another rank": (lambda tensors: {name: value[:1] for name, value in tensors.items()}, r"does not fit on the base"),
+    "another rank": (
+        lambda tensors: {name: value[:1] for name, value in tensors.items()},
+        r"weight has the shape \[1, 64\], where \[2, 64\] is wanted",
+    ),
     "not a number": (
         lambda tensors: {name: value * float("nan") for name, value in tensors.items()},
         r"NaN or infinity in the tensors",

@@ -41,6 +41,7 @@ UNREADABLE = (
 # Buffers that old checkpoints hold and that every model computes by itself.
 _COMPUTED = re.compile(r"(rotary_emb\.inv_freq|attn\.masked_bias|attn\.bias)$")
 _COPIES = re.compile(r"\.(\w+)\.(?:modules_to_save|original_module)\.(?:weight|bias)$")
+_SHAPES = re.compile(r"size mismatch for (\S+): .*?torch\.Size\((.*?)\).*?torch\.Size\((.*?)\)", re.DOTALL)
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
 
@@ -231,4 +232,7 @@ def _named(names: Collection[str]) -> str:
 
 def reason(error: BaseException) -> str:
     """What a library said, in one line."""
+    if shapes := _SHAPES.search(str(error)):
+        name, found, wanted = shapes.groups()
+        return f"{_named([name])} has the shape {found}, where {wanted} is wanted"
     return " ".join(str(error).split())[:200] or type(error).__name__
