@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 from pathlib import Path
 
+import pytest
+
 from limrank_ir import EngineError, InputError, LimRankError
 from limrank_ir.console import FAILURE, INPUT, status_of
 
@@ -36,3 +38,18 @@ def test_no_failure_is_left_unsorted() -> None:
     ]
     assert len(SOURCES) > 100
     assert not unsorted
+
+
+def test_memory_that_runs_out_is_the_machines_fault() -> None:
+    import torch
+
+    from limrank_ir.engines.memory import within_memory
+
+    for error in (torch.OutOfMemoryError("CUDA"), MemoryError(), RuntimeError("can't allocate memory: 9 bytes")):
+        with (
+            pytest.raises(EngineError, match=r"^config\.yaml: out of memory; lower it$"),
+            within_memory("config.yaml", "lower it"),
+        ):
+            raise error
+    with pytest.raises(RuntimeError, match="another"), within_memory("config.yaml", "lower it"):
+        raise RuntimeError("another")

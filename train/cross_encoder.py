@@ -20,7 +20,7 @@ from .mixture import mix
 from .model import lora_config
 from .objectives.distill import SCALE
 from .rows import Group
-from .run import arguments, base_model, last_checkpoint
+from .run import SMALLER, arguments, base_model, last_checkpoint
 from .teacher import taught
 
 NONE = 1e-6  # the share of a passage that shall have none, which a logarithm needs
@@ -66,6 +66,8 @@ def train_cross_encoder(
     from sentence_transformers.cross_encoder import CrossEncoderTrainer, CrossEncoderTrainingArguments, losses
     from transformers import set_seed
 
+    from limrank_ir.engines.memory import within_memory
+
     settings = arguments(config, path, CrossEncoderTrainingArguments)
     checkpoint = last_checkpoint(config, resume=resume)
     set_seed(config.seed)  # head and adapter are drawn
@@ -85,7 +87,8 @@ def train_cross_encoder(
         train_dataset=Dataset.from_list([row for group in groups if (row := _row(group, config.objectives))]),
         loss=losses.ListNetLoss(model, mini_batch_size=-1),  # a batch's pairs at once
     )
-    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    with within_memory(str(path), SMALLER):
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     model[0].model = model[0].model.merge_and_unload()
     folder = config.output / "cross-encoder"
     model.save_pretrained(str(folder))

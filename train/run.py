@@ -22,6 +22,12 @@ from .rows import Group
 
 log = logging.getLogger("limrank_ir")
 
+SMALLER = (
+    "lower training.per_device_train_batch_size, data.cutoff or a source's negatives, or set "
+    "training.gradient_checkpointing"
+)
+"""What to do where memory runs out."""
+
 
 def train(
     path: Path,
@@ -48,6 +54,7 @@ def train(
     Raises:
         InputError: the configuration or the data are wrong (found before any weights load), or a checkpoint is of
             another configuration.
+        EngineError: memory ran out.
     """
     config = read_config(path, data=data, output=output, changes=changes)
     base = base_model(config, path)
@@ -57,6 +64,7 @@ def train(
     settings = arguments(config, path)
     with settings.main_process_first(desc="the teacher"):  # the others find what the first one kept
         examples, digest = _taught(config, examples, digest)
+    from limrank_ir.engines.memory import within_memory
     from limrank_ir.engines.whole import record_base
 
     from .card import check_same, write_card
@@ -66,8 +74,9 @@ def train(
     checkpoint = last_checkpoint(config, resume=resume)
     if main:
         check_same(config, digest)
-    trainer = _trainer(config, base, examples, settings)
-    result = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    with within_memory(str(path), SMALLER):
+        trainer = _trainer(config, base, examples, settings)
+        result = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     adapter = config.output / "adapter"
     trainer.save_model(str(adapter))
     if main:
