@@ -1,4 +1,3 @@
-import gzip
 import json
 import tempfile
 from pathlib import Path
@@ -10,21 +9,9 @@ from hypothesis import strategies as st
 from limrank_ir.corpus import Passage, iter_corpus, read_passages
 from limrank_ir.errors import LimRankError
 from limrank_ir.records import DOCUMENT_ID, TEXT
+from tests.readers import message, written
 
 SEPARATORS = "a\x0bb\x0cc\x1cd\x85e\u2028f\u2029g"
-
-
-def message(function, *args) -> str:
-    with pytest.raises(LimRankError) as caught:
-        list(function(*args))
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
-
-
-def written(path: Path, content: str) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(gzip.compress(content.encode()) if path.name.endswith(".gz") else content.encode())
-    return path
 
 
 JSONL = """\

@@ -1,6 +1,5 @@
 """Topics: every format that they come in, without a letter lost."""
 
-import gzip
 import html
 import json
 import tempfile
@@ -11,22 +10,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from limrank_ir.errors import LimRankError
 from limrank_ir.topics import Topic, read_topics
-
-
-def message(function, *args, **options) -> str:
-    with pytest.raises(LimRankError) as caught:
-        list(function(*args, **options))
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
-
-
-def written(path: Path, content: str) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(gzip.compress(content.encode()) if path.name.endswith(".gz") else content.encode())
-    return path
-
+from tests.readers import message, written
 
 JSON_TOPICS = """\
 {"qid": "q1", "query": "cats", "instruction": "Pets only."}

@@ -11,23 +11,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from ir_measures import RR, nDCG
 
-from limrank_ir.errors import LimRankError
 from limrank_ir.topics import read_topics
 from limrank_ir.trec import RunEntry, iter_run, read_qrels, read_run, trec_order, write_run
-
-
-def message(function, *args, **options) -> str:
-    with pytest.raises(LimRankError) as caught:
-        list(function(*args, **options))
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
-
-
-def written(path: Path, content: str) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(gzip.compress(content.encode()) if path.name.endswith(".gz") else content.encode())
-    return path
-
+from tests.readers import message, written
 
 # runs
 
