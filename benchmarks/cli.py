@@ -1,4 +1,4 @@
-"""The command line of the benchmarks: ``limrank bench``. `limrank_ir.cli` imports it when it is asked for."""
+"""The command line of the benchmarks: ``limrank bench``. `limrank_ir.cli.app` imports it when it is asked for."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import Annotated
 
 import typer
 
-from limrank_ir import console
-from limrank_ir import options as o
+from limrank_ir.cli import console
+from limrank_ir.cli import options as o
+from limrank_ir.formats.output import check_folder, write_json
 from limrank_ir.models import DEFAULT
-from limrank_ir.output import check_folder, write_json
 
 app = typer.Typer(rich_markup_mode="markdown")
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from limrank_ir.errors import EngineError, InputError, LimRankError
-    from limrank_ir.fusion import fuse
+    from limrank_ir.ranking.fusion import fuse
     from limrank_ir.reranker import LimRank
     from limrank_ir.verdict import Ranked, Verdict
 
@@ -33,7 +33,7 @@ _HOMES = {
     "LimRankError": "errors",
     "Ranked": "verdict",
     "Verdict": "verdict",
-    "fuse": "fusion",
+    "fuse": "ranking.fusion",
 }
 
 

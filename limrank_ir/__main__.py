@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from limrank_ir.cli import main
+from limrank_ir.cli.app import main
 
 main()

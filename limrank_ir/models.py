@@ -32,7 +32,7 @@ class Model:
         think: the default think mode.
         context: the most tokens of a prompt with its thought.
         parameters: size in billions, for the tables; None when unknown.
-        fuse: the reranker's share when its scores are fused with the first stage's (`limrank_ir.fusion.fuse`).
+        fuse: the reranker's share when its scores are fused with the first stage's (`limrank_ir.ranking.fusion.fuse`).
     """
 
     name: str

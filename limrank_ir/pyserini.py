@@ -15,17 +15,17 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from limrank_ir.candidates import Passages, gather, read_excluded
-from limrank_ir.corpus import Passage, read_passages
 from limrank_ir.errors import InputError
-from limrank_ir.files import filled
-from limrank_ir.fusion import fusion_weight
-from limrank_ir.output import some
-from limrank_ir.records import TEXT
+from limrank_ir.formats.corpus import Passage, read_passages
+from limrank_ir.formats.files import filled
+from limrank_ir.formats.records import TEXT
+from limrank_ir.formats.topics import Topic, read_topics
+from limrank_ir.formats.trec import RunEntry, read_run
+from limrank_ir.formats.words import some
+from limrank_ir.ranking.candidates import Passages, gather, read_excluded
+from limrank_ir.ranking.fusion import fusion_weight
+from limrank_ir.ranking.windows import Windows
 from limrank_ir.reranker import LimRank
-from limrank_ir.topics import Topic, read_topics
-from limrank_ir.trec import RunEntry, read_run
-from limrank_ir.windows import Windows
 
 _TAG = re.compile(r"<[!/?]?[a-zA-Z][^<>]*>")
 
@@ -71,7 +71,7 @@ def rerank_hits(
         instruction: what counts as relevant.
         exclude: ids to leave out, before the cutoff at `k`; a list or set, even of one.
         fuse: rank by the model's scores and the hits' own together (`limrank_ir.fuse`).
-        windows: split long documents, and rank each by its best part (`limrank_ir.windows.Windows`).
+        windows: split long documents, and rank each by its best part (`limrank_ir.ranking.windows.Windows`).
 
     Returns:
         The reranked hits, best first; none for no hits.
@@ -108,15 +108,15 @@ def rerank_run(
 
     Args:
         run: a TREC run, or qid to hits, as ``LuceneSearcher.batch_search`` gives (see `rerank_hits`).
-        topics: a file (`limrank_ir.trec.read_topics`), or qid to query, or to ``{"title": query}`` as Pyserini's
-            ``get_topics`` gives; its integer qids become strings.
+        topics: a file (`limrank_ir.formats.trec.read_topics`), or qid to query, or to ``{"title": query}`` as
+            Pyserini's ``get_topics`` gives; its integer qids become strings.
         source: where the text is (`texts_of`).
         limrank: the reranker; None: ``LimRank()``. With a `store` a killed call goes on where it was.
         k: judge the best k documents of each query; the others are left out.
-        exclude: a file (`limrank_ir.candidates.read_excluded`) or qid to a list of ids: documents to leave out, before
-            the cutoff at `k`; BRIGHT has such.
+        exclude: a file (`limrank_ir.ranking.candidates.read_excluded`) or qid to a list of ids: documents to leave
+            out, before the cutoff at `k`; BRIGHT has such.
         fuse: rank by the model's scores and the run's own together (`limrank_ir.fuse`).
-        windows: split long documents, and rank each by its best part (`limrank_ir.windows.Windows`).
+        windows: split long documents, and rank each by its best part (`limrank_ir.ranking.windows.Windows`).
         show_progress_bar: draw a progress bar on stderr.
 
     Returns:
@@ -165,7 +165,8 @@ def texts_of(source: Any) -> Passages:
 
     Args:
         source: a Pyserini searcher (an object with ``doc(docid)``); the folder of a Lucene index; a corpus
-            (`limrank_ir.corpus.iter_corpus`); or docid to text, or to a record such as ``{"title": ..., "text": ...}``.
+            (`limrank_ir.formats.corpus.iter_corpus`); or docid to text, or to a record such as
+            ``{"title": ..., "text": ...}``.
 
     Returns:
         A function from docids to their passages.
@@ -209,8 +210,8 @@ def stored_passage(docid: str, raw: str) -> Passage:
 
     Args:
         docid: its id.
-        raw: JSON with a text (`limrank_ir.records.TEXT`) and perhaps a ``title``, as Anserini's collections and BEIR's
-            have; markup (HTML, TREC's SGML), whose tags are taken out; or plain text.
+        raw: JSON with a text (`limrank_ir.formats.records.TEXT`) and perhaps a ``title``, as Anserini's collections and
+            BEIR's have; markup (HTML, TREC's SGML), whose tags are taken out; or plain text.
 
     Returns:
         The passage; its text is `raw` where nothing else can be told.

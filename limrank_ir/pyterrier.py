@@ -16,12 +16,12 @@ import pandas as pd
 import pyterrier as pt
 
 from limrank_ir.errors import InputError
-from limrank_ir.fusion import fuse as fuse_scores
-from limrank_ir.fusion import fusion_weight
 from limrank_ir.model_options import ModelOptions, given
 from limrank_ir.models import DEFAULT
+from limrank_ir.ranking.fusion import fuse as fuse_scores
+from limrank_ir.ranking.fusion import fusion_weight
+from limrank_ir.ranking.windows import Windows, half
 from limrank_ir.reranker import LimRank, as_limrank
-from limrank_ir.windows import Windows, half
 
 log = logging.getLogger("limrank_ir")
 
@@ -244,7 +244,7 @@ class SlidingWindows(pt.Transformer):
             title_field: a column whose text stands in front of every window, or None.
 
         Raises:
-            InputError: a number is impossible (`limrank_ir.windows.Windows`).
+            InputError: a number is impossible (`limrank_ir.ranking.windows.Windows`).
         """
         self.windows = Windows(size, half(size) if stride is None else stride)
         self.text_field, self.title_field = text_field, title_field

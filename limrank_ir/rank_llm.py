@@ -15,16 +15,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
 from limrank_ir.errors import InputError
-from limrank_ir.fusion import fuse as fuse_scores
-from limrank_ir.fusion import fusion_weight
+from limrank_ir.formats.rank_llm import checked
+from limrank_ir.formats.rank_llm import document_text as document_text
+from limrank_ir.formats.rank_llm import read_requests as read_requests
 from limrank_ir.model_options import ModelOptions
 from limrank_ir.models import DEFAULT
-from limrank_ir.rank_llm_requests import checked
-from limrank_ir.rank_llm_requests import document_text as document_text
-from limrank_ir.rank_llm_requests import read_requests as read_requests
+from limrank_ir.ranking.fusion import fuse as fuse_scores
+from limrank_ir.ranking.fusion import fusion_weight
+from limrank_ir.ranking.partial import reranked, window
 from limrank_ir.reranker import LimRank, as_limrank
 from limrank_ir.verdict import Verdict
-from limrank_ir.window import reranked, window
 
 if TYPE_CHECKING:
     from rank_llm.data import InferenceInvocation, Request, Result
@@ -38,7 +38,7 @@ class LimRankCoordinator:
     Unlike RankLLM's own pointwise models it reads the text as it is (no ``[1]`` turned into ``(1)``, no whitespace
     joined, no cut after 300 words), judges all requests together and equal pairs once, and never turns a failure into
     a score. ``rank_start`` and ``rank_end`` mean what they mean to listwise models: the window is reranked, the rest
-    keeps its place, and scores strictly descend (`limrank_ir.window`).
+    keeps its place, and scores strictly descend (`limrank_ir.ranking.partial`).
 
     Example:
         >>> from rank_llm.rerank import Reranker  # doctest: +SKIP

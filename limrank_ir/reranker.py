@@ -11,14 +11,14 @@ from typing import Any, Literal, Unpack
 
 import numpy as np
 
-from limrank_ir import fusion
 from limrank_ir.engines import Engine
 from limrank_ir.errors import EngineError, InputError
+from limrank_ir.formats.pairs import Pair, checked_pair, is_pair, several
 from limrank_ir.model_options import BUDGET, OF_THE_LOCAL_ENGINE, ModelOptions, given
 from limrank_ir.models import DEFAULT, THINK_MODES, Model, Think, resolve
-from limrank_ir.pairs import Pair, checked_pair, is_pair, several
 from limrank_ir.prompts import Prompt, task_query
 from limrank_ir.prompts import prompt_format as _formats
+from limrank_ir.ranking import fusion
 from limrank_ir.store import VerdictStore, key
 from limrank_ir.verdict import Ranked, Verdict
 

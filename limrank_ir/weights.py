@@ -17,8 +17,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from limrank_ir.checkpoint import fingerprint
 from limrank_ir.errors import EngineError, InputError
+from limrank_ir.formats.checkpoint import fingerprint
 from limrank_ir.models import SMOL
 
 log = logging.getLogger("limrank_ir")
@@ -69,7 +69,7 @@ def identity(weights: str) -> str:
         A part of the store's keys.
 
     Raises:
-        InputError: as for `locate` and `limrank_ir.checkpoint.fingerprint`.
+        InputError: as for `locate` and `limrank_ir.formats.checkpoint.fingerprint`.
     """
     return f"{GGUF_SHA256[:32]} conversion={CONVERSION}" if weights == SMOL else fingerprint(locate(weights))
 

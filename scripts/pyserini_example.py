@@ -16,9 +16,9 @@ import sys
 from pathlib import Path
 
 from limrank_ir import LimRank
-from limrank_ir.corpus import iter_corpus
+from limrank_ir.formats.corpus import iter_corpus
+from limrank_ir.formats.trec import read_topics
 from limrank_ir.pyserini import rerank_run
-from limrank_ir.trec import read_topics
 
 
 def main() -> None:

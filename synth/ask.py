@@ -8,10 +8,10 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
-from limrank_ir.answers import usable, usage
-from limrank_ir.chat import Chat
 from limrank_ir.errors import InputError, LimRankError
-from limrank_ir.journal import Journal, request_key
+from limrank_ir.llm.answers import usable, usage
+from limrank_ir.llm.chat import Chat
+from limrank_ir.llm.journal import Journal, request_key
 
 from .config import Model
 from .prices import Prices

@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from limrank_ir.errors import InputError
-from limrank_ir.page import fill, text
+from limrank_ir.workshop.page import fill, text
 
 from .records import Pair
 

@@ -13,10 +13,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from limrank_ir.answers import Fault, kept
 from limrank_ir.errors import InputError
-from limrank_ir.files import json_records, replacing
-from limrank_ir.journal import Journal, request_key
+from limrank_ir.formats.files import json_records, replacing
+from limrank_ir.llm.answers import Fault, kept
+from limrank_ir.llm.journal import Journal, request_key
 
 MOST = 50_000
 """Requests of a batch at OpenAI."""

@@ -1,4 +1,4 @@
-"""The command line of the synthesizer: ``limrank synth``. `limrank_ir.cli` imports it lazily."""
+"""The command line of the synthesizer: ``limrank synth``. `limrank_ir.cli.app` imports it lazily."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 
-from limrank_ir import console
-from limrank_ir import options as o
-from limrank_ir.answers import usage
+from limrank_ir.cli import console
+from limrank_ir.cli import options as o
 from limrank_ir.errors import InputError
-from limrank_ir.journal import Journal
-from limrank_ir.output import check_folder, write_stdout
+from limrank_ir.formats.output import check_folder, write_stdout
+from limrank_ir.llm.answers import usage
+from limrank_ir.llm.journal import Journal
 
 from .ask import Limits, Online
 from .cli_batch import batch_read, batch_write, replay
@@ -158,8 +158,8 @@ def mine(
 
         limrank synth mine synth.yaml --corpus corpus.jsonl --topics topics.tsv --rows mined.jsonl
     """
-    from limrank_ir.corpus import iter_corpus
-    from limrank_ir.trec import read_topics
+    from limrank_ir.formats.corpus import iter_corpus
+    from limrank_ir.formats.trec import read_topics
 
     from .mine import groups
     from .mine import mine as grades

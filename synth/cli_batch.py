@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from limrank_ir import console
-from limrank_ir import options as o
+from limrank_ir.cli import console
+from limrank_ir.cli import options as o
 from limrank_ir.errors import InputError
 
 from .ask import Offline

@@ -8,11 +8,12 @@ from typing import Annotated
 
 import typer
 
-from limrank_ir import __version__, console
-from limrank_ir import options as o
+from limrank_ir import __version__
+from limrank_ir.cli import console
+from limrank_ir.cli import options as o
 from limrank_ir.errors import InputError
-from limrank_ir.files import replacing
-from limrank_ir.journal import Journal
+from limrank_ir.formats.files import replacing
+from limrank_ir.llm.journal import Journal
 
 from .ask import Offline
 from .cli_shared import ConfigFile, Output, PriceFile, journal_of, read_whole

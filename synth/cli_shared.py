@@ -8,12 +8,12 @@ from typing import Annotated
 
 import typer
 
-from limrank_ir import console
-from limrank_ir.chat import check_key
+from limrank_ir.cli import console
 from limrank_ir.errors import InputError
 from limrank_ir.extras import need
-from limrank_ir.journal import Journal
-from limrank_ir.output import check_folder
+from limrank_ir.formats.output import check_folder
+from limrank_ir.llm.chat import check_key
+from limrank_ir.llm.journal import Journal
 
 from .config import Config, Model, read_config
 from .filters import hardness

@@ -7,9 +7,9 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
-from limrank_ir.chat import Server
 from limrank_ir.errors import InputError
-from limrank_ir.settings import read_yaml, validated
+from limrank_ir.llm.chat import Server
+from limrank_ir.workshop.settings import read_yaml, validated
 
 from .records import Record
 
@@ -23,7 +23,7 @@ class Model(Record):
         key_env: the environment variable with the API key.
         concurrency: the most requests at a time.
         timeout: seconds to wait for an answer.
-        retries: see `limrank_ir.chat.Server`.
+        retries: see `limrank_ir.llm.chat.Server`.
         structured: how JSON is asked for: ``"schema"`` (response_format json_schema), ``"object"`` (json_object), or
             ``"none"`` for servers that know neither.
         parameters: further fields of every request: temperature, max_tokens, ...

@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import Field, model_validator
 
-from limrank_ir.settings import read_yaml, validated
+from limrank_ir.workshop.settings import read_yaml, validated
 
 from .records import Persona, Record
 

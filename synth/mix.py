@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from limrank_ir.errors import InputError
-from limrank_ir.files import json_records
+from limrank_ir.formats.files import json_records
 
 Row = dict[str, str]
 COLUMNS = ("instruction", "input", "output")

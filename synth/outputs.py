@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from limrank_ir import __version__
-from limrank_ir.files import replacing
+from limrank_ir.formats.files import replacing
 
 from .card import card
 from .config import Config

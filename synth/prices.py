@@ -8,9 +8,9 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from limrank_ir.answers import usage
 from limrank_ir.errors import InputError
-from limrank_ir.settings import read_yaml
+from limrank_ir.llm.answers import usage
+from limrank_ir.workshop.settings import read_yaml
 
 _LAYOUT = "MODEL: [input, output] or MODEL: [input, output, cached input], in dollars for a million tokens"
 

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from limrank_ir.answers import Fault, completion, whole
+from limrank_ir.llm.answers import Fault, completion, whole
 
 T = TypeVar("T", bound=BaseModel)
 FILTERED = "kept back by the server's filter"
@@ -27,7 +27,7 @@ class Reply(BaseModel):
 
     Attributes:
         text: what it says, without the thought.
-        thought: what the server gives apart from the text (`limrank_ir.answers`), or what stands in think tags.
+        thought: what the server gives apart from the text (`limrank_ir.llm.answers`), or what stands in think tags.
     """
 
     text: str

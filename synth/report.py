@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from limrank_ir.answers import usage
-from limrank_ir.journal import Journal
+from limrank_ir.llm.answers import usage
+from limrank_ir.llm.journal import Journal
 
 from .audit import Audit
 from .config import Config

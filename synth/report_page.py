@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from limrank_ir.page import fill, fold, plain, text
+from limrank_ir.workshop.page import fill, fold, plain, text
 
 from .audit import QUESTIONS
 from .report import Report, Share

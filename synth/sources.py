@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from limrank_ir.errors import InputError
-from limrank_ir.files import json_object, json_text, lines
+from limrank_ir.formats.files import json_object, json_text, lines
 
 from .guidelines import Guidelines
 from .records import Persona, Seed

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from limrank_ir.answers import Completion, Fault, completion, kept, usable, usage
+from limrank_ir.llm.answers import Completion, Fault, completion, kept, usable, usage
 from limrank_ir.synth.prices import Prices
 from tests.chat_server import said
 

@@ -11,14 +11,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from limrank_ir.candidates import gather, read_excluded, write_explanations
-from limrank_ir.corpus import Passage
 from limrank_ir.errors import InputError
-from limrank_ir.fusion import fuse
-from limrank_ir.topics import Topic
-from limrank_ir.trec import RunEntry
+from limrank_ir.formats.corpus import Passage
+from limrank_ir.formats.topics import Topic
+from limrank_ir.formats.trec import RunEntry
+from limrank_ir.ranking.candidates import gather, read_excluded, write_explanations
+from limrank_ir.ranking.fusion import fuse
+from limrank_ir.ranking.windows import Windows
 from limrank_ir.verdict import Verdict
-from limrank_ir.windows import Windows
 
 
 def excluded(folder: Path, content: str) -> set[tuple[str, str]]:

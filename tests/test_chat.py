@@ -10,8 +10,8 @@ import sys
 import pytest
 
 from limrank_ir import EngineError, InputError, LimRankError
-from limrank_ir.chat import Chat, Server, check_key
-from limrank_ir.journal import Journal, request_key
+from limrank_ir.llm.chat import Chat, Server, check_key
+from limrank_ir.llm.journal import Journal, request_key
 from tests.chat_server import said, serving
 
 BODY = {"model": "m", "messages": [{"role": "user", "content": "hello"}]}
@@ -158,7 +158,7 @@ def test_what_is_no_journal_is_left_alone(tmp_path):
 
 def test_an_answer_survives_a_kill(tmp_path):
     code = (
-        "import os, signal; from limrank_ir.journal import Journal; "
+        "import os, signal; from limrank_ir.llm.journal import Journal; "
         f"Journal({str(tmp_path / 'a.sqlite')!r}).put({BODY!r}, {{'choices': [1]}}); "
         "os.kill(os.getpid(), signal.SIGKILL)"
     )

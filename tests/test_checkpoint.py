@@ -13,7 +13,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from limrank_ir import InputError
-from limrank_ir.checkpoint import check_files, fingerprint, tensors
+from limrank_ir.formats.checkpoint import check_files, fingerprint, tensors
 from limrank_ir.models import DEFAULT, SMOL, resolve
 from limrank_ir.weights import identity
 from tests.tiny import make

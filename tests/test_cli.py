@@ -18,10 +18,12 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
-from limrank_ir import LimRank, __version__, console, fuse
-from limrank_ir.cli import app
+from limrank_ir import LimRank, __version__, fuse
+from limrank_ir.cli import console
+from limrank_ir.cli.app import app
+from limrank_ir.formats.trec import read_run, trec_order
+from limrank_ir.formats.words import duration
 from limrank_ir.models import MODELS
-from limrank_ir.trec import read_run, trec_order
 
 TOPICS = "q1\thow do I copy a file?\nq2\tcapital of France\tcities count, countries do not\n"
 CORPUS = """\
@@ -518,7 +520,7 @@ def test_models_lists_all_of_them():
 
 
 def test_the_demo_has_the_defaults_of_its_function():
-    from limrank_ir.cli import demo
+    from limrank_ir.cli.app import demo
     from limrank_ir.demo.run import run_demo
 
     given, taken = inspect.signature(demo).parameters, inspect.signature(run_demo).parameters
@@ -543,7 +545,7 @@ def test_the_help_tells_the_exit_status():
 
 def test_the_command_line_imports_nothing_heavy():
     heavy = "{'torch', 'transformers', 'pyterrier', 'pandas', 'scipy', 'ir_measures', 'numpy'}"
-    code = f"import sys, limrank_ir.cli; print({heavy} & set(sys.modules))"
+    code = f"import sys, limrank_ir.cli.app; print({heavy} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"
 
@@ -607,4 +609,4 @@ def test_a_session_leaves_logging_as_it_was():
     ("seconds", "text"), [(0.44, "0.4 s"), (12.4, "12 s"), (179, "3 min"), (4790, "1 h 20 min"), (3599, "1 h 0 min")]
 )
 def test_durations(seconds, text):
-    assert console.duration(seconds) == text
+    assert duration(seconds) == text

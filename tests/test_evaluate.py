@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from scipy import stats
 from typer.testing import CliRunner
 
-from limrank_ir.cli import app
+from limrank_ir.cli.app import app
 from limrank_ir.errors import InputError, LimRankError
-from limrank_ir.evaluate import evaluate, holm, parse_measures, significance, t_test
+from limrank_ir.ranking.evaluate import evaluate, holm, parse_measures, significance, t_test
 
 QRELS = """\
 q1 0 a 2
@@ -312,9 +312,7 @@ def test_a_huge_grade_is_refused_within_little_memory(folder, grade):
     """trec_eval would set memory aside for every grade below it."""
     (folder / "huge.txt").write_text(f"q1 0 a 1\nq3 0 e {grade}\n")
     command = f"ulimit -v 6000000; exec {shlex.quote(sys.executable)} -c"
-    code = (
-        "from limrank_ir.evaluate import evaluate, parse_measures as p; evaluate('huge.txt', ['one.txt'], p('nDCG@10'))"
-    )
+    code = "import limrank_ir.ranking.evaluate as e; e.evaluate('huge.txt', ['one.txt'], e.parse_measures('nDCG@10'))"
     made = subprocess.run(["bash", "-c", f"{command} {shlex.quote(code)}"], capture_output=True, text=True)
     assert made.stderr.splitlines()[-1] == (
         f"limrank_ir.errors.InputError: huge.txt:2: grade {grade} is above 1000, and an evaluation takes memory for "
@@ -325,7 +323,7 @@ def test_a_huge_grade_is_refused_within_little_memory(folder, grade):
 def test_the_highest_grade_takes_little_memory(folder):
     (folder / "qrels.txt").write_text("q1 0 a 1000\nq1 0 c 3\n")
     (folder / "one.txt").write_text("q1 Q0 a 1 9 t\nq1 Q0 c 2 8 t\n")
-    code = "import sys; from limrank_ir.evaluate import evaluate, parse_measures as p; "
+    code = "import sys; from limrank_ir.ranking.evaluate import evaluate, parse_measures as p; "
     code += "print(evaluate('qrels.txt', ['one.txt'], p(sys.argv[1]))[0].mean)"
     command = f"ulimit -v 6000000; exec {shlex.join([sys.executable, '-c', code, 'nDCG@10'])}"
     made = subprocess.run(["bash", "-c", command], capture_output=True, text=True)

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from limrank_ir.errors import EngineError, InputError, LimRankError
-from limrank_ir.files import find, json_object, json_text, lines, need_json_text, replacing, rows, sniff
+from limrank_ir.formats.files import find, json_object, json_text, lines, need_json_text, replacing, rows, sniff
 
 # What str.splitlines() takes for line ends and a text file does not.
 SEPARATORS = "a\x0bb\x0cc\x1cd\x1de\x1ef\x85g\u2028h\u2029i\rj"

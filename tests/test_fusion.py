@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from limrank_ir import LimRankError, fuse
-from limrank_ir.fusion import first_stage_scores, fusion_weight
+from limrank_ir.ranking.fusion import first_stage_scores, fusion_weight
 
 # Tenths: no two different scores are so near each other that rounding makes them equal.
 SCORE = st.integers(-1000, 1000).map(lambda tenths: tenths / 10)

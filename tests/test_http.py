@@ -21,7 +21,7 @@ pytest.importorskip("fastapi", reason="FastAPI is not installed: pip install 'li
 from fastapi.testclient import TestClient
 
 from limrank_ir.http import Limits, create_app
-from limrank_ir.windows import Windows
+from limrank_ir.ranking.windows import Windows
 from tests.serving import counting
 
 QUERY = "how do I copy a file?"

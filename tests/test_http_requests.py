@@ -16,7 +16,7 @@ from fastapi.testclient import TestClient
 
 from limrank_ir import EngineError, InputError
 from limrank_ir.http import Limits, create_app
-from limrank_ir.http_requests import Rerank, RerankTexts, read
+from limrank_ir.http.requests import Rerank, RerankTexts, read
 
 from .serving import counting
 

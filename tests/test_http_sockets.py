@@ -16,10 +16,10 @@ pytest.importorskip("fastapi", reason="FastAPI is not installed: pip install 'li
 
 from typer.testing import CliRunner
 
-import limrank_ir.http
-from limrank_ir import http_body
-from limrank_ir.cli import app as cli
+import limrank_ir.http.app
+from limrank_ir.cli.app import app as cli
 from limrank_ir.http import Limits, create_app
+from limrank_ir.http import body as http_body
 
 from .serving import counting, served, until
 
@@ -148,14 +148,14 @@ def test_others_are_answered_while_a_huge_request_is_read(name):
 
 @pytest.mark.parametrize("step", ["read", "write"])
 def test_others_are_answered_while_texts_are_read_or_written(monkeypatch, step):
-    began, true = threading.Event(), getattr(limrank_ir.http, step)
+    began, true = threading.Event(), getattr(limrank_ir.http.app, step)
 
     def slow(*arguments):
         began.set()
         time.sleep(1)
         return true(*arguments)
 
-    monkeypatch.setattr(limrank_ir.http, step, slow)
+    monkeypatch.setattr(limrank_ir.http.app, step, slow)
     with served(create_app(counting())) as place:
         request = threading.Thread(target=ask, args=(place, "POST", "/v1/rerank", asked(["one"])))
         request.start()

@@ -11,7 +11,7 @@ from dataclasses import replace
 import pytest
 
 from limrank_ir import LimRankError, weights
-from limrank_ir.checkpoint import tensors
+from limrank_ir.formats.checkpoint import tensors
 from limrank_ir.models import DEFAULT, MODELS, SMOL, resolve
 
 

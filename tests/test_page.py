@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from limrank_ir import page
+from limrank_ir.workshop import page
 
 STYLE = (Path(page.__file__).with_name("page.css")).read_text()
 

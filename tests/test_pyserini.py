@@ -15,10 +15,10 @@ import ir_measures
 import pytest
 
 from limrank_ir import InputError, LimRank, LimRankError
-from limrank_ir.corpus import Passage
+from limrank_ir.formats.corpus import Passage
+from limrank_ir.formats.records import TEXT
+from limrank_ir.formats.trec import read_run
 from limrank_ir.pyserini import Hit, index_texts, rerank_hits, rerank_run, stored_passage, texts_of
-from limrank_ir.records import TEXT
-from limrank_ir.trec import read_run
 from limrank_ir.verdict import Verdict
 
 SCRIPTS = Path(__file__).parents[1] / "scripts"
@@ -292,7 +292,8 @@ import faiss
 from pyserini.search.faiss import FaissSearcher
 from sentence_transformers import SentenceTransformer
 
-from limrank_ir import LimRank, minilm
+from limrank_ir import LimRank
+from limrank_ir.retrieval import minilm
 from limrank_ir.pyserini import Hit, rerank_hits
 
 texts, query = {texts!r}, {query!r}

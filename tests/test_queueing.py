@@ -9,7 +9,7 @@ import time
 import pytest
 
 from limrank_ir import EngineError, InputError
-from limrank_ir.queueing import Full, Queue
+from limrank_ir.http.queueing import Full, Queue
 
 
 class Slow:

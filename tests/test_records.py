@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from limrank_ir.records import DOCUMENT_ID, GRADE, QUERY_ID, TEXT, header, pick
+from limrank_ir.formats.records import DOCUMENT_ID, GRADE, QUERY_ID, TEXT, header, pick
 
 
 @pytest.mark.parametrize(

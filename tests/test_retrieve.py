@@ -11,11 +11,11 @@ import pytest
 from pyterrier_pisa import PisaIndex
 from typer.testing import CliRunner
 
-from limrank_ir.cli import app
-from limrank_ir.corpus import Passage
+from limrank_ir.cli.app import app
 from limrank_ir.errors import LimRankError
-from limrank_ir.retrieve import Bm25, build, plain, search
-from limrank_ir.trec import Topic, read_run
+from limrank_ir.formats.corpus import Passage
+from limrank_ir.formats.trec import Topic, read_run
+from limrank_ir.retrieval.bm25 import Bm25, build, plain, search
 
 PASSAGES = [
     Passage("d1", "the cat sat on the mat, and the other cats watched the cat"),
@@ -241,10 +241,10 @@ def test_a_crash_of_pisa_is_one_line(folder):
     """A file size limit, as a full disk would do it, ends PISA's process with a C++ exception."""
     (folder / "corpus.tsv").write_text("".join(f"d{n}\tword{n} word{n * 7}\n" for n in range(5000)))
     code = (
-        "import resource, sys, limrank_ir.cli; resource.setrlimit(resource.RLIMIT_FSIZE, (20000, 20000)); "
+        "import resource, sys, limrank_ir.cli.app; resource.setrlimit(resource.RLIMIT_FSIZE, (20000, 20000)); "
         "resource.setrlimit(resource.RLIMIT_CORE, (0, 0)); "
         "sys.argv = ['limrank', 'retrieve', '--corpus', 'corpus.tsv', '--topics', 'topics.tsv', '-o', 'run.txt', "
-        "'--index', 'index']; limrank_ir.cli.main()"
+        "'--index', 'index']; limrank_ir.cli.app.main()"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 1  # the machine's fault

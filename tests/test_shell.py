@@ -10,11 +10,10 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from limrank_ir import shell
-from limrank_ir.cli import app
+from limrank_ir.cli.app import app, shell
+from limrank_ir.cli.shell import Command, behaving
 from limrank_ir.errors import InputError
-from limrank_ir.output import check_folder, check_places
-from limrank_ir.shell import Command, behaving
+from limrank_ir.formats.output import check_folder, check_places
 
 ROOT = typer.main.get_command(app)
 SIGNS = {"<", "&", ">", "|"}  # what the shell takes for itself, with what follows

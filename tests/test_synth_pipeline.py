@@ -15,9 +15,9 @@ import pytest
 from typer.testing import CliRunner
 
 from limrank_ir import InputError
-from limrank_ir.answers import usable
-from limrank_ir.cli import app
-from limrank_ir.journal import Journal, request_key
+from limrank_ir.cli.app import app
+from limrank_ir.llm.answers import usable
+from limrank_ir.llm.journal import Journal, request_key
 from limrank_ir.synth.batch import read_requests, write_batch
 from limrank_ir.synth.config import read_config
 from limrank_ir.synth.pipeline import STAGES

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from limrank_ir import LimRankError
-from limrank_ir.cli import app
+from limrank_ir.cli.app import app
 from limrank_ir.synth.audit import BLIND, QUESTIONS, Audit, Marks, audit_page, read_audit, samples, wilson
 from limrank_ir.synth.records import Judgment, Pair, Passage, Query
 from tests.chat_server import serving, write

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from limrank_ir import LimRankError
-from limrank_ir.cli import app
+from limrank_ir.cli.app import app
 from limrank_ir.synth.mine import Graded, groups
 from limrank_ir.synth.mix import mix, read_rows
 from limrank_ir.synth.queries import Queries

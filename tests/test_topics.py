@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from limrank_ir.topics import Topic, read_topics
+from limrank_ir.formats.topics import Topic, read_topics
 from tests.readers import message, written
 
 JSON_TOPICS = """\

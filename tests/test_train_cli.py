@@ -16,7 +16,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from limrank_ir.cli import app
+from limrank_ir.cli.app import app
 from limrank_ir.train.config import read_config
 from tests import tiny
 from tests.test_train_export import CONFIG, ROWS

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from limrank_ir import LimRank
-from limrank_ir.corpus import Passage
 from limrank_ir.engines.tokens import PromptTokenizer
 from limrank_ir.errors import LimRankError
+from limrank_ir.formats.corpus import Passage
 from limrank_ir.prompts import QWEN3, RANK1, whole_sentences
 from limrank_ir.train.encode import QUERY_SHARE, THOUGHT_SHARE, ranking_rows, trace_rows, verdict_rows
 from limrank_ir.train.rows import Candidate, Group

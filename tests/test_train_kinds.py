@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from limrank_ir import InputError
-from limrank_ir.cli import app
+from limrank_ir.cli.app import app
 from limrank_ir.train.cross_encoder import _row
 from limrank_ir.train.kinds import check_kinds
 from limrank_ir.train.rows import Candidate, Group

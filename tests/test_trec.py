@@ -11,8 +11,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from ir_measures import RR, nDCG
 
-from limrank_ir.topics import read_topics
-from limrank_ir.trec import RunEntry, iter_run, read_qrels, read_run, trec_order, write_run
+from limrank_ir.formats.topics import read_topics
+from limrank_ir.formats.trec import RunEntry, iter_run, read_qrels, read_run, trec_order, write_run
 from tests.readers import message, written
 
 # runs

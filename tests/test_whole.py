@@ -11,8 +11,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from limrank_ir import InputError, LimRank
-from limrank_ir.checkpoint import fingerprint
 from limrank_ir.engines.whole import BASE_RECORD, causal_model, check_model, merged
+from limrank_ir.formats.checkpoint import fingerprint
 from tests.tiny import make
 
 PAIR = [("copy a file", "shutil.copy copies a file")]

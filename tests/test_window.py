@@ -3,8 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from limrank_ir.trec import trec_order
-from limrank_ir.window import reranked, window
+from limrank_ir.formats.trec import trec_order
+from limrank_ir.ranking.partial import reranked, window
 
 
 def test_a_window_lies_within_the_ranking():

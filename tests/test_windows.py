@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from limrank_ir import InputError
+from limrank_ir.ranking.windows import Windows, best, windows
 from limrank_ir.verdict import Verdict
-from limrank_ir.windows import Windows, best, windows
 
 SIZES = st.integers(1, 9).flatmap(lambda size: st.tuples(st.just(size), st.integers(1, size)))
 

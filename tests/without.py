@@ -32,7 +32,7 @@ sys.meta_path.insert(0, Hide())
 importlib.util.find_spec = visible
 sys.argv = ["limrank", *sys.argv[2:]]
 
-from limrank_ir.cli import main
+from limrank_ir.cli.app import main
 
 main()
 """

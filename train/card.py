@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from limrank_ir.errors import InputError
-from limrank_ir.files import replacing
+from limrank_ir.formats.files import replacing
 
 from .config import Config
 

@@ -1,4 +1,4 @@
-"""The command line of the training: ``limrank train``, ``export`` and ``push``. `limrank_ir.cli` imports it lazily."""
+"""The command line of the training: ``limrank train``, ``export`` and ``push``. Imported when it is asked for."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from limrank_ir import console, minilm
-from limrank_ir import options as o
+from limrank_ir.cli import console
+from limrank_ir.cli import options as o
 from limrank_ir.errors import InputError, LimRankError
 from limrank_ir.extras import need
-from limrank_ir.output import check_folder, write_stdout
+from limrank_ir.formats.output import check_folder, write_stdout
+from limrank_ir.retrieval import minilm
 
 from .export import Dtype, Kind
 
@@ -92,7 +93,7 @@ def _train(path: Path, given: dict[str, Any], *, resume: bool, dry_run: bool, ma
 
         _show(plan(path, **given, resume=resume), main=main)
         return
-    from limrank_ir.files import replacing
+    from limrank_ir.formats.files import replacing
 
     from .run import train as run
     from .sources import read_sources

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from limrank_ir.errors import InputError
 from limrank_ir.prompts import FORMATS
-from limrank_ir.settings import read_yaml, validated
+from limrank_ir.workshop.settings import read_yaml, validated
 
 
 class _Part(BaseModel):

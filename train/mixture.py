@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from limrank_ir.errors import InputError
-from limrank_ir.trec import read_topics
+from limrank_ir.formats.trec import read_topics
 
 from .config import Data, Source
 from .rows import Group, read_groups

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from limrank_ir import minilm
-from limrank_ir.console import duration
 from limrank_ir.errors import InputError
-from limrank_ir.files import replacing
+from limrank_ir.formats.files import replacing
+from limrank_ir.formats.words import duration
 from limrank_ir.prompts import PromptFormat, prompt_format
+from limrank_ir.retrieval import minilm
 
 if TYPE_CHECKING:
     from .export import Kind, Trained

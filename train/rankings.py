@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from limrank_ir.errors import InputError
-from limrank_ir.files import json_records
+from limrank_ir.formats.files import json_records
 
 from .config import Data, Source
 from .mixture import check_license, generator, held_back_queries, normal, wanted

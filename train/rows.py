@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from limrank_ir.errors import InputError
-from limrank_ir.files import json_records, json_text
+from limrank_ir.formats.files import json_records, json_text
 from limrank_ir.prompts import RANK1
 
 _PROMPT = re.compile(re.escape(RANK1.query_line).replace(r"\{query\}", "(.*?)") + "(.*)", re.DOTALL)

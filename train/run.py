@@ -12,8 +12,8 @@ from typing import Any
 from limrank_ir.errors import InputError
 from limrank_ir.models import Model, resolve
 from limrank_ir.prompts import PromptFormat, prompt_format
-from limrank_ir.settings import unknown
 from limrank_ir.weights import locate
+from limrank_ir.workshop.settings import unknown
 
 from .config import Config, read_config
 from .kinds import check_kinds

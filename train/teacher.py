@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from limrank_ir import minilm
-from limrank_ir.files import replacing
+from limrank_ir.formats.files import replacing
+from limrank_ir.retrieval import minilm
 
 from .rows import Group
 

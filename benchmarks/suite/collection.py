@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from limrank_ir.corpus import iter_corpus
 from limrank_ir.errors import InputError
-from limrank_ir.files import find
-from limrank_ir.output import some
-from limrank_ir.trec import Topic, check_writable, read_qrels, read_run, read_topics
+from limrank_ir.formats.corpus import iter_corpus
+from limrank_ir.formats.files import find
+from limrank_ir.formats.trec import Topic, check_writable, read_qrels, read_run, read_topics
+from limrank_ir.formats.words import some
 
 log = logging.getLogger("limrank_ir")
 

@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from limrank_ir.checkpoint import fingerprint
 from limrank_ir.errors import InputError
 from limrank_ir.extras import need
-from limrank_ir.sentence import loading, token_counts
+from limrank_ir.formats.checkpoint import fingerprint
+from limrank_ir.retrieval.encoders import loading, token_counts
 
 from .systems import CROSS_ENCODER, WEIGHT, ModelOptions, Pair, Score, System, Work
 

@@ -7,10 +7,10 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from limrank_ir import minilm
-from limrank_ir.checkpoint import fingerprint
 from limrank_ir.extras import need
-from limrank_ir.sentence import loading, token_counts
+from limrank_ir.formats.checkpoint import fingerprint
+from limrank_ir.retrieval import minilm
+from limrank_ir.retrieval.encoders import loading, token_counts
 
 from .systems import DENSE, WEIGHT, ModelOptions, Pair, Score, System, Work
 

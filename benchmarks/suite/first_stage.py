@@ -7,11 +7,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TypeAlias
 
-from limrank_ir import console
-from limrank_ir.corpus import iter_corpus
+from limrank_ir.cli import console
 from limrank_ir.errors import InputError
-from limrank_ir.retrieve import Bm25, build, search
-from limrank_ir.trec import read_run, trec_order
+from limrank_ir.formats.corpus import iter_corpus
+from limrank_ir.formats.trec import read_run, trec_order
+from limrank_ir.retrieval.bm25 import Bm25, build, search
 
 from .collection import Collection
 
@@ -32,7 +32,7 @@ def first_stage(collection: Collection, k: int) -> Ranking:
         The topics' documents in trec_eval's order. Topics without any are not in it.
 
     Raises:
-        InputError: no topic has a document, or as for `limrank_ir.retrieve`.
+        InputError: no topic has a document, or as for `limrank_ir.retrieval.bm25`.
     """
     scored = _STAGES[collection.source](collection, k)
     excluded = collection.excluded

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from limrank_ir.page import fill, fold, text
-from limrank_ir.page import table as page_table
+from limrank_ir.workshop.page import fill, fold, text
+from limrank_ir.workshop.page import table as page_table
 
 from . import tables
 from .plot import NARROW, WIDE, differences_svg, means_svg

@@ -10,7 +10,7 @@ import secrets
 from pathlib import Path
 from typing import Any
 
-from limrank_ir.files import replacing
+from limrank_ir.formats.files import replacing
 
 from . import tables
 from .page import page

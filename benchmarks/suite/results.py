@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from limrank_ir.evaluate import holm, t_test
+from limrank_ir.ranking.evaluate import holm, t_test
 
 from .systems import FIRST_STAGE, Work
 

@@ -11,15 +11,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from limrank_ir import console
-from limrank_ir.candidates import Candidates
-from limrank_ir.corpus import read_passages
+from limrank_ir.cli import console
 from limrank_ir.errors import InputError
-from limrank_ir.evaluate import Evaluation, evaluate, parse_measures
 from limrank_ir.extras import need
-from limrank_ir.files import replacing
-from limrank_ir.fusion import fuse
-from limrank_ir.trec import RunEntry, read_run, write_run
+from limrank_ir.formats.corpus import read_passages
+from limrank_ir.formats.files import replacing
+from limrank_ir.formats.trec import RunEntry, read_run, write_run
+from limrank_ir.ranking.candidates import Candidates
+from limrank_ir.ranking.evaluate import Evaluation, evaluate, parse_measures
+from limrank_ir.ranking.fusion import fuse
 
 from .collection import Collection, read_collections
 from .environment import environment

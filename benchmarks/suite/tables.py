@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TypeAlias
 
-from limrank_ir.output import few, some
+from limrank_ir.formats.words import few, some
 
 from .results import ALPHA, MEASURES, SAME, Report, Result, relative, significant, summaries
 

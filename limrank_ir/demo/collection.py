@@ -18,8 +18,8 @@ import sys
 from importlib import resources
 from typing import Any
 
-from limrank_ir.corpus import Passage
 from limrank_ir.demo import docstrings
+from limrank_ir.formats.corpus import Passage
 
 
 def passages() -> list[Passage]:

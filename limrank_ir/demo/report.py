@@ -10,7 +10,7 @@ from functools import cache
 from importlib.resources import files
 from string import Template
 
-from limrank_ir.output import few
+from limrank_ir.formats.words import few
 
 TEXT_LIMIT = 700
 """Characters of a passage that the page shows."""

@@ -27,12 +27,13 @@ from rich.text import Text
 from limrank_ir.demo.collection import passages, qrels, queries
 from limrank_ir.demo.report import QueryReport, Report, Row, render
 from limrank_ir.errors import InputError
-from limrank_ir.files import replacing
+from limrank_ir.formats.files import replacing
+from limrank_ir.formats.output import check_folder
+from limrank_ir.formats.trec import write_run
+from limrank_ir.formats.words import few
 from limrank_ir.models import DEFAULT, Think, resolve
-from limrank_ir.output import check_folder, few
 from limrank_ir.pyterrier import LimRankReranker
 from limrank_ir.reranker import LimRank
-from limrank_ir.trec import write_run
 
 QUERIES, DEPTH, MAX_LENGTH = 60, 10, 224  # what two cores read in about two minutes
 SHOWN_QUERIES, SHOWN_ROWS, REPORT_ROWS = 3, 5, 10

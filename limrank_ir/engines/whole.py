@@ -17,10 +17,10 @@ from typing import Any
 
 from safetensors import SafetensorError
 
-from limrank_ir.checkpoint import check_files
 from limrank_ir.engines.memory import out_of_memory
 from limrank_ir.errors import InputError
-from limrank_ir.files import replacing
+from limrank_ir.formats.checkpoint import check_files
+from limrank_ir.formats.files import replacing
 from limrank_ir.models import Model
 from limrank_ir.weights import identity as identity_of
 from limrank_ir.weights import without_bars

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from limrank_ir.files import json_object, json_text, sniff
+from limrank_ir.formats.files import json_object, json_text, sniff
 
 from ..records import Query
 from ..words import ngrams

@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from limrank_ir.files import replacing
+from limrank_ir.formats.files import replacing
 
 from ..records import Pair
 from . import Sifted, sift
@@ -70,9 +70,9 @@ def bm25(queries: Mapping[str, str], passages: Mapping[str, str], depth: int) ->
     """Rank with BM25 (PISA)."""
     import tempfile
 
-    from limrank_ir.corpus import Passage
-    from limrank_ir.retrieve import Bm25, build, search
-    from limrank_ir.trec import Topic
+    from limrank_ir.formats.corpus import Passage
+    from limrank_ir.formats.trec import Topic
+    from limrank_ir.retrieval.bm25 import Bm25, build, search
 
     with tempfile.TemporaryDirectory(prefix="limrank-synth-") as folder:
         settings = Bm25()
@@ -87,8 +87,8 @@ def dense(queries: Mapping[str, str], passages: Mapping[str, str], depth: int) -
     import numpy as np
     from sentence_transformers import SentenceTransformer
 
-    from limrank_ir import minilm
-    from limrank_ir.sentence import loading
+    from limrank_ir.retrieval import minilm
+    from limrank_ir.retrieval.encoders import loading
 
     with loading("the filter of hard negatives"):
         model = SentenceTransformer(str(minilm.folder("the filter of hard negatives")))

@@ -1,0 +1,103 @@
+"""The command line: ``limrank``."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from limrank_ir import __version__
+from limrank_ir.cli import console, shell
+from limrank_ir.cli.demo import demo
+from limrank_ir.cli.evaluate import evaluate
+from limrank_ir.cli.judge import judge
+from limrank_ir.cli.models import list_models
+from limrank_ir.cli.rank_llm import rank_llm
+from limrank_ir.cli.requests import requests
+from limrank_ir.cli.rerank import rerank
+from limrank_ir.cli.retrieve import retrieve
+from limrank_ir.cli.serve import serve
+from limrank_ir.formats.output import write_stdout
+
+app = typer.Typer(
+    cls=shell.Commands,
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(value: bool) -> None:
+    if value:
+        write_stdout(f"limrank-ir {__version__}\n")
+        raise typer.Exit
+
+
+@app.callback()
+def _limrank(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Rerank passages with a language model that reads, may reason, and says how relevant each one is.
+
+    The usual way is `retrieve`, `rerank`, `eval`. To see it work at once: `limrank demo`.
+
+    Results go to stdout or to files, notes and progress to stderr.
+
+    Exit status: 0 success; 2 wrong usage or input; 1 any other failure; 130 Ctrl-C.
+    """
+
+
+app.command()(rerank)
+app.command()(retrieve)
+app.command("eval")(evaluate)
+app.command()(judge)
+app.command("models")(list_models)
+app.command()(demo)
+app.command()(serve)
+app.command()(requests)
+app.command(
+    "rank-llm",
+    add_help_option=False,
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+)(rank_llm)
+
+
+class _Bench(shell.Lazy):
+    module = "limrank_ir.benchmarks.cli"
+
+
+app.add_typer(typer.Typer(cls=_Bench, no_args_is_help=True), name="bench", help="Measure quality and speed.")
+
+
+class _Synth(shell.Lazy):
+    module = "limrank_ir.synth.cli"
+
+
+app.add_typer(
+    typer.Typer(cls=_Synth, no_args_is_help=True), name="synth", help="Make training data with a language model."
+)
+
+
+class _Train(shell.LazyCommand):
+    module = "limrank_ir.train.cli"
+
+
+for _name, _help in {
+    "train": "Train an adapter on your own or published rows.",
+    "export": "Make a trained adapter into something to publish or to convert.",
+    "push": "Upload an export to the Hugging Face hub.",
+}.items():
+    app.command(_name, cls=_Train, help=_help)(lambda: None)
+
+shell.behaving(app)
+
+
+def main() -> None:
+    """Run the command line."""
+    console.hush()
+    app(prog_name=None if sys.argv[0].endswith("__main__.py") else "limrank")

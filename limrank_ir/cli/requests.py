@@ -1,0 +1,43 @@
+"""``limrank requests``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from limrank_ir.cli import console
+from limrank_ir.cli import options as o
+from limrank_ir.cli.passages import passages
+from limrank_ir.formats.output import check_places, named
+
+
+def requests(
+    run: o.Run,
+    topics: o.Topics,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="FILE", help="Where they go; - is stdout, .gz is compressed.")
+    ],
+    corpus: o.CorpusOrIndex = None,
+    index: o.Index = None,
+    k: o.Depth = 100,
+    exclude: o.Exclude = None,
+    quiet: o.Quiet = False,
+) -> None:
+    r"""Write a run as requests for RankLLM: each query with its documents' texts, JSONL.
+
+    For example:
+
+        limrank requests --run bm25.txt --topics topics.tsv --corpus corpus.jsonl \
+            -o requests.jsonl
+        limrank rank-llm rerank --model-path limrank-smol \
+            --requests-file requests.jsonl --output-trec-file out.txt
+    """
+    from limrank_ir.ranking import candidates
+
+    check_places({"-o": output}, {"--run": run, "--topics": topics, "--corpus": corpus, "--exclude": exclude})
+    found = candidates.read_candidates(run, topics, passages(corpus, index), k=k, exclude=exclude)
+    candidates.write_requests(output, found)
+    pairs = sum(map(len, found.documents.values()))
+    console.log.info("%d queries with %d documents written to %s", len(found.documents), pairs, named(output))

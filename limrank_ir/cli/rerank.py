@@ -1,0 +1,136 @@
+"""``limrank rerank``."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from limrank_ir.cli import console
+from limrank_ir.cli import options as o
+from limrank_ir.cli.passages import passages
+from limrank_ir.formats.output import STDOUT, check_places, named, save_run, write_json
+from limrank_ir.formats.words import duration
+from limrank_ir.models import DEFAULT
+
+if TYPE_CHECKING:
+    from limrank_ir.reranker import LimRank
+    from limrank_ir.verdict import Verdict
+
+
+def rerank(
+    run: o.Run,
+    topics: o.Topics,
+    output: o.Out,
+    corpus: o.CorpusOrIndex = None,
+    index: o.Index = None,
+    model: o.ModelName = DEFAULT,
+    adapter: o.Adapter = None,
+    prompt_format: o.PromptFormat = None,
+    think: o.ThinkMode = None,
+    budget: o.Budget = 8192,
+    k: o.Depth = 100,
+    task: Annotated[
+        str | None, typer.Option(metavar="NAME", help="BRIGHT task whose query prompt is put around every query.")
+    ] = None,
+    explain: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="JSONL with score, probability and reasoning of each document.")
+    ] = None,
+    store: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Keeps verdicts: what is in it is not computed again.")
+    ] = None,
+    exclude: o.Exclude = None,
+    window: o.Window = None,
+    stride: o.Stride = None,
+    fuse: o.Fuse = False,
+    fuse_weight: o.FuseWeight = None,
+    device: o.Device = None,
+    dtype: o.Dtype = None,
+    max_length: o.MaxLength = None,
+    batch_size: o.BatchSize = None,
+    allow_mismatch: o.AllowMismatch = False,
+    tag: o.Tag = "limrank",
+    quiet: o.Quiet = False,
+    as_json: o.Json = False,
+) -> None:
+    r"""Rerank a TREC run: a run, topics and a corpus in, a better run out.
+
+    The best k documents of each query are read by the model and ranked by its verdicts; the others are left out.
+    With --window a document is as relevant as its best part, and long ones are read to their end.
+    With --fuse they are ranked by w z(log-odds) + (1 - w) z(score in the run), z-scores over the k documents.
+
+    For example:
+
+        limrank rerank --run bm25.txt --topics topics.tsv --corpus corpus.jsonl \
+            --store verdicts.db -o reranked.txt
+
+    With --store, a run that was stopped goes on where it was when the same command is given again, and its result is
+    that of a run that was never stopped.
+    """
+    from limrank_ir.formats.trec import check_writable
+    from limrank_ir.ranking import candidates
+    from limrank_ir.ranking.fusion import fusion_weight
+    from limrank_ir.ranking.windows import windows
+    from limrank_ir.reranker import LimRank
+
+    check_writable("--tag", "tag", tag)
+    split = windows(window, stride)
+    limrank = LimRank(
+        model,
+        adapter=adapter,
+        prompt_format=prompt_format,
+        think=think,
+        budget=budget,
+        task=task,
+        store=store,
+        device=device,
+        dtype=dtype,
+        max_length=max_length,
+        batch_size=batch_size,
+        allow_mismatch=allow_mismatch or None,
+    )
+    weight = fusion_weight(fuse if fuse_weight is None else fuse_weight, limrank.model.fuse)
+    check_places(
+        {"-o": output, "--explain": explain, "--store": store, "--json": STDOUT if as_json else None},
+        {"--run": run, "--topics": topics, "--corpus": corpus, "--exclude": exclude},
+    )
+    found = candidates.read_candidates(run, topics, passages(corpus, index), k=k, exclude=exclude, windows=split)
+    ranking = found.ranking(_judged(limrank, found.pairs()), weight)
+    if explain is not None:
+        candidates.write_explanations(explain, ranking)
+    save_run(output, candidates.scores(ranking), tag)
+    done = limrank.last_run
+    fused = "" if weight is None else f", fused with the run's scores (weight {weight:g}),"
+    documents = sum(map(len, ranking.values()))
+    parts = "" if split is None else f" in {done.pairs} windows"
+    console.log.info(
+        "%d documents%s of %d queries reranked by %s%s in %s (%d judged, %d from the store), written to %s",
+        *(documents, parts, len(ranking), limrank.model.name, fused),
+        *(duration(done.seconds), done.judged, done.stored, named(output)),
+    )
+    if as_json:
+        summary = {"run": str(output), "model": limrank.model.name, "think": limrank.think, "fuse": weight}
+        write_json({**summary, "queries": len(ranking), **dataclasses.asdict(done)})
+
+
+def _judged(limrank: LimRank, pairs: Sequence[tuple[str, str, str | None]]) -> list[Verdict]:
+    """Judge with a bar; what Ctrl-C leaves is said in its error."""
+    done = 0
+
+    def arrived(count: int) -> None:
+        nonlocal done
+        done += count
+        advance(count)
+
+    opened = limrank.store  # now: a store that cannot be used shall be known before the model loads
+    try:
+        with console.progress(limrank.model.name, len(pairs), "pairs") as advance:
+            return limrank.judge(pairs, progress=arrived)
+    except KeyboardInterrupt:
+        kept = "nothing was kept; with --store FILE a second run would go on from here"
+        if opened is not None:
+            kept = f"{done} verdicts are in {opened.path}; give the same command again to go on"
+        raise KeyboardInterrupt(f"interrupted after {done} of {len(pairs)} pairs; {kept}") from None

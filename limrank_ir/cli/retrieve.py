@@ -1,0 +1,85 @@
+"""``limrank retrieve``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from limrank_ir.cli import console
+from limrank_ir.cli import options as o
+from limrank_ir.errors import InputError
+from limrank_ir.formats.output import STDOUT, check_folder, check_places, named, save_run, write_json
+from limrank_ir.formats.words import some
+
+
+def retrieve(
+    context: typer.Context,
+    corpus: o.Corpus,
+    topics: o.Topics,
+    output: o.Out,
+    k: o.Depth = 100,
+    method: Annotated[
+        Literal["bm25", "dense", "hybrid"], typer.Option(help="By words, by embeddings, or both fused by their ranks.")
+    ] = "bm25",
+    index: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Keep the index here, and use it when it is there.")
+    ] = None,
+    stemmer: Annotated[Literal["porter2", "none"], typer.Option(help="BM25: how words are cut to stems.")] = "porter2",
+    k1: Annotated[
+        float, typer.Option(min=0.0, metavar="X", help="BM25: how soon repeating a word stops counting.")
+    ] = 0.9,
+    b: Annotated[
+        float, typer.Option(min=0.0, max=1.0, metavar="X", help="BM25: how much length counts against a passage.")
+    ] = 0.4,
+    encoder: Annotated[
+        str, typer.Option(metavar="NAME", help="Dense: minilm, or a sentence-transformers folder or hub id.")
+    ] = "minilm",
+    hnsw: Annotated[bool, typer.Option("--hnsw", help="Dense: search an HNSW graph; faster, approximate.")] = False,
+    device: o.Device = None,
+    tag: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The run's last column.  [default: the method]")
+    ] = None,
+    quiet: o.Quiet = False,
+    as_json: o.Json = False,
+) -> None:
+    """Find candidates with BM25 or embeddings: a corpus and topics in, a TREC run out.
+
+    BM25 is PISA's, without Java; it knows Latin letters and digits, accents are taken off, other scripts are not
+    found. Dense is pyterrier_dr's index with Faiss. Hybrid is reciprocal rank fusion of the two.
+
+    For example:
+
+        limrank retrieve --corpus corpus.jsonl --topics topics.tsv -o bm25.txt
+    """
+    from limrank_ir.cli.first_stage import check, first_stage
+    from limrank_ir.formats.trec import check_writable, read_topics
+    from limrank_ir.retrieval.bm25 import Bm25
+    from limrank_ir.retrieval.dense import Dense
+
+    others = {"bm25": ("encoder", "hnsw", "device"), "dense": ("stemmer", "k1", "b")}.get(method, ())
+    for name in others:
+        source = context.get_parameter_source(name)
+        if source is not None and source.name != "DEFAULT":
+            raise InputError(f"--{name} has no meaning for --method {method}; leave it out, or choose another method")
+    settings = Bm25(stemmer, k1, b), Dense(encoder, hnsw, device)
+    check(method, settings[1])
+    tag = method if tag is None else tag
+    check_writable("--tag", "tag", tag)
+    check_places({"-o": output, "--json": STDOUT if as_json else None}, {"--corpus": corpus, "--topics": topics})
+    if index is not None and not index.exists():
+        check_folder(f"--index {index}", index)
+    known = read_topics(topics)
+    for qid in known:
+        check_writable(topics, "qid", qid)
+    run = first_stage(corpus, list(known.values()), method, *settings, k=k, index=index)
+    if empty := [qid for qid, found in run.items() if not found]:
+        if len(empty) == len(run):
+            raise InputError(f"{topics}: no query shares a word with a passage of {corpus}; are they of one language?")
+        console.log.warning("%d of %d queries match nothing and have no lines (%s)", len(empty), len(run), some(empty))
+    save_run(output, run, tag)
+    count = sum(map(len, run.values()))
+    console.log.info("%d documents of %d queries written to %s", count, len(run) - len(empty), named(output))
+    if as_json:
+        write_json({"run": str(output), "queries": len(run), "documents": count, "without_match": empty})

@@ -1,0 +1,150 @@
+"""How our commands behave: help to paste from, ``~`` in paths, and a line and an exit status for what goes wrong."""
+
+from __future__ import annotations
+
+import functools
+import os
+import re
+import sys
+from collections.abc import Callable
+from importlib import import_module
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import typer
+from rich.text import Text
+from typer.core import TyperCommand, TyperGroup
+
+from limrank_ir.cli import console
+from limrank_ir.errors import InputError, LimRankError
+from limrank_ir.extras import EXTRAS, install
+
+_NOTHING = re.compile(r"--[\w-]+=")
+_EXAMPLE = re.compile(r"\n*^For example:\n((?:\n|    .*\n)+)", re.MULTILINE)
+
+
+class Command(TyperCommand):
+    """A command whose help ends with its examples as they were written, to be pasted.
+
+    Typer would lay them out as prose: join their lines and eat their backslashes.
+
+    Attributes:
+        examples: the lines below "For example:" in the command's docstring.
+    """
+
+    def __init__(self, *arguments: Any, help: str | None = None, **options: Any) -> None:
+        text = f"{help or ''}\n"
+        found = _EXAMPLE.search(text)
+        self.examples = found[1].strip("\n") if found else ""
+        super().__init__(*arguments, help=_EXAMPLE.sub("\n\n", text).strip(), **options)
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Take the arguments apart; an option that is given nothing, as by a variable that is not set, is an error."""
+        for option, value in pairwise([*args, "end"]):
+            if option.startswith("-") and (value == "" or _NOTHING.fullmatch(option)):
+                raise InputError(f"{option.rstrip('=')}: is given an empty value; fill it in, or leave the option out")
+        return super().parse_args(ctx, args)
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Print the help."""
+        super().format_help(ctx, formatter)
+        if self.examples:
+            console.out.print(Text(f" For example:\n\n{self.examples}"), soft_wrap=True)
+
+
+class Commands(TyperGroup):
+    """The commands together: what goes wrong in one becomes a line on stderr and an exit status."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run a command."""
+        with console.session():
+            try:
+                result = super().invoke(ctx)
+                sys.stdout.flush()
+                return result
+            except LimRankError as failure:
+                console.error(str(failure))
+                status = console.status_of(failure)
+            except KeyboardInterrupt as stop:
+                console.error(str(stop) or "interrupted")
+                status = console.INTERRUPTED
+            except BrokenPipeError:  # who read our output has seen enough
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+                status = console.FAILURE
+            except ModuleNotFoundError as failure:  # what a check of the command's own did not foresee
+                package, extra = str(failure.name).partition(".")[0], EXTRAS.get(ctx.invoked_subcommand)
+                if extra is None or package == "limrank_ir":
+                    raise
+                console.error(f"{ctx.invoked_subcommand} needs {package}; run: {install(extra)}")
+                status = console.INPUT
+            except OSError as failure:
+                if failure.errno not in console.NO_ROOM:
+                    raise
+                console.error(f"{failure.filename or 'output'}: {failure.strerror}; make room, or write somewhere else")
+                status = console.FAILURE
+        raise typer.Exit(status)
+
+
+class Lazy(TyperGroup):
+    """A group of commands in a module that is imported when one of them is asked for.
+
+    Attributes:
+        module: its name; the commands are those of its `app`.
+    """
+
+    module = ""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """The commands' names."""
+        return list(_loaded(self.module))
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """A command, or None."""
+        return _loaded(self.module).get(cmd_name)
+
+
+class LazyCommand(TyperCommand):
+    """A command in a module that is imported when the command is called.
+
+    Attributes:
+        module: its name; the command is the one of this name in its `app`.
+    """
+
+    module = ""
+
+    def make_context(self, info_name: Any, args: list[str], parent: Any = None, **extra: Any) -> Any:
+        """Parse the arguments as the command itself does, which then runs in this one's place."""
+        return _loaded(self.module)[str(self.name)].make_context(info_name, args, parent, **extra)
+
+
+@functools.cache
+def _loaded(module: str) -> dict[str, Any]:
+    """The commands of a module, by name."""
+    group: Any = typer.main.get_command(behaving(import_module(module).app))
+    return group.commands
+
+
+def behaving(app: typer.Typer) -> typer.Typer:
+    """Make an app's commands ours: `Command`, and paths that begin with ``~``."""
+    for command in app.registered_commands:
+        assert command.callback is not None
+        if command.cls is TyperCommand:
+            command.cls = Command
+        command.callback = _at_home(command.callback)
+    return app
+
+
+def _at_home(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Let ``~`` in paths be the home folder, as the shell does not in ``--store=~/verdicts.db``."""
+
+    def expanded(value: Any) -> Any:
+        if isinstance(value, list):
+            return [expanded(each) for each in value]
+        return Path(os.path.expanduser(value)) if isinstance(value, Path) else value
+
+    @functools.wraps(function)
+    def wrapper(*arguments: Any, **options: Any) -> Any:
+        return function(*arguments, **{name: expanded(value) for name, value in options.items()})
+
+    return wrapper

@@ -1,0 +1,136 @@
+"""RankLLM's requests: read from files, checked, and the text of their candidates."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from os import PathLike
+from typing import TYPE_CHECKING, Any
+
+from limrank_ir.errors import InputError
+from limrank_ir.formats.files import filled, json_records
+from limrank_ir.formats.records import DOCUMENT_ID, QUERY_ID, TEXT
+
+if TYPE_CHECKING:
+    from rank_llm.data import Candidate, Request
+
+log = logging.getLogger("limrank_ir")
+
+SHAPE = '{"query": {"text", "qid"}, "candidates": [{"docid", "score", "doc": {"text"}}]}'
+
+
+def document_text(request: Request, place: int) -> str:
+    """The text of a candidate, as it is: RankLLM's precedence of fields and its title, but none of its changes.
+
+    Args:
+        request: the request.
+        place: which of its candidates.
+
+    Returns:
+        The text, after ``"Title: {title} Content: "`` where there is a title; an empty field does not hide the text in
+        a later one.
+
+    Raises:
+        InputError: the document has no text.
+    """
+    document = request.candidates[place].doc
+    if isinstance(document, str) and document.strip():
+        return document
+    if isinstance(document, Mapping):
+        key = filled(document, TEXT)
+        text = None if key is None else document[key]
+        if isinstance(text, str) and (text.strip() or document.get("title")):
+            return f"Title: {document['title']} Content: {text}" if document.get("title") else text
+    raise InputError(
+        f"query {request.query.qid!r}: candidate {request.candidates[place].docid!r} has no text; give its doc one of: "
+        f"{', '.join(TEXT)}"
+    )
+
+
+def checked(requests: Iterable[Request]) -> list[Request]:
+    """Requests that have a query and a list of candidates, each candidate once.
+
+    Args:
+        requests: what a program gave; they are not changed.
+
+    Returns:
+        The requests, in order.
+
+    Raises:
+        InputError: a query is empty, or the candidates are no list.
+    """
+    found, repeated = [], 0
+    for number, request in enumerate(requests):
+        text, candidates = request.query.text, request.candidates
+        where = f"request {number} (qid {request.query.qid!r})"
+        if not isinstance(text, str) or not text.strip():
+            raise InputError(f"{where} has no query; fill or drop it first")
+        if isinstance(candidates, (str, bytes, Mapping)) or not isinstance(candidates, Iterable):
+            raise InputError(f"{where}: candidates is {candidates!r:.40}; give a list of RankLLM's Candidate")
+        given = list(candidates)
+        distinct = _distinct(given)
+        repeated += len(given) - len(distinct)
+        found.append(replace(request, candidates=distinct))
+    if repeated:
+        log.warning("requests: %d candidates come again for the same query and count once", repeated)
+    return found
+
+
+def _distinct(candidates: Iterable[Candidate]) -> list[Candidate]:
+    """Keep the first of equal candidates; one id with two texts is two passages of a document."""
+    kept: dict[Any, list[Candidate]] = {}
+    found = []
+    for candidate in candidates:
+        others = kept.setdefault(candidate.docid, [])
+        if all(other.doc != candidate.doc for other in others):
+            others.append(candidate)
+            found.append(candidate)
+    return found
+
+
+def read_requests(path: str | PathLike[str]) -> list[Request]:
+    """Read requests as RankLLM's ``read_requests_from_file`` does, but also those whose ``doc`` is a text.
+
+    Anserini's ``ExtractQueriesAndDocumentsFromTrecRun`` writes such, and RankLLM's reader refuses them. Ids may have
+    another name (`limrank_ir.formats.records`), and a candidate may be no more than a text, as on RankLLM's command
+    line.
+
+    Args:
+        path: JSONL, or one JSON list; plain or ``.gz``.
+
+    Returns:
+        RankLLM's requests; a text becomes ``{"contents": text}``.
+
+    Raises:
+        InputError: the file cannot be read, or a request is malformed; the message says where.
+    """
+    from dacite import DaciteError, from_dict
+    from rank_llm.data import Request
+
+    found = []
+    for place, record in json_records(path):
+        candidates, query = record.get("candidates"), record.get("query")
+        if not isinstance(candidates, list):
+            given = f"{json.dumps(candidates):.40}"
+            raise InputError(f"{place}: not a request (candidates is {given}, no list); write {SHAPE}")
+        record["candidates"] = [_candidate(place, number, candidate) for number, candidate in enumerate(candidates, 1)]
+        if isinstance(query, dict) and (key := filled(query, QUERY_ID)):
+            query.setdefault("qid", query[key])
+        try:
+            found.append(from_dict(Request, record))
+        except DaciteError as error:
+            raise InputError(f"{place}: not a request ({error!s:.200}); write {SHAPE}") from error
+    return found
+
+
+def _candidate(place: str, number: int, candidate: Any) -> dict[str, Any]:
+    """A candidate in RankLLM's shape, as far as it can be told."""
+    if isinstance(candidate, str):
+        return {"docid": str(number), "score": 0.0, "doc": {"contents": candidate}}
+    if not isinstance(candidate, dict):
+        raise InputError(f"{place}: candidate {number} is {json.dumps(candidate):.40}, not an object; write {SHAPE}")
+    key, document = filled(candidate, DOCUMENT_ID), candidate.get("doc")
+    named = {} if key is None else {"docid": candidate[key]}
+    return {**named, **candidate, "doc": {"contents": document} if isinstance(document, str) else document}

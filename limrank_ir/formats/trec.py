@@ -1,0 +1,237 @@
+"""TREC's files: runs (rankings) and qrels (judgments), as streams and plain values."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from ctypes import c_float
+from os import PathLike
+from typing import NamedTuple
+
+from limrank_ir.errors import InputError
+from limrank_ir.formats.files import find, replacing, rows
+from limrank_ir.formats.records import DOCUMENT_ID, GRADE, QUERY_ID, header, pick
+from limrank_ir.formats.topics import Topic as Topic
+from limrank_ir.formats.topics import read_topics as read_topics
+
+_COLUMN = re.compile(r"[^ \t\n\r\v\f]+")
+# What a column may hold when written: no byte-order mark and no surrogates either, which would not be read back.
+_WRITABLE = re.compile("[^ \t\n\r\v\f\ufeff\ud800-\udfff]+")
+
+HIGHEST_GRADE = 1000
+"""trec_eval sets memory aside for every grade up to the highest; and 2**grade, a gain, is still a finite number."""
+
+
+def columns(line: str) -> list[str]:
+    """Split a line at ASCII whitespace, as trec_eval does: an id may hold U+00A0 or U+3000."""
+    return _COLUMN.findall(line)
+
+
+class RunEntry(NamedTuple):
+    """One line of a TREC run.
+
+    Attributes:
+        qid: id of the query.
+        docno: id of the document.
+        rank: the rank as the file has it, None if that is no integer; trec_eval and :func:`read_run` go by the score.
+        score: the higher, the better.
+        tag: name of the system that made the run.
+    """
+
+    qid: str
+    docno: str
+    rank: int | None
+    score: float
+    tag: str
+
+
+def trec_order(scored: Iterable[tuple[str, float]]) -> list[tuple[str, float]]:
+    """Rank documents as trec_eval does, whatever the ranks in a file say.
+
+    Args:
+        scored: (docno, score) of one query.
+
+    Returns:
+        The same pairs by descending score, compared as float32; ties by descending docno.
+    """
+    return sorted(scored, key=lambda pair: _trec_key(*pair), reverse=True)
+
+
+def _trec_key(docno: str, score: float) -> tuple[float, str]:
+    """Sort key of :func:`trec_order`. Code points order as trec_eval's UTF-8 bytes do."""
+    return c_float(score).value, docno
+
+
+def iter_run(path: str | PathLike[str]) -> Iterator[RunEntry]:
+    """Stream a TREC run: ``qid Q0 docno rank score tag``, any whitespace between the columns.
+
+    Args:
+        path: the run, plain or ``.gz``.
+
+    Yields:
+        The lines in the order of the file.
+
+    Raises:
+        InputError: a line that is no such line, or a document that is listed twice for a query; and as for
+            :func:`limrank_ir.formats.files.lines`.
+    """
+    seen: dict[str, set[str]] = {}
+    for place, line in rows(path):
+        found = columns(line)
+        if len(found) != 6:
+            raise InputError(
+                f"{place}: {len(found)} columns, not 6; write 'qid Q0 docno rank score tag' without spaces inside"
+            )
+        qid, _, docno, rank, score, tag = found
+        docnos = seen.setdefault(qid, set())
+        if docno in docnos:
+            raise InputError(f"{place}: document {docno!r} again for query {qid!r}; list it once")
+        docnos.add(docno)
+        yield RunEntry(qid, docno, _rank(rank), _score(place, score), tag)
+
+
+def read_run(path: str | PathLike[str]) -> dict[str, list[RunEntry]]:
+    """Read a TREC run, query by query.
+
+    Args:
+        path: the run, plain or ``.gz``.
+
+    Returns:
+        qid to its entries in :func:`trec_order`; the queries in order of first appearance.
+
+    Raises:
+        InputError: as for :func:`iter_run`, or a run without lines.
+    """
+    run: dict[str, list[RunEntry]] = {}
+    for entry in iter_run(path):
+        run.setdefault(entry.qid, []).append(entry)
+    if not run:
+        raise InputError(f"{path}: empty run; check the first stage that made it")
+    for entries in run.values():
+        entries.sort(key=lambda entry: _trec_key(entry.docno, entry.score), reverse=True)
+    return run
+
+
+def write_run(
+    path: str | PathLike[str], run: Mapping[str, Iterable[tuple[str, float]]], *, tag: str = "limrank"
+) -> None:
+    """Write a TREC run in :func:`trec_order`, ranks from 1, scores to the last digit, all of it or nothing.
+
+    >>> write_run("run.txt", {"q1": [("d1", 0.5), ("d2", 3.25)]})  # doctest: +SKIP
+
+    Args:
+        path: the file, compressed if it ends in ``.gz``; replaced if it is there.
+        run: qid to (docno, score) pairs in any order; from a dict of scores, its ``items()``.
+        tag: name of the system, the last column.
+
+    Raises:
+        InputError: a score that is not finite, a document twice in a query, an id or tag that is empty or holds
+            whitespace (it would shift the columns), or a run without lines; and as for
+            :func:`limrank_ir.formats.files.replacing`.
+    """
+    check_writable(path, "tag", tag)
+    written = 0
+    with replacing(path) as file:
+        for qid, scored in run.items():
+            check_writable(path, "qid", qid)
+            scores: dict[str, float] = {}
+            for docno, score in scored:
+                check_writable(path, "docno", docno)
+                if docno in scores:
+                    raise InputError(f"{path}: document {docno!r} twice for query {qid!r}; list it once")
+                if not math.isfinite(score):
+                    raise InputError(f"{path}: query {qid!r}, document {docno!r}: score {score}; give a finite one")
+                scores[docno] = float(score)  # NumPy's floats too: their repr is not a number
+            for rank, (docno, score) in enumerate(trec_order(scores.items()), 1):
+                file.write(f"{qid} Q0 {docno} {rank} {score!r} {tag}\n")
+            written += len(scores)
+        if not written:
+            raise InputError(f"{path}: empty run, nothing to write; check the queries and the first stage")
+
+
+def read_qrels(path: str | PathLike[str]) -> dict[str, dict[str, int]]:
+    """Read judgments: ``qid 0 docno grade``, or what a header names, such as BEIR's ``query-id corpus-id score``.
+
+    Args:
+        path: the qrels, plain or ``.gz``; or a folder that holds ``qrels.txt`` or BEIR's ``qrels/test.tsv``.
+
+    Returns:
+        qid to docno to grade, which is an integer up to `HIGHEST_GRADE`; grades below 0 are kept.
+
+    Raises:
+        InputError: a line that is no such line, a document with two grades for a query, or a file without
+            judgments; and as for :func:`limrank_ir.formats.files.lines`.
+    """
+    file = find(path, ("qrels.txt", "qrels.txt.gz", "qrels/test.tsv"))
+    qrels: dict[str, dict[str, int]] = {}
+    layout = ["qid", "0", "docno", "grade"]
+    for place, line in rows(file):
+        found = columns(line)
+        if names := header(found, QUERY_ID, DOCUMENT_ID, GRADE):
+            layout = names
+            continue
+        if len(found) != len(layout):
+            raise InputError(f"{place}: {len(found)} columns, not {len(layout)}; write {' '.join(layout)!r}")
+        qid, docno, text = pick(found, layout, QUERY_ID, DOCUMENT_ID, GRADE)
+        grade = _grade(place, text)
+        if qrels.setdefault(qid, {}).setdefault(docno, grade) != grade:
+            raise InputError(
+                f"{place}: document {docno!r} has grade {grade} for query {qid!r} but had "
+                f"{qrels[qid][docno]} before; keep one"
+            )
+    if not qrels:
+        raise InputError(f"{file}: no judgments in it; write {' '.join(layout)!r}")
+    return qrels
+
+
+def _rank(text: str) -> int | None:
+    """Read the rank of a run, which nothing depends on."""
+    try:
+        return int(text)
+    except ValueError:
+        return None
+
+
+def _grade(place: str, text: str) -> int:
+    """Read a grade of the qrels at ``place``; 1.0, as data frames write it, is 1."""
+    try:
+        grade = float(text)
+    except ValueError:
+        grade = math.nan
+    if not grade.is_integer():
+        raise InputError(f"{place}: grade {text!r} is no integer; check the columns")
+    if grade > HIGHEST_GRADE:
+        raise InputError(
+            f"{place}: grade {text} is above {HIGHEST_GRADE}, and an evaluation takes memory for every grade up to "
+            "the highest; use smaller grades"
+        )
+    return int(grade)
+
+
+def _score(place: str, text: str) -> float:
+    """Read a score of the run at ``place``: a finite number."""
+    try:
+        score = float(text)
+    except ValueError as error:
+        raise InputError(f"{place}: score {text!r} is no number; check the columns") from error
+    if not math.isfinite(score):
+        raise InputError(f"{place}: score {text!r} is not finite and cannot be ranked; correct it")
+    return score
+
+
+def check_writable(path: str | PathLike[str], what: str, text: str) -> None:
+    """Refuse an id or a tag that a run cannot hold.
+
+    Args:
+        path: what the error message begins with.
+        what: ``"qid"``, ``"docno"`` or ``"tag"``, for the message.
+        text: the id or tag.
+
+    Raises:
+        InputError: it is empty or holds whitespace, a byte-order mark or half a character.
+    """
+    if not _WRITABLE.fullmatch(text):
+        raise InputError(
+            f"{path}: {what} {text!r} is empty, or holds whitespace, a byte-order mark or half a character; rename it"
+        )

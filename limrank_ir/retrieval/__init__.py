@@ -1,0 +1,1 @@
+"""First stages: BM25 by PISA, and dense retrieval by sentence encoders."""

@@ -1,0 +1,148 @@
+"""A dense first stage: a sentence encoder's vectors in a pyterrier_dr index, searched by Faiss; and fusion by ranks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from limrank_ir.formats.corpus import Passage
+from limrank_ir.formats.trec import Topic, check_writable
+from limrank_ir.retrieval import minilm
+from limrank_ir.retrieval.encoders import loading
+
+BATCH = 64  # queries or passages that are encoded between two steps of the progress bar
+Run = Mapping[str, Sequence[tuple[str, float]]]
+
+
+@dataclass(frozen=True)
+class Dense:
+    """How to embed and search.
+
+    Attributes:
+        encoder: ``"minilm"``, or a sentence-transformers model: a folder or a hub id.
+        hnsw: search an HNSW graph, which is faster on large corpora and approximate; else every vector.
+        device: of the encoder; None: a GPU when there is one.
+    """
+
+    encoder: str = minilm.NAME
+    hnsw: bool = False
+    device: str | None = None
+
+
+def build(
+    passages: Iterable[Passage],
+    folder: Path,
+    dense: Dense,
+    advance: Callable[[int], None] = lambda count: None,
+    *,
+    source: object = "passages",
+) -> None:
+    """Embed passages into an index.
+
+    Args:
+        passages: the passages; title and text are read.
+        folder: where the index goes; it must not be there.
+        dense: the encoder.
+        advance: called with the number of passages done since it was called last.
+        source: where they come from, for error messages.
+
+    Raises:
+        InputError: a docno that no run can hold, no passages, or the encoder cannot be loaded.
+    """
+    from pyterrier_dr import FlexIndex
+
+    def stream() -> Iterator[dict[str, str]]:
+        for passage in passages:
+            check_writable(f"{source}", "docno", passage.docno)
+            yield {"docno": passage.docno, "text": passage.reader_text}
+            advance(1)
+
+    (_encoder(dense) >> FlexIndex(str(folder), verbose=False)).index(stream())
+
+
+def search(
+    folder: Path,
+    topics: Sequence[Topic],
+    dense: Dense,
+    *,
+    k: int,
+    advance: Callable[[int], None] = lambda count: None,
+) -> dict[str, list[tuple[str, float]]]:
+    """Search for topics.
+
+    Args:
+        folder: the index; an HNSW graph is kept in it.
+        topics: the topics; their queries are embedded.
+        dense: the encoder of the index, and how to search.
+        k: how many documents of each topic.
+        advance: called with the number of topics done since it was called last.
+
+    Returns:
+        qid to (docno, inner product), best first.
+
+    Raises:
+        InputError: the encoder cannot be loaded.
+    """
+    import pandas as pd
+    from pyterrier_dr import FlexIndex
+
+    index = FlexIndex(str(folder), verbose=False)
+    depth = min(k, len(index))
+    retriever = (
+        index.faiss_hnsw_retriever(num_results=depth, ef_search=max(64, 2 * depth))
+        if dense.hnsw
+        else index.faiss_flat_retriever()
+    )
+    pipeline = _encoder(dense) >> retriever % depth
+    run: dict[str, list[tuple[str, float]]] = {}
+    for first in range(0, len(topics), BATCH):
+        batch = topics[first : first + BATCH]
+        found = pipeline(pd.DataFrame([(topic.qid, topic.query) for topic in batch], columns=["qid", "query"]))
+        found = found.sort_values(["qid", "rank"])
+        documents = {
+            qid: list(zip(rows["docno"], map(float, rows["score"]), strict=True)) for qid, rows in found.groupby("qid")
+        }
+        run.update({topic.qid: documents.get(topic.qid, []) for topic in batch})
+        advance(len(batch))
+    return run
+
+
+def fused(runs: Sequence[Run], *, k: int) -> dict[str, list[tuple[str, float]]]:
+    """Reciprocal rank fusion: the sum of 1 / (60 + rank), ranks from 0 (pyterrier_alpha's ``rr_fusion``).
+
+    Args:
+        runs: qid to (docno, score), best first; of the same queries.
+        k: how many documents of each query.
+
+    Returns:
+        qid to (docno, fused score), best first.
+    """
+    import pandas as pd
+    from pyterrier_alpha.fusion import rr_fusion
+
+    frames = [
+        pd.DataFrame(
+            [
+                (qid, "", docno, score, rank)
+                for qid, documents in run.items()
+                for rank, (docno, score) in enumerate(documents)
+            ],
+            columns=["qid", "query", "docno", "score", "rank"],
+        )
+        for run in runs
+    ]
+    found = rr_fusion(*frames, num_results=k)
+    lists: dict[str, list[tuple[str, float]]] = {qid: [] for run in runs for qid in run}
+    for qid, docno, score in zip(found["qid"], found["docno"], found["score"], strict=True):
+        lists[qid].append((docno, float(score)))
+    return {qid: sorted(documents, key=lambda document: -document[1]) for qid, documents in lists.items()}
+
+
+def _encoder(dense: Dense) -> Any:
+    from pyterrier_dr import SBertBiEncoder
+
+    name = str(minilm.folder("--encoder minilm")) if dense.encoder == minilm.NAME else dense.encoder
+    with loading(f"--encoder {dense.encoder}"):
+        return SBertBiEncoder(name, batch_size=BATCH, device=dense.device)

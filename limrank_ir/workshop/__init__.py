@@ -1,0 +1,1 @@
+"""What `synth`, `train` and `benchmarks` share: settings in YAML and HTML pages."""
