@@ -12,9 +12,10 @@ import torch
 
 from limrank_ir import LimRank, LimRankError
 from limrank_ir.models import SMOL, SMOL_BASE
-from limrank_ir.train.export import export, read_trained
+from limrank_ir.train.export import export
 from limrank_ir.train.run import train
 from limrank_ir.train.sources import read_sources
+from limrank_ir.train.trained import read_trained
 from tests import reference, tiny
 
 BASE = "somebody/tiny"

@@ -18,9 +18,10 @@ from limrank_ir.cli import options as o
 from limrank_ir.errors import InputError, LimRankError
 from limrank_ir.extras import need
 from limrank_ir.formats.output import check_folder, write_stdout
+from limrank_ir.model_options import Dtype
 from limrank_ir.retrieval import minilm
 
-from .export import Dtype, Kind
+from .trained import Kind
 
 if TYPE_CHECKING:
     from .config import Config

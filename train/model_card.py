@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from limrank_ir.errors import InputError
 from limrank_ir.formats.files import replacing
@@ -13,8 +13,7 @@ from limrank_ir.formats.words import duration
 from limrank_ir.prompts import PromptFormat, prompt_format
 from limrank_ir.retrieval import minilm
 
-if TYPE_CHECKING:
-    from .export import Kind, Trained
+from .trained import Kind, Trained
 
 LIBRARIES = {"adapter": "peft", "merged": "transformers", "gguf": "transformers"}
 _SMOL_NOTE = (
