@@ -1,16 +1,17 @@
 # make demo   see BM25 results reranked on real text
 # make test   ruff, mypy and the tests
+# make docs   the guides and the API reference as a site: site/index.html
 # make speed  pairs per second: plain loop, ours, limit
 # make dist   wheel and source distribution
 #
-# Another interpreter: make PYTHON=python3.12. With a GPU, see the README first.
+# Another interpreter: make PYTHON=python3.12. With a GPU, see docs/getting-started.md first.
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test speed dist clean
+.PHONY: demo test docs speed dist clean
 
 demo: $(INSTALLED)
 	$(BIN)/limrank demo
@@ -20,6 +21,9 @@ test: $(INSTALLED)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadscope
+
+docs: $(INSTALLED)
+	$(BIN)/mkdocs build --strict
 
 speed: $(INSTALLED)
 	$(BIN)/limrank bench speed
@@ -40,4 +44,4 @@ $(INSTALLED): pyproject.toml setup.cfg constraints.txt Makefile
 	touch $@
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis limrank-demo
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis limrank-demo site
