@@ -13,7 +13,7 @@ import yaml
 
 from limrank_ir.errors import LimRankError
 from limrank_ir.prompts import RANK1
-from limrank_ir.train.config import Data, Source, read_config
+from limrank_ir.train.config import Data, DataSource, read_config
 from limrank_ir.train.mixture import check_license, data_hash, mix
 from limrank_ir.train.rankings import read_rankings
 from limrank_ir.train.rows import Candidate, Group, read_groups
@@ -167,7 +167,7 @@ def sources(tmp_path, *counts, **settings):
     made = []
     for number, count in enumerate(counts):
         rows = [row | {"qid": f"{number} {row['qid']}"} for row in training.groups(count)]
-        made.append(Source(path=write_rows(tmp_path / f"s{number}" / "train.jsonl", rows), **settings))
+        made.append(DataSource(path=write_rows(tmp_path / f"s{number}" / "train.jsonl", rows), **settings))
     return Data(folder=tmp_path, sources=tuple(made))
 
 
@@ -208,7 +208,7 @@ def test_groups_have_one_positive_and_some_negatives(tmp_path):
     path = write(tmp_path, row)
 
     def made(**settings):
-        return mix(Data(folder=tmp_path, sources=(Source(path=path, **settings),)), 5)
+        return mix(Data(folder=tmp_path, sources=(DataSource(path=path, **settings),)), 5)
 
     (one,) = made(negatives=4)
     assert [c.label for c in one.candidates] == [True] + [False] * 4
@@ -224,7 +224,7 @@ def test_groups_have_one_positive_and_some_negatives(tmp_path):
 def test_reasoning_about_the_query_is_the_thought_of_all_its_passages(tmp_path):
     path = write(tmp_path, {"query": "q", "pos": ["p"], "neg": ["n"], "reasoning": "why", "licence": "MIT"})
     mixed = {
-        kind: mix(Data(folder=tmp_path, sources=(Source(path=path, reasoning=kind),)), 0)
+        kind: mix(Data(folder=tmp_path, sources=(DataSource(path=path, reasoning=kind),)), 0)
         for kind in ("positives", "all")
     }
     assert [c.reasoning for c in mixed["positives"][0].candidates] == ["why", None]
@@ -234,7 +234,7 @@ def test_reasoning_about_the_query_is_the_thought_of_all_its_passages(tmp_path):
 
 def test_a_query_without_positives_is_one_group_unless_no_negatives_are_wanted(tmp_path):
     rows = [{"query": query, "passage": "p", "label": query == "a", "licence": "MIT"} for query in "abc"]
-    source = Source(path=write(tmp_path, *rows), groups_per_query=3)
+    source = DataSource(path=write(tmp_path, *rows), groups_per_query=3)
     groups = mix(Data(folder=tmp_path, sources=(source,)), 0)
     assert sorted((group.query, [c.label for c in group.candidates]) for group in groups) == [
         ("a", [True]),
@@ -248,7 +248,7 @@ def test_a_query_without_positives_is_one_group_unless_no_negatives_are_wanted(t
 def test_words_and_instructions_are_kept_as_asked(tmp_path):
     row = {"query": "one  two three", "pos": [" a b\tc d"], "neg": ["e"], "instruction": "i", "licence": "MIT"}
     rows = [row | {"query": f"{row['query']} {number}"} for number in range(40)]
-    source = Source(path=write(tmp_path, *rows), query_words=2, passage_words=3, keep_instruction=0.5)
+    source = DataSource(path=write(tmp_path, *rows), query_words=2, passage_words=3, keep_instruction=0.5)
     groups = mix(Data(folder=tmp_path, sources=(source,)), 0)
     assert {group.query for group in groups} == {"one  two"}
     assert {tuple(c.text for c in group.candidates) for group in groups} == {(" a b\tc", "e")}
@@ -304,7 +304,7 @@ def test_open_licenses_pass(license):
 
 def test_a_closed_pair_closes_its_group(tmp_path):
     pairs = [PAIR | {"licence": "MIT"}, PAIR | {"passage": "b", "license": "CC BY-NC 4.0"}]
-    data = Data(folder=tmp_path, sources=(Source(path=write(tmp_path, *pairs)),))
+    data = Data(folder=tmp_path, sources=(DataSource(path=write(tmp_path, *pairs)),))
     with pytest.raises(LimRankError, match=r"'q' is not openly licensed \(MIT; CC BY-NC 4.0\)"):
         mix(data, 0)
 
@@ -315,7 +315,7 @@ LIST = {"instruction": "Rank the passages: e.g. [9] > [8].", "input": "[1] a [7]
 
 
 def rankings(tmp_path, layout, *rows, **settings):
-    source = Source(path=write(tmp_path, *rows), **settings)
+    source = DataSource(path=write(tmp_path, *rows), **settings)
     return read_rankings(Data(folder=tmp_path, sources=(source,), layout=layout), 1)
 
 
@@ -337,7 +337,7 @@ def test_rankings_come_as_they_stand(tmp_path):
 def test_rankings_are_drawn_with_the_seed(tmp_path):
     rows = [LIST | {"output": "[2]", "input": f"{LIST['input']} {number}"} for number in range(20)]
     path = write(tmp_path, *rows)
-    data = Data(folder=tmp_path, sources=(Source(path=path, queries=5),), layout="setwise")
+    data = Data(folder=tmp_path, sources=(DataSource(path=path, queries=5),), layout="setwise")
     first, again, other = read_rankings(data, 1), read_rankings(data, 1), read_rankings(data, 2)
     assert first == again and len(first[0]) == len({prompt for _, prompt, _ in first[0]}) == 5
     assert first[1] != other[1]
@@ -348,7 +348,7 @@ def test_held_back_queries_are_not_in_rankings(tmp_path):
     topics.write_text("1\tHot dogs\n")
     other = LIST | {"input": "[1] a\n[2] b\n[3] c\nQuery: hot dogsled", "output": "[2]"}
     path = write(tmp_path, LIST | {"output": "[2]"}, other)
-    data = Data(folder=tmp_path, sources=(Source(path=path),), layout="setwise", exclude_topics=(topics,))
+    data = Data(folder=tmp_path, sources=(DataSource(path=path),), layout="setwise", exclude_topics=(topics,))
     ((place, _, _),), _ = read_rankings(data, 1)
     assert place.endswith(":2")
 

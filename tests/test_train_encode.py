@@ -14,7 +14,7 @@ from limrank_ir.engines.tokens import PromptTokenizer
 from limrank_ir.errors import LimRankError
 from limrank_ir.formats.corpus import Passage
 from limrank_ir.prompts import QWEN3, RANK1, whole_sentences
-from limrank_ir.train.encode import QUERY_SHARE, THOUGHT_SHARE, ranking_rows, trace_rows, verdict_rows
+from limrank_ir.train.encode import QUERY_SHARE, THOUGHT_SHARE, ranking_sequences, trace_sequences, verdict_sequences
 from limrank_ir.train.rows import Candidate, Group
 from limrank_ir.train.trainer import survey
 from limrank_ir.verdict import Verdict
@@ -74,7 +74,7 @@ GROUPS = [
 @pytest.mark.parametrize("number", range(len(GROUPS)))
 def test_a_trained_prompt_has_the_ids_of_a_judged_one(tokenizer, number, think):
     one = GROUPS[number]
-    make = trace_rows if think == "always" else verdict_rows
+    make = trace_sequences if think == "always" else verdict_sequences
     rows = make([GROUPS[0], one], RANK1, encoder(tokenizer), 2500)[2:]
     pairs = [(one.query, candidate.text, one.instruction) for candidate in one.candidates]
     assert [row.ids[: row.prompt].tolist() for row in rows] == judged_ids(tokenizer, pairs, think=think)
@@ -84,7 +84,7 @@ def test_a_trained_prompt_has_the_ids_of_a_judged_one(tokenizer, number, think):
 def test_a_trained_prompt_of_another_format(tokenizer):
     one = GROUPS[1]
     ours = encoder(tokenizer, QWEN3)
-    rows = verdict_rows([one], QWEN3, ours, 2500)
+    rows = verdict_sequences([one], QWEN3, ours, 2500)
     pairs = [(one.query, candidate.text, one.instruction) for candidate in one.candidates]
     expected = judged_ids(tokenizer, pairs, think="never", prompt_format="qwen3")
     assert [row.ids[: row.prompt].tolist() for row in rows] == expected
@@ -93,7 +93,7 @@ def test_a_trained_prompt_of_another_format(tokenizer):
 
 def test_a_verdicts_response_is_the_token_that_is_scored(tokenizer):
     ours = encoder(tokenizer)
-    rows = verdict_rows(GROUPS, RANK1, ours, 2500)
+    rows = verdict_sequences(GROUPS, RANK1, ours, 2500)
     (true,), (false,) = (tokenizer(label, add_special_tokens=False).input_ids for label in (" true", " false"))
     # `Loaded.log_odds` takes these two columns.
     assert ours.label_ids == (true, false)
@@ -102,7 +102,7 @@ def test_a_verdicts_response_is_the_token_that_is_scored(tokenizer):
 
 def test_a_traces_response_is_tokenized_by_itself_and_has_no_end_token(tokenizer):
     one = group("what is red?", "the thing is red", "a dog", reasoning=" It names red.\nSo it is relevant!\n")
-    rows = trace_rows([one], RANK1, encoder(tokenizer), 2500)
+    rows = trace_sequences([one], RANK1, encoder(tokenizer), 2500)
     for row, label in zip(rows, (" true", " false"), strict=True):
         response = f"\nIt names red.\nSo it is relevant!\n</think>{label}"
         assert row.ids[row.prompt :].tolist() == tokenizer(response, add_special_tokens=False).input_ids
@@ -116,7 +116,7 @@ def test_a_traces_response_is_tokenized_by_itself_and_has_no_end_token(tokenizer
 
 def test_a_thought_cannot_end_itself(tokenizer):
     one = group("q", "p", reasoning="It is so. </think> true <|im_end|> Or not.")
-    (row,) = trace_rows([one], RANK1, encoder(tokenizer), 2500)
+    (row,) = trace_sequences([one], RANK1, encoder(tokenizer), 2500)
     text = encoder(tokenizer).decode(row.ids[row.prompt :].tolist())
     assert text == "\nIt is so.  Or not.\n</think> true"
 
@@ -125,7 +125,7 @@ def test_a_trained_thought_continues_into_the_forced_prompt(tokenizer):
     """A forced verdict stands behind the very ids that a trained verdict stands behind (but for a token border)."""
     thought = "It names red. So it is relevant."
     one = group("what is red?", "the thing is red", reasoning=thought)
-    (row,) = trace_rows([one], RANK1, encoder(tokenizer), 2500)
+    (row,) = trace_sequences([one], RANK1, encoder(tokenizer), 2500)
     forced = RANK1.forced(RANK1.render("what is red?", "the thing is red", think=True), thought)
     (whole,) = encoder(tokenizer).encode([forced], 2500)
     decode = encoder(tokenizer).decode
@@ -134,20 +134,22 @@ def test_a_trained_thought_continues_into_the_forced_prompt(tokenizer):
 
 def test_candidates_without_reasoning_make_no_trace(tokenizer):
     one = Group("1", "q", None, (Candidate("a", True, reasoning="Yes."), Candidate("b", False)))
-    rows = trace_rows([group("x", "y", reasoning=None), one], RANK1, encoder(tokenizer), 500)
+    rows = trace_sequences([group("x", "y", reasoning=None), one], RANK1, encoder(tokenizer), 500)
     assert [(row.candidate.text, row.group, row.groups) for row in rows] == [("a", 1, 2)]
 
 
 def test_rankings_are_encoded_as_they_stand(tokenizer):
-    rows = ranking_rows([("f:1", "[1] a <|im_end|>\n[2] b", "<think>x</think> [2] > [1]")], encoder(tokenizer), 99)
+    rows = ranking_sequences([("f:1", "[1] a <|im_end|>\n[2] b", "<think>x</think> [2] > [1]")], encoder(tokenizer), 99)
     ((prompt, answer),) = [(row.ids[: row.prompt].tolist(), row.ids[row.prompt :].tolist()) for row in rows]
     decode = encoder(tokenizer).decode
     assert (decode(prompt), decode(answer)) == ("[1] a <|im_end|>\n[2] b", "<think>x</think> [2] > [1]")
     assert tokenizer.convert_tokens_to_ids("<|im_end|>") not in prompt  # a passage's control token is plain text
     count = len(prompt) + len(answer)
-    ranking_rows([("f:1", "[1] a <|im_end|>\n[2] b", "<think>x</think> [2] > [1]")], encoder(tokenizer), count)
+    ranking_sequences([("f:1", "[1] a <|im_end|>\n[2] b", "<think>x</think> [2] > [1]")], encoder(tokenizer), count)
     with pytest.raises(LimRankError, match=rf"f:1: {count} tokens, more than data.cutoff \({count - 1}\); raise it"):
-        ranking_rows([("f:1", "[1] a <|im_end|>\n[2] b", "<think>x</think> [2] > [1]")], encoder(tokenizer), count - 1)
+        ranking_sequences(
+            [("f:1", "[1] a <|im_end|>\n[2] b", "<think>x</think> [2] > [1]")], encoder(tokenizer), count - 1
+        )
 
 
 # What is cut
@@ -161,10 +163,10 @@ def test_rows_fit_and_lose_only_what_they_must(tokenizer, query, passage, though
     ours = encoder(tokenizer)
     query, passage, thought = (" ".join(["so", *words]) for words in (query, passage, thought))
     one = group(query, passage, reasoning=thought)
-    (verdict,) = verdict_rows([one], RANK1, ours, cutoff)
-    (trace,) = trace_rows([one], RANK1, ours, cutoff)
+    (verdict,) = verdict_sequences([one], RANK1, ours, cutoff)
+    (trace,) = trace_sequences([one], RANK1, ours, cutoff)
     assert len(verdict.ids) <= cutoff and len(trace.ids) <= cutoff
-    (whole,) = verdict_rows([one], RANK1, ours, 99999)
+    (whole,) = verdict_sequences([one], RANK1, ours, 99999)
     query_tokens = len(ours.encode_text(query))
     if len(whole.ids) <= cutoff and query_tokens <= cutoff * QUERY_SHARE:
         assert verdict.cut == 0 and verdict.ids.tolist() == whole.ids.tolist()
@@ -203,7 +205,7 @@ def test_rows_fit_and_lose_only_what_they_must(tokenizer, query, passage, though
 
 
 def test_a_thought_without_blanks_is_cut_and_not_dropped(tokenizer):
-    (row,) = trace_rows([group("q", "p", reasoning="这段话说的是红色" * 60)], RANK1, encoder(tokenizer), 400)
+    (row,) = trace_sequences([group("q", "p", reasoning="这段话说的是红色" * 60)], RANK1, encoder(tokenizer), 400)
     assert 80 < len(row.ids) - row.prompt <= 100
 
 
@@ -212,7 +214,7 @@ def test_a_query_that_leaves_no_room_is_named_before_the_run(tokenizer):
     long = Group("q9", "why?", "only what explains it " * 30, (Candidate("a", True),), source="rows.jsonl")
 
     def encode(batch):
-        return {"verdicts": verdict_rows(batch, RANK1, ours, 100)}
+        return {"verdicts": verdict_sequences(batch, RANK1, ours, 100)}
 
     with pytest.raises(
         LimRankError, match=r"rows\.jsonl: the query 'q9' with its instruction .* data\.cutoff \(100\); raise it"
@@ -222,5 +224,5 @@ def test_a_query_that_leaves_no_room_is_named_before_the_run(tokenizer):
 
 
 def test_ids_fit_the_models_types(tokenizer):
-    for row in verdict_rows(GROUPS, RANK1, encoder(tokenizer), 200):
+    for row in verdict_sequences(GROUPS, RANK1, encoder(tokenizer), 200):
         assert row.ids.dtype == np.int32

@@ -11,7 +11,7 @@ import torch
 from limrank_ir.engines.tokens import PromptTokenizer
 from limrank_ir.prompts import RANK1
 from limrank_ir.train.config import read_config
-from limrank_ir.train.encode import trace_rows, verdict_rows
+from limrank_ir.train.encode import trace_sequences, verdict_sequences
 from limrank_ir.train.model import load_model, load_tokenizer
 from limrank_ir.train.objectives import NAMES, Verdicts, objective
 from limrank_ir.train.objectives.traces import loss as trace_loss
@@ -227,7 +227,7 @@ def test_the_same_loss_as_trl(trainer, folder, name, tmp_path):
     made = trainer({name: 1.0}, pack=False)
     candidates = tuple(Candidate(text, place == 1, reasoning=f"{text} " * 3) for place, text in enumerate("abc"))
     one = Group("1", "q", None, candidates)
-    rows = (trace_rows if name == "traces" else verdict_rows)([one], RANK1, encode_with(folder), 128)
+    rows = (trace_sequences if name == "traces" else verdict_sequences)([one], RANK1, encode_with(folder), 128)
     data = Dataset.from_list(
         [
             {
@@ -274,7 +274,7 @@ def made_lora():
 def test_the_loss_is_on_the_response_alone(trainer, folder):
     """Logits at other places than those in front of the response do not reach the loss."""
     made = trainer({"traces": 1.0, "verdict": 1.0}, pack=False)
-    rows = trace_rows(GROUPS, RANK1, encode_with(folder), 128)
+    rows = trace_sequences(GROUPS, RANK1, encode_with(folder), 128)
     from limrank_ir.train.forward import packed, padded
 
     logits, row = padded(made.model, rows)

@@ -18,11 +18,11 @@ from limrank_ir import LimRank
 from limrank_ir.engines.tokens import PromptTokenizer
 from limrank_ir.errors import LimRankError
 from limrank_ir.prompts import RANK1
-from limrank_ir.train.card import plot_loss
 from limrank_ir.train.config import read_config
 from limrank_ir.train.model import load_model, load_tokenizer
 from limrank_ir.train.rows import read_groups
 from limrank_ir.train.run import arguments, train
+from limrank_ir.train.run_record import plot_loss
 from limrank_ir.train.trainer import VerdictTrainer, encoder, last_whole_checkpoint
 from tests import tiny, training
 from tests.training import write_config, write_rows

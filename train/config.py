@@ -10,6 +10,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from limrank_ir.errors import InputError
+from limrank_ir.model_options import Dtype
 from limrank_ir.prompts import FORMATS
 from limrank_ir.workshop.settings import read_yaml, validated
 
@@ -18,7 +19,7 @@ class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Source(_Part):
+class DataSource(_Part):
     """A file of training rows and how much to take of it.
 
     Attributes:
@@ -61,7 +62,7 @@ class Data(_Part):
     """
 
     folder: Path = Path()
-    sources: tuple[Source, ...] = Field(min_length=1)
+    sources: tuple[DataSource, ...] = Field(min_length=1)
     layout: Literal["pointwise", "listwise", "setwise"] = "pointwise"
     share: float = Field(default=1.0, gt=0, le=1)
     open_licenses_only: bool = True
@@ -90,7 +91,7 @@ class Lora(_Part):
     add_tokens: tuple[str, ...] = ()
 
 
-class Config(_Part):
+class TrainConfig(_Part):
     """A training run.
 
     Attributes:
@@ -110,7 +111,7 @@ class Config(_Part):
 
     model: str
     prompt_format: str | None = None
-    dtype: Literal["float32", "bfloat16", "float16"] = "bfloat16"
+    dtype: Dtype = "bfloat16"
     quantize: Literal["4bit"] | None = None
     data: Data
     lora: Lora = Lora()
@@ -148,7 +149,7 @@ class Config(_Part):
         return training
 
     @model_validator(mode="after")
-    def _whole(self) -> Config:
+    def _whole(self) -> TrainConfig:
         if self.data.layout != "pointwise" and set(self.objectives) != {"traces"}:
             raise ValueError(f"{self.data.layout} rows have no verdicts; their only objective is traces")
         if "distill" in self.objectives and self.data.teacher is None:
@@ -160,7 +161,7 @@ class Config(_Part):
 
 def read_config(
     path: Path, *, data: Path | None = None, output: Path | None = None, changes: Sequence[str] = ()
-) -> Config:
+) -> TrainConfig:
     """Read and check a configuration.
 
     Args:
@@ -180,7 +181,7 @@ def read_config(
         raise InputError(f"{path}: must hold settings (model, data, objectives, output, ...)")
     for change in changes:
         _change(raw, change)
-    config = validated(Config, raw, path)
+    config = validated(TrainConfig, raw, path)
     return _resolved(config, path.absolute().parent, data, output)
 
 
@@ -199,7 +200,7 @@ def _change(settings: dict[str, Any], change: str) -> None:
         raise InputError(f"--set {change}: {name} cannot be set; only a setting with a name can") from error
 
 
-def _resolved(config: Config, folder: Path, given_rows: Path | None, given_output: Path | None) -> Config:
+def _resolved(config: TrainConfig, folder: Path, given_rows: Path | None, given_output: Path | None) -> TrainConfig:
     """The configuration with its paths made absolute."""
 
     def at(path: Path) -> Path:

@@ -14,8 +14,8 @@ from typing import Any
 from limrank_ir.errors import InputError
 from limrank_ir.weights import locate
 
-from .config import Config, read_config
-from .kinds import check_kinds
+from .config import TrainConfig, read_config
+from .learnable import check_learnable
 from .mixture import mix
 from .model import lora_config
 from .objectives.distill import SCALE
@@ -59,7 +59,7 @@ def train_cross_encoder(
     weights = locate(base_model(config, path).weights)
     groups = mix(config.data, config.seed)
     aims = config.objectives.keys() & {"contrastive", "distill"} or {"contrastive"}
-    check_kinds(groups, aims)
+    check_learnable(groups, aims)
     if config.data.teacher is not None:
         groups = taught(groups, config.data.teacher, config.output / "teacher.json")
     from datasets import Dataset
@@ -95,7 +95,7 @@ def train_cross_encoder(
     return folder
 
 
-def _model(config: Config, weights: Path) -> Any:
+def _model(config: TrainConfig, weights: Path) -> Any:
     from peft import get_peft_model
     from sentence_transformers import CrossEncoder
     from tokenizers.processors import TemplateProcessing

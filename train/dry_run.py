@@ -17,7 +17,7 @@ from limrank_ir.models import SMOL, Model
 from limrank_ir.prompts import prompt_format
 from limrank_ir.weights import locate
 
-from .config import Config, read_config
+from .config import TrainConfig, read_config
 from .mixture import data_hash
 from .sources import SourceFacts, read_sources
 
@@ -26,7 +26,7 @@ HEADER = ("source", "licenses", "queries", "pairs", "positive", "tokens, median"
 
 
 @dataclass(frozen=True)
-class Plan:
+class DryRunReport:
     """What a run would do.
 
     Attributes:
@@ -57,7 +57,7 @@ def dry_run(
     output: Path | None = None,
     changes: Sequence[str] = (),
     resume: bool = True,
-) -> Plan:
+) -> DryRunReport:
     """Check a run without loading its model.
 
     Args:
@@ -87,11 +87,11 @@ def dry_run(
         examples += len(rows)
     checkpoint = last_checkpoint(config, resume=resume)
     if checkpoint is not None and taught:
-        from .card import check_same
+        from .run_record import check_settings
 
-        check_same(config, digest)
+        check_settings(config, digest)
     batch = settings.train_batch_size * settings.world_size
-    return Plan(
+    return DryRunReport(
         sources=sources,
         examples=examples,
         batch=batch * settings.gradient_accumulation_steps,
@@ -103,7 +103,7 @@ def dry_run(
     )
 
 
-def table(plan: Plan) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+def table(plan: DryRunReport) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
     """The mixture as a table.
 
     Args:
@@ -132,7 +132,7 @@ def _row(name: str, licenses: Sequence[str], sources: Sequence[tuple[SourceFacts
     )
 
 
-def _encoder(config: Config, base: Model) -> Any:
+def _encoder(config: TrainConfig, base: Model) -> Any:
     """The run's own way from examples to rows, with the tokenizer alone."""
     from limrank_ir.engines.tokens import PromptTokenizer
 
@@ -161,7 +161,7 @@ def _lengths(examples: Sequence[Any], encode: Any) -> tuple[np.ndarray, int]:
     return np.array([length for length, _ in rows], dtype=np.int64), sum(cut for _, cut in rows)
 
 
-def _digest(config: Config) -> tuple[str, bool]:
+def _digest(config: TrainConfig) -> tuple[str, bool]:
     """The data's digest, and whether it is the run's own: the teacher's scores, if any, may not be there yet."""
     from .run import _examples
 

@@ -22,7 +22,7 @@ QUERY_SHARE, THOUGHT_SHARE = 0.5, 0.25
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class TokenSequence:
     """One sequence to train on.
 
     Attributes:
@@ -42,7 +42,9 @@ class Row:
     candidate: Candidate
 
 
-def verdict_rows(groups: Sequence[Group], fmt: PromptFormat, tokenizer: PromptTokenizer, cutoff: int) -> list[Row]:
+def verdict_sequences(
+    groups: Sequence[Group], fmt: PromptFormat, tokenizer: PromptTokenizer, cutoff: int
+) -> list[TokenSequence]:
     """Rows that ask for the verdict at once: the response is the label's first token, which is what is scored.
 
     Args:
@@ -64,11 +66,13 @@ def verdict_rows(groups: Sequence[Group], fmt: PromptFormat, tokenizer: PromptTo
         for candidate, tokens in zip(group.candidates, _within(prompts, group, tokenizer, cutoff, 1), strict=True):
             label = tokenizer.label_ids[0 if candidate.label else 1]
             ids = np.append(tokens.ids, np.int32(label))
-            rows.append(Row(ids, len(tokens.ids), lost + tokens.cut, number, len(groups), candidate))
+            rows.append(TokenSequence(ids, len(tokens.ids), lost + tokens.cut, number, len(groups), candidate))
     return rows
 
 
-def trace_rows(groups: Sequence[Group], fmt: PromptFormat, tokenizer: PromptTokenizer, cutoff: int) -> list[Row]:
+def trace_sequences(
+    groups: Sequence[Group], fmt: PromptFormat, tokenizer: PromptTokenizer, cutoff: int
+) -> list[TokenSequence]:
     r"""Rows that think first: the response is ``"\n{reasoning}\n</think> true"``, without an end token.
 
     Args:
@@ -81,7 +85,7 @@ def trace_rows(groups: Sequence[Group], fmt: PromptFormat, tokenizer: PromptToke
         One row a candidate with reasoning, group by group.
 
     Raises:
-        InputError: as for `verdict_rows`.
+        InputError: as for `verdict_sequences`.
     """
     rows = []
     for number, group in enumerate(groups):
@@ -98,12 +102,16 @@ def trace_rows(groups: Sequence[Group], fmt: PromptFormat, tokenizer: PromptToke
             (tokens,) = _within([prompt], group, tokenizer, cutoff, len(response))
             cut = lost + tokens.cut + len(whole) - len(response)
             rows.append(
-                Row(np.concatenate([tokens.ids, response]), len(tokens.ids), cut, number, len(groups), candidate)
+                TokenSequence(
+                    np.concatenate([tokens.ids, response]), len(tokens.ids), cut, number, len(groups), candidate
+                )
             )
     return rows
 
 
-def ranking_rows(prompts: Sequence[tuple[str, str, str]], tokenizer: PromptTokenizer, cutoff: int) -> list[Row]:
+def ranking_sequences(
+    prompts: Sequence[tuple[str, str, str]], tokenizer: PromptTokenizer, cutoff: int
+) -> list[TokenSequence]:
     """Rows of whole rankings (listwise, setwise): prompt and response as they stand.
 
     Args:
@@ -125,7 +133,9 @@ def ranking_rows(prompts: Sequence[tuple[str, str, str]], tokenizer: PromptToken
                 f"{place}: {len(ids) + len(response)} tokens, more than data.cutoff ({cutoff}); raise it, or shorten "
                 "the passages"
             )
-        rows.append(Row(np.concatenate([ids, response]), len(ids), 0, number, len(prompts), Candidate(prompt, True)))
+        rows.append(
+            TokenSequence(np.concatenate([ids, response]), len(ids), 0, number, len(prompts), Candidate(prompt, True))
+        )
     return rows
 
 

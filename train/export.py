@@ -12,8 +12,8 @@ from limrank_ir.errors import InputError
 from limrank_ir.model_options import Dtype
 from limrank_ir.weights import identity, locate
 
-from .model_card import read_results, write_card
-from .trained import CONFIG, WEIGHTS, Kind, Trained, read_json, read_trained
+from .model_card import read_results, write_model_card
+from .trained import CONFIG, WEIGHTS, ExportKind, Trained, read_json, read_trained
 
 if TYPE_CHECKING:
     import torch
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def export(
     source: Path,
     out: Path,
-    kind: Kind,
+    kind: ExportKind,
     *,
     dtype: Dtype | None = None,
     results: Path | None = None,
@@ -60,7 +60,7 @@ def export(
             _write_adapter(trained, temporary, dtype)
         else:
             _write_merged(trained, temporary, dtype or ("float16" if kind == "gguf" else None))
-        write_card(trained, temporary / "README.md", out.name, kind, measured)
+        write_model_card(trained, temporary / "README.md", out.name, kind, measured)
         for path in (temporary, *temporary.iterdir()):  # temporary folders and safetensors are private to begin with
             path.chmod(0o755 if path.is_dir() else 0o644)
         temporary.replace(out)

@@ -15,10 +15,10 @@ import torch
 from limrank_ir.engines.batching import shared_length
 from limrank_ir.engines.packed import Packing
 
-from .encode import Row
+from .encode import TokenSequence
 
 
-def padded(model: Any, rows: Sequence[Row]) -> tuple[torch.Tensor, torch.Tensor]:
+def padded(model: Any, rows: Sequence[TokenSequence]) -> tuple[torch.Tensor, torch.Tensor]:
     """Logits in front of every response token, with padding.
 
     Args:
@@ -52,7 +52,7 @@ def padded(model: Any, rows: Sequence[Row]) -> tuple[torch.Tensor, torch.Tensor]
     return out[wanted], wanted.nonzero()[:, 0]
 
 
-def packed(model: Any, rows: Sequence[Row]) -> tuple[torch.Tensor, torch.Tensor]:
+def packed(model: Any, rows: Sequence[TokenSequence]) -> tuple[torch.Tensor, torch.Tensor]:
     """Logits in front of every response token, without padding (as `padded`).
 
     The model's attention must be the packed one.

@@ -15,7 +15,7 @@ from pathlib import Path
 from limrank_ir.errors import InputError
 from limrank_ir.formats.trec import read_topics
 
-from .config import Data, Source
+from .config import Data, DataSource
 from .rows import Group, read_groups
 
 # Licenses that do not let a trained model be passed on: what is not stated is not allowed either.
@@ -72,12 +72,12 @@ def check_license(license: str | None, where: str) -> None:
         )
 
 
-def generator(source: Source, data: Data, seed: int) -> random.Random:
+def generator(source: DataSource, data: Data, seed: int) -> random.Random:
     """A generator of its own for each source: adding one does not change what is drawn from another."""
     return random.Random(f"{seed} {Path(os.path.relpath(source.path, data.folder)).as_posix()}")
 
 
-def wanted(source: Source, data: Data, has: int) -> int:
+def wanted(source: DataSource, data: Data, has: int) -> int:
     """How many of a source's queries are taken.
 
     Args:
@@ -105,7 +105,7 @@ def data_hash(groups: Iterable[Group]) -> str:
     return digest.hexdigest()
 
 
-def _drawn(source: Source, data: Data, held_back: set[str], seed: int) -> list[Group]:
+def _drawn(source: DataSource, data: Data, held_back: set[str], seed: int) -> list[Group]:
     chance = generator(source, data, seed)
     groups = [group for group in read_groups(source.path) if normal(group.query) not in held_back]
     if data.open_licenses_only:
@@ -118,7 +118,7 @@ def _drawn(source: Source, data: Data, held_back: set[str], seed: int) -> list[G
     return [made for group in taken for made in _narrowed(group, source, chance)]
 
 
-def _narrowed(group: Group, source: Source, chance: random.Random) -> list[Group]:
+def _narrowed(group: Group, source: DataSource, chance: random.Random) -> list[Group]:
     """Groups of one positive and at most `negatives` negatives; a group without positives stays one group."""
     positives = [candidate for candidate in group.candidates if candidate.label]
     negatives = [candidate for candidate in group.candidates if not candidate.label]

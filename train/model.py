@@ -14,7 +14,7 @@ from limrank_ir.engines import packed
 from limrank_ir.engines.whole import UNREADABLE, causal_model, reason
 from limrank_ir.errors import InputError
 
-from .config import Config, Lora
+from .config import Lora, TrainConfig
 
 
 def load_tokenizer(weights: Path, lora: Lora) -> Any:
@@ -39,7 +39,7 @@ def load_tokenizer(weights: Path, lora: Lora) -> Any:
     return tokenizer
 
 
-def load_model(config: Config, weights: Path, tokenizer: Any, *, pack: bool) -> Any:
+def load_model(config: TrainConfig, weights: Path, tokenizer: Any, *, pack: bool) -> Any:
     """Load the weights and put an adapter on them.
 
     Args:

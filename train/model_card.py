@@ -13,7 +13,7 @@ from limrank_ir.formats.words import duration
 from limrank_ir.prompts import PromptFormat, prompt_format
 from limrank_ir.retrieval import minilm
 
-from .trained import Kind, Trained
+from .trained import ExportKind, Trained
 
 LIBRARIES = {"adapter": "peft", "merged": "transformers", "gguf": "transformers"}
 _SMOL_NOTE = (
@@ -44,7 +44,7 @@ def read_results(path: Path) -> dict[str, Any]:
     return results
 
 
-def write_card(trained: Trained, path: Path, name: str, kind: Kind, results: dict[str, Any] | None) -> None:
+def write_model_card(trained: Trained, path: Path, name: str, kind: ExportKind, results: dict[str, Any] | None) -> None:
     """Write the model card.
 
     Args:
@@ -71,7 +71,7 @@ def write_card(trained: Trained, path: Path, name: str, kind: Kind, results: dic
         file.write("\n\n".join(filter(None, parts)) + "\n")
 
 
-def _front_matter(trained: Trained, kind: Kind) -> str:
+def _front_matter(trained: Trained, kind: ExportKind) -> str:
     from huggingface_hub import ModelCardData
 
     return ModelCardData(
@@ -84,7 +84,7 @@ def _front_matter(trained: Trained, kind: Kind) -> str:
     ).to_yaml()
 
 
-def _what(trained: Trained, kind: Kind) -> str:
+def _what(trained: Trained, kind: ExportKind) -> str:
     lora = f"a LoRA adapter (rank {trained.lora['r']}, alpha {trained.lora['lora_alpha']:g})"
     link = f"[{trained.base}](https://huggingface.co/{trained.base})"
     made = f"{lora} for {link}" if kind == "adapter" else f"{link} with {lora} merged into it"
@@ -95,7 +95,7 @@ def _what(trained: Trained, kind: Kind) -> str:
     return f"{text}\n\n{_SMOL_NOTE}" if trained.smol else text
 
 
-def _use(trained: Trained, name: str, kind: Kind, fmt: PromptFormat) -> str:
+def _use(trained: Trained, name: str, kind: ExportKind, fmt: PromptFormat) -> str:
     think = "always" if _thinks(trained) else "never"
     if kind == "adapter":
         base = '"limrank-smol-untrained"' if trained.smol else f'"{trained.base}", prompt_format="{fmt.name}"'
@@ -200,11 +200,11 @@ def _data(trained: Trained) -> str:
 
 
 def _training(trained: Trained) -> str:
-    config, card = trained.config, trained.card
+    config, record = trained.config, trained.record
     if config is None:
         return ""
     settings, lora = config["training"], config["lora"]
-    losses = [entry["loss"] for entry in card.get("history", []) if "loss" in entry]
+    losses = [entry["loss"] for entry in record.get("history", []) if "loss" in entry]
     objectives = ", ".join(f"{name} {weight:g}" for name, weight in config["objectives"].items())
     facts = {
         "objectives and weights": objectives,
@@ -213,16 +213,16 @@ def _training(trained: Trained) -> str:
         "tokens of a prompt with its response": f"at most {config['data']['cutoff']:,}",
         "precision of the frozen weights": config["dtype"] + (" (4 bit)" if config["quantize"] else ""),
         **{name.replace("_", " "): _value(value) for name, value in settings.items() if name in _SHOWN},
-        "examples": _value(card.get("examples")),
-        "steps": _value(card.get("steps")) + (" (a checkpoint of a longer run)" if card.get("checkpoint") else ""),
-        "processes": _value(card.get("processes")),
-        "trained parameters": _value(card.get("trained_parameters")),
+        "examples": _value(record.get("examples")),
+        "steps": _value(record.get("steps")) + (" (a checkpoint of a longer run)" if record.get("checkpoint") else ""),
+        "processes": _value(record.get("processes")),
+        "trained parameters": _value(record.get("trained_parameters")),
         "loss, first and last logged": f"{losses[0]:.4f}, {losses[-1]:.4f}" if losses else "",
-        "time": duration(card["seconds"]) if "seconds" in card else "",
-        "machine": card.get("machine", ""),
-        "versions": ", ".join(f"{name} {value}" for name, value in card.get("versions", {}).items() if value),
+        "time": duration(record["seconds"]) if "seconds" in record else "",
+        "machine": record.get("machine", ""),
+        "versions": ", ".join(f"{name} {value}" for name, value in record.get("versions", {}).items() if value),
         "seed": str(config["seed"]),
-        "SHA-256 of the data": f"`{card['data_sha256']}`" if card.get("data_sha256") else "",
+        "SHA-256 of the data": f"`{record['data_sha256']}`" if record.get("data_sha256") else "",
     }
     rows = [[name, value] for name, value in facts.items() if value]
     return f"## Training\n\n{_table(['', ''], rows, left=2)}"

@@ -7,7 +7,7 @@ from pathlib import Path
 from limrank_ir.errors import EngineError, InputError
 
 TAG = "limrank"  # in the front matter of the model card that `limrank export` writes
-KINDS = ("*.json", "*.safetensors", "*.jinja", "*.txt", "*.model", "*.md")
+PATTERNS = ("*.json", "*.safetensors", "*.jinja", "*.txt", "*.model", "*.md")
 
 
 def files(folder: Path, name: str) -> list[Path]:
@@ -37,7 +37,7 @@ def files(folder: Path, name: str) -> list[Path]:
         described = metadata_load(folder / "README.md") or {}
     except (OSError, ValueError):
         described = {}
-    found = sorted({path for kind in KINDS for path in folder.glob(kind)})
+    found = sorted({path for kind in PATTERNS for path in folder.glob(kind)})
     if TAG not in (described.get("tags") or []) or not any(path.suffix == ".safetensors" for path in found):
         raise InputError(f"{folder}: is no export; make one with: limrank export RUN {folder.name} --as adapter")
     return found
@@ -66,7 +66,9 @@ def upload(folder: Path, name: str, *, private: bool = False) -> str:
     api = HfApi()
     try:
         address = api.create_repo(name, private=private or None, exist_ok=True)
-        api.upload_folder(repo_id=name, folder_path=folder, allow_patterns=list(KINDS), commit_message="limrank push")
+        api.upload_folder(
+            repo_id=name, folder_path=folder, allow_patterns=list(PATTERNS), commit_message="limrank push"
+        )
     except HfHubHTTPError as error:
         status = error.response.status_code
         reason = (error.server_message or str(error)).strip().splitlines()[0]

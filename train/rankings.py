@@ -12,23 +12,35 @@ import json
 import random
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from limrank_ir.errors import InputError
 from limrank_ir.formats.files import json_records
 
-from .config import Data, Source
+from .config import Data, DataSource
 from .mixture import check_license, generator, held_back_queries, normal, wanted
 from .rows import license_of, need_text
 
-Ranking = tuple[str, str, str]
-"""(place, prompt, response)."""
+
+class RankingExample(NamedTuple):
+    """A prompt that shows several passages, and the response that ranks them.
+
+    Attributes:
+        place: file and line, for error messages.
+        prompt: the prompt.
+        response: the answer, with the thought in front of it if there is one.
+    """
+
+    place: str
+    prompt: str
+    response: str
+
 
 _SHOWN = re.compile(r"^[ \t]*\[(\d+)\]", re.MULTILINE)
 _ANSWER = re.compile(r"(?:\s*<think>.*</think>)?\s*(?P<order>\[\d+\](?:\s*>\s*\[\d+\])*)\s*", re.DOTALL)
 
 
-def read_rankings(data: Data, seed: int) -> tuple[list[Ranking], str]:
+def read_rankings(data: Data, seed: int) -> tuple[list[RankingExample], str]:
     """Draw the rows of a run.
 
     Args:
@@ -51,21 +63,21 @@ def read_rankings(data: Data, seed: int) -> tuple[list[Ranking], str]:
     return rows, digest.hexdigest()
 
 
-def _drawn(source: Source, data: Data, held_back: set[str], seed: int) -> list[Ranking]:
+def _drawn(source: DataSource, data: Data, held_back: set[str], seed: int) -> list[RankingExample]:
     rows = []
     for place, record in json_records(source.path):
         row = _checked(place, record, data.layout)
         if data.open_licenses_only and record.keys() & {"licence", "license"}:
             check_license(license_of(place, record), f"{place}: the row")
         # The query stands somewhere in the prompt: a row that has a held-back one anywhere is left out.
-        words = f" {normal(row[1])} "
+        words = f" {normal(row.prompt)} "
         if not any(f" {query} " in words for query in held_back):
             rows.append(row)
     generator(source, data, seed).shuffle(rows)
     return rows[: wanted(source, data, len(rows))]
 
 
-def _checked(place: str, record: Mapping[str, Any], layout: str) -> Ranking:
+def _checked(place: str, record: Mapping[str, Any], layout: str) -> RankingExample:
     """A row whose answer fits its prompt."""
     instruction, response = need_text(place, record, "instruction"), need_text(place, record, "output")
     given = need_text(place, record, "input") if record.get("input") else ""
@@ -89,4 +101,4 @@ def _checked(place: str, record: Mapping[str, Any], layout: str) -> Ranking:
             f"{place}: the answer ends in {response[-40:]!r}; a listwise answer names each of the prompt's "
             f"{len(shown)} identifiers once, such as [2] > [1] > [3]"
         )
-    return place, prompt, response
+    return RankingExample(place, prompt, response)

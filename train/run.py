@@ -15,8 +15,8 @@ from limrank_ir.prompts import PromptFormat, prompt_format
 from limrank_ir.weights import locate
 from limrank_ir.workshop.settings import unknown
 
-from .config import Config, read_config
-from .kinds import check_kinds
+from .config import TrainConfig, read_config
+from .learnable import check_learnable
 from .mixture import data_hash, mix
 from .rows import Group
 
@@ -67,13 +67,13 @@ def train(
     from limrank_ir.engines.memory import within_memory
     from limrank_ir.engines.whole import record_base
 
-    from .card import check_same, write_card
+    from .run_record import check_settings, write_run_record
 
     started = time.time()
     main = settings.process_index == 0
     checkpoint = last_checkpoint(config, resume=resume)
     if main:
-        check_same(config, digest)
+        check_settings(config, digest)
     with within_memory(str(path), SMALLER):
         trainer = _trainer(config, base, examples, settings)
         result = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
@@ -81,11 +81,11 @@ def train(
     trainer.save_model(str(adapter))
     if main:
         record_base(adapter, base)
-        write_card(config, trainer, digest, len(examples), result.metrics, started)
+        write_run_record(config, trainer, digest, len(examples), result.metrics, started)
     return adapter
 
 
-def base_model(config: Config, path: Path) -> Model:
+def base_model(config: TrainConfig, path: Path) -> Model:
     """The model that a run starts from.
 
     Args:
@@ -101,12 +101,12 @@ def base_model(config: Config, path: Path) -> Model:
     return base
 
 
-def _examples(config: Config) -> tuple[list[Any], str]:
+def _examples(config: TrainConfig) -> tuple[list[Any], str]:
     if config.data.layout == "pointwise":
         groups = mix(config.data, config.seed)
         if "traces" in config.objectives:
             _check_traces(groups, alone=len(config.objectives) == 1)
-        check_kinds(groups, config.objectives)
+        check_learnable(groups, config.objectives)
         return list(groups), data_hash(groups)
     from .rankings import read_rankings
 
@@ -123,7 +123,7 @@ def _check_traces(groups: list[Group], *, alone: bool) -> None:
         )
 
 
-def _taught(config: Config, examples: list[Any], digest: str) -> tuple[list[Any], str]:
+def _taught(config: TrainConfig, examples: list[Any], digest: str) -> tuple[list[Any], str]:
     if config.data.layout != "pointwise" or config.data.teacher is None:
         return examples, digest
     from .teacher import taught
@@ -132,7 +132,7 @@ def _taught(config: Config, examples: list[Any], digest: str) -> tuple[list[Any]
     return list(groups), data_hash(groups)
 
 
-def arguments(config: Config, path: Path, kind: Any = None) -> Any:
+def arguments(config: TrainConfig, path: Path, kind: Any = None) -> Any:
     """What transformers' Trainer is told: the configuration's ``training`` and what follows from the rest of it.
 
     Args:
@@ -177,7 +177,7 @@ def arguments(config: Config, path: Path, kind: Any = None) -> Any:
         raise InputError(f"{path}: training: {str(error).splitlines()[0]}") from error
 
 
-def last_checkpoint(config: Config, *, resume: bool) -> Path | None:
+def last_checkpoint(config: TrainConfig, *, resume: bool) -> Path | None:
     """The checkpoint from which a run goes on, or None.
 
     Args:
@@ -201,7 +201,7 @@ def _format(base: Model) -> PromptFormat:
     return prompt_format(base.prompt_format)
 
 
-def _trainer(config: Config, base: Model, examples: list[Any], settings: Any) -> Any:
+def _trainer(config: TrainConfig, base: Model, examples: list[Any], settings: Any) -> Any:
     from limrank_ir.engines.tokens import PromptTokenizer
 
     from .model import load_model, load_tokenizer

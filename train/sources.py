@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .config import Config
+from .config import TrainConfig
 from .mixture import mix
 
 # "- source: github owner/name @ commit" of the README.md beside a file of rows
@@ -41,7 +41,7 @@ class SourceFacts:
     terms: str | None = None
 
 
-def read_sources(config: Config) -> Iterator[tuple[SourceFacts, list[Any]]]:
+def read_sources(config: TrainConfig) -> Iterator[tuple[SourceFacts, list[Any]]]:
     """Draw each source by itself, as the run draws it.
 
     Args:

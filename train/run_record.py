@@ -13,13 +13,13 @@ from typing import Any
 from limrank_ir.errors import InputError
 from limrank_ir.formats.files import replacing
 
-from .config import Config
+from .config import TrainConfig
 
-CARD, LABEL = "run.json", "settings.json"
+RECORD, SETTINGS = "run.json", "settings.json"
 _PACKAGES = ("limrank-ir", "torch", "transformers", "peft", "accelerate")
 
 
-def check_same(config: Config, digest: str) -> None:
+def check_settings(config: TrainConfig, digest: str) -> None:
     """Write down what a run is made of, or make sure that a run that goes on is still made of it.
 
     Args:
@@ -29,14 +29,14 @@ def check_same(config: Config, digest: str) -> None:
     Raises:
         InputError: the output folder holds checkpoints of other settings or data.
     """
-    place = config.output / LABEL
+    place = config.output / SETTINGS
     settings = _portable(config)
     if any(config.output.glob("checkpoint-*")):
         try:
             before = json.loads(place.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise InputError(
-                f"{config.output}: holds checkpoints, but no {LABEL} that says what they are of; give another output"
+                f"{config.output}: holds checkpoints, but no {SETTINGS} that says what they are of; give another output"
             ) from error
         changed = [name for name in settings if before["config"].get(name) != settings[name]]
         if before["data_sha256"] != digest and "data" not in changed:
@@ -50,8 +50,8 @@ def check_same(config: Config, digest: str) -> None:
         json.dump({"config": settings, "data_sha256": digest}, file, indent=2)
 
 
-def write_card(
-    config: Config, trainer: Any, digest: str, examples: int, metrics: dict[str, float], started: float
+def write_run_record(
+    config: TrainConfig, trainer: Any, digest: str, examples: int, metrics: dict[str, float], started: float
 ) -> None:
     """Write the run card and the loss plot into the output folder.
 
@@ -64,7 +64,7 @@ def write_card(
         started: when the run began, in seconds since the epoch.
     """
     history = trainer.state.log_history
-    card = {
+    record = {
         "config": _portable(config),
         "data_sha256": digest,
         "examples": examples,
@@ -77,8 +77,8 @@ def write_card(
         "versions": {"python": platform.python_version(), **{name: _version(name) for name in _PACKAGES}},
         "machine": f"{platform.system()} {platform.machine()}, {trainer.args.device}",
     }
-    with replacing(config.output / CARD) as file:
-        json.dump(card, file, indent=2)
+    with replacing(config.output / RECORD) as file:
+        json.dump(record, file, indent=2)
     plot_loss(history, config.output / "loss.png")
 
 
@@ -109,7 +109,7 @@ def plot_loss(history: list[dict[str, float]], place: Path) -> None:
     plt.close(figure)
 
 
-def _portable(config: Config) -> dict[str, Any]:
+def _portable(config: TrainConfig) -> dict[str, Any]:
     """The settings without where files are on this machine: a run may go on in another folder."""
     settings = config.model_dump(mode="json", exclude={"output": True, "data": {"folder": True}})
     folder = config.data.folder

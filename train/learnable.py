@@ -12,7 +12,7 @@ from .rows import Group
 log = logging.getLogger("limrank_ir")
 
 
-def check_kinds(groups: Sequence[Group], objectives: Collection[str]) -> None:
+def check_learnable(groups: Sequence[Group], objectives: Collection[str]) -> None:
     """Make sure that each objective has something to tell apart, and say how many groups are lost on it.
 
     Args:

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from limrank_ir import InputError
 from limrank_ir.cli.app import app
 from limrank_ir.train.cross_encoder import _row
-from limrank_ir.train.kinds import check_kinds
+from limrank_ir.train.learnable import check_learnable
 from limrank_ir.train.rows import Candidate, Group
 from tests import tiny
 from tests.training import write_config, write_rows
@@ -49,40 +49,40 @@ def test_an_objective_needs_passages_to_tell_apart(name):
     for objective in NAMES:
         if objective in nothing:
             with pytest.raises(InputError, match=rf"rows\.jsonl: there is nothing to learn .*: {objective} needs"):
-                check_kinds(groups, [objective])
+                check_learnable(groups, [objective])
         else:
-            check_kinds(groups, [objective])
+            check_learnable(groups, [objective])
 
 
 def test_all_objectives_that_learn_nothing_are_named():
     with pytest.raises(
         InputError, match=r"\(3 passages of 2 queries, 3 relevant\): contrastive needs .*; binary needs"
     ):
-        check_kinds(ONLY_TRUE, {"contrastive": 1.0, "binary": 0.5, "distill": 1.0})
+        check_learnable(ONLY_TRUE, {"contrastive": 1.0, "binary": 0.5, "distill": 1.0})
 
 
 @given(st.lists(st.lists(st.booleans(), min_size=1, max_size=4), min_size=1, max_size=5))
 def test_contrastive_needs_one_query_with_both(labels):
     groups = [group(*each) for each in labels]
     if any(len(set(each)) == 2 for each in labels):
-        check_kinds(groups, NAMES)
+        check_learnable(groups, NAMES)
     else:
         with pytest.raises(InputError):
-            check_kinds(groups, NAMES)
+            check_learnable(groups, NAMES)
 
 
 def test_lost_groups_are_counted(caplog):
     with caplog.at_level(logging.INFO, "limrank_ir"):
-        check_kinds([group(True, False), *ONLY_TRUE, group(False)], ["contrastive"])
+        check_learnable([group(True, False), *ONLY_TRUE, group(False)], ["contrastive"])
         assert (
             "3 of 4 queries have passages of one kind" in caplog.text
             and "(2 have only relevant ones, 1 " in caplog.text
         )
         caplog.clear()
-        check_kinds([group(True, False), *ONLY_TRUE], ["binary"])
-        check_kinds([group(True, False)], ["contrastive"])
+        check_learnable([group(True, False), *ONLY_TRUE], ["binary"])
+        check_learnable([group(True, False)], ["contrastive"])
         assert not caplog.text
-        check_kinds([group(True, reasoning="hm"), group(False)], ["traces"])
+        check_learnable([group(True, reasoning="hm"), group(False)], ["traces"])
         assert "all 1 thoughts end in true" in caplog.text
 
 
