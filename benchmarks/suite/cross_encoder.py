@@ -1,4 +1,4 @@
-"""Cross-encoders of sentence-transformers, for comparison."""
+"""A sentence-transformers cross-encoder as a system, for comparison."""
 
 from __future__ import annotations
 
@@ -10,19 +10,21 @@ from typing import Any
 from limrank_ir.errors import InputError
 from limrank_ir.extras import need
 from limrank_ir.formats.checkpoint import fingerprint
+from limrank_ir.model_options import ModelOptions
 from limrank_ir.retrieval.encoders import loading, token_counts
 
-from .systems import CROSS_ENCODER, WEIGHT, ModelOptions, Pair, Score, System, Work
+from .system import FUSION_WEIGHT, InstructedPair, Scorer, System, Work
 
+CROSS_ENCODER = "cross-encoder:"  # before the folder
 CHUNK = 256  # pairs between two steps of the progress bar
 
 
-def cross_encoder(folder: Path, options: ModelOptions) -> System:
-    """A cross-encoder in a folder; it reads query and passage, without instruction.
+def cross_encoder_system(folder: Path, options: ModelOptions) -> System:
+    """A cross-encoder in a folder. It reads the query and the passage, not the instruction.
 
     Args:
         folder: what ``CrossEncoder.save_pretrained`` wrote.
-        options: `device` and `max_length` count.
+        options: only `device` and `max_length` matter.
 
     Returns:
         The system.
@@ -34,10 +36,9 @@ def cross_encoder(folder: Path, options: ModelOptions) -> System:
     need(f"--system {name}", "bench", "sentence_transformers")
     if not (folder / "config.json").is_file():
         raise InputError(f"--system {name}: no config.json in {folder}; give the folder of a CrossEncoder")
-
     limit = options.get("max_length")
 
-    def start() -> Score:
+    def start() -> Scorer:
         import torch
         from sentence_transformers import CrossEncoder
 
@@ -46,7 +47,7 @@ def cross_encoder(folder: Path, options: ModelOptions) -> System:
                 str(folder),
                 device=options.get("device"),
                 local_files_only=True,
-                activation_fn=torch.nn.Identity(),  # a sigmoid saturates, and makes ties
+                activation_fn=torch.nn.Identity(),  # a sigmoid saturates and makes ties
             )
         if model.num_labels != 1:
             raise InputError(f"--system {name}: has {model.num_labels} labels; give a model with a single score")
@@ -54,13 +55,19 @@ def cross_encoder(folder: Path, options: ModelOptions) -> System:
         if lengths:
             model.max_length = min(lengths)
         model.predict([("warm-up", "warm-up")], show_progress_bar=False)
-        return lambda pairs, advance: _scored(model, pairs, advance)
+        return lambda pairs, advance: _score(model, pairs, advance)
 
-    identity = f"{fingerprint(folder)} max_length={limit}"
-    return System(name, folder.resolve().name, identity, WEIGHT, None, start)
+    return System(
+        name=name,
+        label=folder.resolve().name,
+        identity=f"{fingerprint(folder)} max_length={limit}",
+        weight=FUSION_WEIGHT,
+        adapter=None,
+        start=start,
+    )
 
 
-def _scored(model: Any, pairs: Sequence[Pair], advance: Callable[[int], None]) -> tuple[list[float], Work]:
+def _score(model: Any, pairs: Sequence[InstructedPair], advance: Callable[[int], None]) -> tuple[list[float], Work]:
     started = time.perf_counter()
     scores: list[float] = []
     for first in range(0, len(pairs), CHUNK):

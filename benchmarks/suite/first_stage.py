@@ -11,14 +11,14 @@ from limrank_ir.cli import console
 from limrank_ir.errors import InputError
 from limrank_ir.formats.corpus import iter_corpus
 from limrank_ir.formats.trec import read_run, trec_order
-from limrank_ir.retrieval.bm25 import Bm25, build, search
+from limrank_ir.retrieval.bm25 import Bm25Settings, build, search
 
 from .collection import Collection
 
 Ranking: TypeAlias = dict[str, list[tuple[str, float]]]
 """qid to (docno, score), best first."""
 
-BM25 = Bm25()  # k1 0.9, b 0.4, porter2
+BM25 = Bm25Settings()  # k1 0.9, b 0.4, porter2
 
 
 def first_stage(collection: Collection, k: int) -> Ranking:

@@ -17,6 +17,7 @@ from limrank_ir.extras import need
 from limrank_ir.formats.corpus import read_passages
 from limrank_ir.formats.files import replacing
 from limrank_ir.formats.trec import RunEntry, read_run, write_run
+from limrank_ir.model_options import ModelOptions
 from limrank_ir.ranking.candidates import Candidates
 from limrank_ir.ranking.evaluate import Evaluation, evaluate, parse_measures
 from limrank_ir.ranking.fusion import fuse
@@ -26,7 +27,8 @@ from .environment import environment
 from .first_stage import BM25, first_stage
 from .report import write_report
 from .results import MEASURES, Report, Result, Variant, corrected
-from .systems import FIRST_STAGE, ModelOptions, Score, System, Work, read_systems
+from .system import FIRST_STAGE, Scorer, System, Work
+from .systems import read_systems
 
 log = logging.getLogger("limrank_ir")
 
@@ -196,7 +198,7 @@ def _rerank_all(
     done: dict[tuple[str, str], list[Result]],
 ) -> None:
     """A system on all collections; it is loaded when the first of them needs it, and let go at the end."""
-    score: Score | None = None
+    score: Scorer | None = None
     for collection in collections:
         key = {
             **_read_json(places.kept(collection, FIRST_STAGE))["key"],
@@ -215,7 +217,7 @@ def _rerank_all(
 
 
 def _rerank(
-    system: System, score: Score, collection: Collection, documents: dict[str, list[RunEntry]], runs: Sequence[Path]
+    system: System, score: Scorer, collection: Collection, documents: dict[str, list[RunEntry]], runs: Sequence[Path]
 ) -> Work:
     """Write a system's two runs of a collection."""
     wanted = dict.fromkeys(entry.docno for entries in documents.values() for entry in entries)

@@ -1,0 +1,95 @@
+"""LimRank models as systems, with or without an adapter."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from limrank_ir.errors import InputError
+from limrank_ir.model_options import ModelOptions
+from limrank_ir.models import MODELS
+from limrank_ir.reranker import LimRank
+from limrank_ir.store import VerdictStore
+from limrank_ir.weights import identity
+
+from .system import InstructedPair, Scorer, System, Work
+
+
+def limrank_system(name: str, options: ModelOptions, store: Path) -> System:
+    """A LimRank model.
+
+    Args:
+        name: a name from ``limrank models``, a folder or hub id, or ``NAME+ADAPTER``.
+        options: how to run it; `prompt_format` is for models that ``limrank models`` does not list.
+        store: the file for its verdicts.
+
+    Returns:
+        The system.
+
+    Raises:
+        InputError: the model is unknown, or the adapter's folder holds no adapter.
+    """
+    base, adapter = _split(name)
+    prompt_format = None if base in MODELS else options.get("prompt_format")
+    chosen = options.copy()
+    chosen["adapter"] = adapter
+    chosen["prompt_format"] = prompt_format
+    model = LimRank(base, **chosen)
+    own_adapter = model.model.adapter
+    budget = model.budget if model.think == "always" else 0
+
+    def start() -> Scorer:
+        model.load()  # not timed
+        with_store = LimRank(
+            base,
+            adapter=adapter,
+            prompt_format=prompt_format,
+            engine=model.engine,
+            think=model.think,
+            budget=model.budget,
+            store=VerdictStore(store),
+        )
+        return lambda pairs, advance: _score(with_store, pairs, advance)
+
+    return System(
+        name=name,
+        label=_label(base, adapter),
+        identity=f"{model.engine.identity} {model.model.prompt_format} think={model.think} budget={budget}",
+        weight=model.model.fuse,
+        adapter=None if own_adapter is None else identity(own_adapter),
+        start=start,
+    )
+
+
+def _split(name: str) -> tuple[str, str | None]:
+    """Split ``BASE+ADAPTER`` into base and adapter. A folder's own name may contain a +."""
+    if name in MODELS or Path(name).is_dir() or "+" not in name:
+        return name, None
+    for position, character in enumerate(name):
+        base, adapter = name[:position], name[position + 1 :]
+        if character == "+" and (base in MODELS or Path(base).is_dir()):
+            if not Path(adapter, "adapter_config.json").is_file():
+                raise InputError(f"--system {name}: no adapter_config.json in {adapter}; give the folder of an adapter")
+            return base, adapter
+    return name, None
+
+
+def _label(base: str, adapter: str | None) -> str:
+    name = base if base in MODELS else Path(base).name
+    return name if adapter is None else f"{name}+{Path(adapter).resolve().name}"
+
+
+def _score(
+    limrank: LimRank, pairs: Sequence[InstructedPair], advance: Callable[[int], None]
+) -> tuple[list[float], Work]:
+    verdicts = limrank.judge(pairs, progress=advance)
+    work = Work(
+        pairs=len(pairs),
+        judged=limrank.stats.judged,
+        seconds=limrank.stats.seconds,
+        tokens=sum(verdict.prompt_tokens + verdict.reasoning_tokens for verdict in verdicts),
+        cut=sum(verdict.cut_tokens > 0 for verdict in verdicts),
+        cut_tokens=sum(verdict.cut_tokens for verdict in verdicts),
+        forced=sum(verdict.finish != "verdict" for verdict in verdicts),
+    )
+    return [verdict.log_odds for verdict in verdicts], work

@@ -1,0 +1,72 @@
+"""What a system is: a reranker that the suite can load and run."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+FIRST_STAGE = "bm25"  # its name and label
+FUSION_WEIGHT = 0.5  # for dense retrievers and cross-encoders; each LimRank model has its own
+
+InstructedPair: TypeAlias = tuple[str, str, str | None]
+"""(query, passage, instruction)."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """What it took to score the candidates of a collection.
+
+    Attributes:
+        pairs: (query, passage) pairs.
+        judged: pairs that the model read in this call. LimRank takes the rest from the verdicts of an earlier call.
+        seconds: wall-clock time for the judged pairs, without loading the model.
+        tokens: tokens of all pairs. A dense retriever reads each query and each passage once.
+        cut: pairs whose passage was cut to fit.
+        cut_tokens: tokens lost by cutting.
+        forced: pairs whose thought reached no verdict, so that the verdict was forced.
+    """
+
+    pairs: int
+    judged: int
+    seconds: float
+    tokens: int
+    cut: int
+    cut_tokens: int
+    forced: int = 0
+
+    @property
+    def pairs_per_second(self) -> float | None:
+        """Speed, or None if nothing was judged in this call."""
+        return self.judged / self.seconds if self.judged else None
+
+
+Scorer: TypeAlias = Callable[[Sequence[InstructedPair], Callable[[int], None]], tuple[list[float], Work]]
+"""A loaded model: takes pairs and a progress callback, returns a score for each pair and what it took."""
+
+
+@dataclass(frozen=True)
+class System:
+    """A reranker.
+
+    Attributes:
+        name: what the user gave.
+        label: its name in tables.
+        identity: everything that changes a score.
+        weight: its share in the fusion with the first stage (`limrank_ir.fuse`), the same for all collections.
+        adapter: the content hash of its adapter, or None.
+        start: loads the model.
+    """
+
+    name: str
+    label: str
+    identity: str
+    weight: float
+    adapter: str | None
+    start: Callable[[], Scorer]
+
+    @property
+    def file_name(self) -> str:
+        """The label as part of a path."""
+        return re.sub(r"[^\w.+-]+", "-", self.label)
