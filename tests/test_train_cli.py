@@ -117,7 +117,7 @@ def test_misspelled_settings_are_named_with_those_that_were_meant(home, how):
 
 def test_a_dry_run_is_none_of_a_cross_encoder(home):
     result = train(home, "--dry-run", "--cross-encoder")
-    assert result.exit_code == 2 and "--dry-run: is not for --cross-encoder" in result.stderr
+    assert result.exit_code == 2 and "--dry-run does not work with --cross-encoder" in result.stderr
 
 
 def test_a_dry_run_names_the_checkpoint_from_which_the_run_would_go_on(home, run):
@@ -128,7 +128,7 @@ def test_a_dry_run_names_the_checkpoint_from_which_the_run_would_go_on(home, run
 def test_the_same_command_goes_on_and_fresh_refuses_to(home, run):
     result = train(home, "--output", run, "--fresh")
     assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
-    assert "holds checkpoints; go on with --resume" in result.stderr
+    assert "contains checkpoints; continue with --resume" in result.stderr
     again = train(home, "--output", run)
     assert again.exit_code == 0 and "checkpoint-2" in again.stderr
 
@@ -293,9 +293,14 @@ def test_push_creates_the_repository_and_uploads_every_file(exported, hub, tmp_p
 @pytest.mark.parametrize(
     ("token", "dead", "status", "message"),
     [
-        ("", False, 2, "no hub token; run `hf auth login`"),
-        ("bad", False, 2, "me/mine: the hub refuses (401, Invalid username or password.); may this token write to it?"),
-        ("unlucky", False, 1, "me/mine: the hub fails (500, it broke); push again later"),
+        ("", False, 2, "no Hugging Face token; run `hf auth login`"),
+        (
+            "bad",
+            False,
+            2,
+            "me/mine: the Hub refused the upload (401, Invalid username or password.); check that the token may",
+        ),
+        ("unlucky", False, 1, "me/mine: the Hub failed (500, it broke); push again later"),
         ("good", True, 1, "cannot be reached"),
     ],
 )
@@ -315,10 +320,10 @@ def test_a_dry_run_lists_the_files_without_hub_or_token(exported):
 @pytest.mark.parametrize(
     ("folder", "name", "message"),
     [
-        ("mine", "mine", "Write OWNER/NAME"),
-        ("mine", "me/my mine", "no name for a repository"),
-        ("run/adapter", "me/mine", "is no export"),
-        ("nowhere", "me/mine", "is no export"),
+        ("mine", "mine", "the owner is missing; write OWNER/NAME"),
+        ("mine", "me/my mine", "not a valid repository name"),
+        ("run/adapter", "me/mine", "not an export"),
+        ("nowhere", "me/mine", "not an export"),
     ],
 )
 def test_push_refuses_what_is_no_export_and_no_name(home, exported, monkeypatch, folder, name, message):

@@ -101,25 +101,25 @@ BAD_ROWS = {
         r":2: the column 'query' is missing or null \(columns here: 'pos', 'neg'\)",
     ),
     "no neg": ({"query": "q", "pos": ["a"]}, ":2: the column 'neg' is missing"),
-    "empty query": (GROUP | {"query": " "}, ":2: the query is empty; fill or drop this row"),
+    "empty query": (GROUP | {"query": " "}, ":2: the query is empty; add the text or remove this row"),
     "no positive": (GROUP | {"pos": []}, ":2: 'pos' is empty; a group needs a relevant passage"),
     "empty passage": (GROUP | {"neg": [" "]}, ":2: 'neg' must be a list of passages that are not empty"),
     "no list": (GROUP | {"pos": "a"}, ":2: 'pos' must be a list of passages"),
     "half a character": (GROUP | {"pos": ["\ud83d"]}, r":2: 'pos' holds half a character"),
     "a number": (GROUP | {"instruction": 3}, ":2: 'instruction' holds no text; make it a string"),
-    "grades too few": (GROUP | {"grades": [1]}, ":2: 'grades' must be a list of 2 numbers, one a passage"),
-    "grade too high": (GROUP | {"grades": [1, 1.5]}, r":2: the grade 1.5 is no number from 0 to 1"),
-    "grade no number": (GROUP | {"grades": [True, 0]}, ":2: the grade True is no number from 0 to 1"),
-    "grade not a number": (GROUP | {"grades": [float("nan"), 0]}, ":2: the grade nan is no number from 0 to 1"),
+    "grades too few": (GROUP | {"grades": [1]}, ":2: 'grades' must be a list of 2 numbers, one for each passage"),
+    "grade too high": (GROUP | {"grades": [1, 1.5]}, r":2: the grade 1.5 is not a number from 0 to 1"),
+    "grade no number": (GROUP | {"grades": [True, 0]}, ":2: the grade True is not a number from 0 to 1"),
+    "grade not a number": (GROUP | {"grades": [float("nan"), 0]}, ":2: the grade nan is not a number from 0 to 1"),
     "no object": ([1], ":2: JSON, but not an object; write one object a row"),
 }
 BAD_PAIRS = {
     "no label": ({"query": "q", "passage": "a"}, ":2: the column 'label' is missing"),
     "no passage": ({"query": "q", "label": True}, ":2: the column 'passage' is missing"),
-    "label a word": (PAIR | {"label": "maybe"}, ":2: the label is 'maybe', neither true nor false; correct or drop"),
+    "label a word": (PAIR | {"label": "maybe"}, ":2: the label is 'maybe', neither true nor false; fix or remove"),
     "label a number": (PAIR | {"label": 1}, ":2: the label is '1', neither true nor false"),
-    "empty passage": (PAIR | {"passage": ""}, ":2: the passage is empty; fill or drop this row"),
-    "grade": (PAIR | {"grade": -0.1}, ":2: the grade -0.1 is no number from 0 to 1"),
+    "empty passage": (PAIR | {"passage": ""}, ":2: the passage is empty; add the text or remove this row"),
+    "grade": (PAIR | {"grade": -0.1}, ":2: the grade -0.1 is not a number from 0 to 1"),
 }
 BAD_ALPACA = {
     "no prompt": (alpaca("q", "p", "true") | {"input": "Rank these"}, ":2: instruction and input are not the rank1"),
@@ -356,17 +356,21 @@ def test_held_back_queries_are_not_in_rankings(tmp_path):
 @pytest.mark.parametrize(
     ("layout", "change", "message"),
     [
-        ("listwise", {"output": "[2] > [1]"}, "names each of the prompt's 3 identifiers once"),
-        ("listwise", {"output": "[2] > [1] > [3] > [3]"}, "names each of the prompt's 3 identifiers once"),
+        ("listwise", {"output": "[2] > [1]"}, "must name each of the prompt's 3 identifiers once"),
+        ("listwise", {"output": "[2] > [1] > [3] > [3]"}, "must name each of the prompt's 3 identifiers once"),
         ("listwise", {"output": "[2] > [1] > [7]"}, r"the answer ends in '\[2\] > \[1\] > \[7\]'"),
         ("listwise", {"output": "[2] > [1] = [3]"}, "a listwise answer"),
         ("listwise", {"output": "<think>open [2] > [1] > [3]"}, "a listwise answer"),
         ("listwise", {"output": ""}, "a listwise answer"),
-        ("setwise", {"output": "[2] > [1]"}, r"a setwise answer is one of the prompt's identifiers, such as \[1\]"),
+        (
+            "setwise",
+            {"output": "[2] > [1]"},
+            r"setwise answer must be one of the prompt's identifiers, such as \[1\]",
+        ),
         ("setwise", {"output": "[4]"}, "a setwise answer"),
         ("setwise", {"output": "2"}, "a setwise answer"),
-        ("setwise", {"output": "[2]", "input": "[1] a"}, r"must show two or more passages.*\(found: \[1\]\)"),
-        ("setwise", {"output": "[1]", "input": "[1] a\n[1] b"}, "an identifier of its own"),
+        ("setwise", {"output": "[2]", "input": "[1] a"}, r"must have two or more passages.*\(found: \[1\]\)"),
+        ("setwise", {"output": "[1]", "input": "[1] a\n[1] b"}, "a different identifier"),
         ("setwise", {"output": None}, "the column 'output' is missing"),
         ("setwise", {"output": "[2]", "licence": "CC BY-NC 4.0"}, "the row is not openly licensed"),
         ("setwise", {"output": "[2]", "license": None}, r"the row is not openly licensed \(not stated\)"),
@@ -415,19 +419,19 @@ BAD_CONFIGS = {
     "layout": ({"data": {"layout": "listwise"}}, "listwise rows have no verdicts; their only objective is traces"),
     "packed": (
         {"packed": True, "training": {"gradient_checkpointing": True}},
-        "packed batches cannot be run with gradient_checkpointing",
+        "packed does not work with gradient_checkpointing",
     ),
-    "ours": ({"training": {"seed": 3}}, r"training: training\.seed is set by limrank \(output, seed\); leave it out"),
+    "ours": ({"training": {"seed": 3}}, r"training: training\.seed is set by limrank \(output, seed\); remove it"),
     "training": ({"training": {"lerning_rate": 1}}, r"run\.yaml: training\.lerning_rate: .* mean learning_rate"),
     "training value": ({"training": {"save_strategy": "sometimes"}}, r"run\.yaml: training: .*sometimes"),
     "learning rate": ({"training": {"learning_rate": "fast"}}, r"run\.yaml: training: .*learning_rate"),
     "unknown model": ({"model": "limrank-7c"}, "unknown model 'limrank-7c'"),
     "too few": (
         {"data": {"sources": [{"path": "rows.jsonl", "queries": 17}]}},
-        r"rows\.jsonl: 17 queries are asked for, but it has 16",
+        r"rows\.jsonl: 17 queries requested, but only 16 available",
     ),
     "no file": ({"data": {"sources": [{"path": "none.jsonl"}]}}, r"none\.jsonl: no such file; check the path"),
-    "no thinking": ({"prompt_format": "qwen3", "objectives": {"traces": 1}}, "qwen3 cannot think; leave out traces"),
+    "no thinking": ({"prompt_format": "qwen3", "objectives": {"traces": 1}}, "qwen3 cannot think; remove traces"),
 }
 
 
@@ -441,12 +445,12 @@ def test_traces_need_reasoning_in_every_group_when_they_are_alone(tmp_path, no_w
     rows = training.groups()
     del rows[3]["reasoning"]
     write_rows(tmp_path / "rows.jsonl", rows)
-    with pytest.raises(LimRankError, match=r"rows\.jsonl: the row 'q3' has no reasoning.*\(1 of 16 such\)"):
+    with pytest.raises(LimRankError, match=r"rows\.jsonl: the row 'q3' has no reasoning \(1 of 16 rows\)"):
         no_weights(config(tmp_path, objectives={"traces": 1}))
     with pytest.raises(AssertionError, match="looked for"):
         no_weights(config(tmp_path, objectives={"traces": 1, "binary": 1}))
     write_rows(tmp_path / "rows.jsonl", [{**row, "reasoning": None} for row in rows])
-    with pytest.raises(LimRankError, match=r"has no reasoning.*\(16 of 16 such\)"):
+    with pytest.raises(LimRankError, match=r"has no reasoning \(16 of 16 rows\)"):
         no_weights(config(tmp_path, objectives={"traces": 1, "binary": 1}))
 
 
@@ -454,7 +458,7 @@ def test_traces_need_reasoning_in_every_group_when_they_are_alone(tmp_path, no_w
     ("text", "message"),
     [
         ("a: [", "not YAML"),
-        ("- 1", "must hold settings"),
+        ("- 1", "not a configuration"),
         ("model: x", "data: Field required; objectives: Field required; output: Field required"),
     ],
 )
@@ -481,10 +485,10 @@ def test_settings_can_be_changed_from_outside(tmp_path):
     {
         "training.max_steps": "must be NAME=VALUE, such as training.max_steps=600",
         "=7": "must be NAME=VALUE",
-        "data.sources.path=x": "data.sources.path cannot be set",
-        "data.sources.0.path=x": "cannot be set",
-        "model.name=x": "model.name cannot be set",
-        "lora.layers=[": "cannot be set",
+        "data.sources.path=x": "cannot set data.sources.path",
+        "data.sources.0.path=x": "cannot set",
+        "model.name=x": "cannot set model.name",
+        "lora.layers=[": "cannot set",
         "data.shares=1": "data.shares: unknown setting",
         "seed=-1": "seed: Input should be greater than or equal to 0",
     }.items(),
@@ -517,7 +521,7 @@ def test_bad_data_costs_no_torch(tmp_path):
     made = subprocess.run(
         [sys.executable, "-c", code, str(config(tmp_path))], capture_output=True, text=True, check=True
     )
-    assert made.stdout.endswith("rows.jsonl:1: the grade 2 is no number from 0 to 1 False False\n")
+    assert made.stdout.endswith("rows.jsonl:1: the grade 2 is not a number from 0 to 1 False False\n")
 
 
 def test_a_number_that_yaml_reads_as_text(tmp_path):

@@ -217,11 +217,11 @@ def test_sources_are_counted_as_the_run_draws_them(home):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"source": "rows"}, "rows: holds no adapter"),
-        ({"base_model": None}, "say what they call it, with --base-model"),
+        ({"source": "rows"}, "rows: contains no adapter"),
+        ({"base_model": None}, "name its hub id with --base-model"),
         ({"results": "plain.yaml"}, "plain.yaml: is no results.json"),
         ({"data": "nowhere"}, "nowhere/toy/train.jsonl: no such file"),
-        ({"out": "rows"}, "rows: is there already"),
+        ({"out": "rows"}, "rows: already exists"),
     ],
 )
 def test_what_cannot_be_exported_is_said_in_one_line_and_leaves_nothing(

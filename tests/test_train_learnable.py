@@ -56,7 +56,7 @@ def test_an_objective_needs_passages_to_tell_apart(name):
 
 def test_all_objectives_that_learn_nothing_are_named():
     with pytest.raises(
-        InputError, match=r"\(3 passages of 2 queries, 3 relevant\): contrastive needs .*; binary needs"
+        InputError, match=r"\(3 passages for 2 queries, 3 relevant\): contrastive needs .*; binary needs"
     ):
         check_learnable(ONLY_TRUE, {"contrastive": 1.0, "binary": 0.5, "distill": 1.0})
 
@@ -74,10 +74,7 @@ def test_contrastive_needs_one_query_with_both(labels):
 def test_lost_groups_are_counted(caplog):
     with caplog.at_level(logging.INFO, "limrank_ir"):
         check_learnable([group(True, False), *ONLY_TRUE, group(False)], ["contrastive"])
-        assert (
-            "3 of 4 queries have passages of one kind" in caplog.text
-            and "(2 have only relevant ones, 1 " in caplog.text
-        )
+        assert "learns nothing from 3 of 4 queries (2 have only relevant passages, 1 have none)" in caplog.text
         caplog.clear()
         check_learnable([group(True, False), *ONLY_TRUE], ["binary"])
         check_learnable([group(True, False)], ["contrastive"])

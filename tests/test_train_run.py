@@ -23,7 +23,7 @@ from limrank_ir.train.model import load_model, load_tokenizer
 from limrank_ir.train.rows import read_groups
 from limrank_ir.train.run import arguments, train
 from limrank_ir.train.run_record import plot_loss
-from limrank_ir.train.trainer import VerdictTrainer, encoder, last_whole_checkpoint
+from limrank_ir.train.trainer import VerdictTrainer, encoder, last_complete_checkpoint
 from tests import tiny, training
 from tests.training import write_config, write_rows
 
@@ -235,8 +235,8 @@ def test_a_killed_run_goes_on_to_the_same_weights(trained, place, llama, when, l
     assert ended.returncode == -signal.SIGKILL, ended.stderr
     assert not (place / when / "adapter").exists()
     assert (place / when / "checkpoint-6").exists()
-    assert last_whole_checkpoint(place / when) == place / when / f"checkpoint-{last}"
-    with pytest.raises(LimRankError, match="holds checkpoints; go on with --resume, or give another output"):
+    assert last_complete_checkpoint(place / when) == place / when / f"checkpoint-{last}"
+    with pytest.raises(LimRankError, match="contains checkpoints; continue with --resume, or use another"):
         train(path, resume=False)
     adapter = train(path)
     expected = weights(trained[1])
@@ -250,8 +250,8 @@ def test_a_checkpoint_whose_end_is_cut_short_is_not_whole(tmp_path):
         (tmp_path / f"checkpoint-{step}").mkdir()
         (tmp_path / f"checkpoint-{step}" / "trainer_state.json").write_text(text)
     (tmp_path / "checkpoint-50").mkdir()
-    assert last_whole_checkpoint(tmp_path) == tmp_path / "checkpoint-10"
-    assert last_whole_checkpoint(tmp_path / "none") is None
+    assert last_complete_checkpoint(tmp_path) == tmp_path / "checkpoint-10"
+    assert last_complete_checkpoint(tmp_path / "none") is None
 
 
 def test_a_changed_run_is_not_gone_on_with(trained, llama, tmp_path):
@@ -259,14 +259,14 @@ def test_a_changed_run_is_not_gone_on_with(trained, llama, tmp_path):
     write_rows(tmp_path / "rows.jsonl", training.groups())
     path = tmp_path / "run.yaml"
     write_config(path, llama, output="whole", training=LONG, lora={**DROPOUT, "rank": 8}, seed=1)
-    with pytest.raises(LimRankError, match=r"checkpoints of a run with other settings \(lora, seed, the rows them.*\)"):
+    with pytest.raises(LimRankError, match=r"checkpoints of a run with other settings \(lora, seed, the rows\)"):
         train(path)
     write_config(path, llama, output="whole", training=LONG, lora=DROPOUT)
     write_rows(tmp_path / "rows.jsonl", training.groups()[::-1])
-    with pytest.raises(LimRankError, match=r"other settings \(the rows themselves\); give another output, or remove"):
+    with pytest.raises(LimRankError, match=r"other settings \(the rows\); use another output folder, or remove"):
         train(path)
     (tmp_path / "whole" / "settings.json").unlink()
-    with pytest.raises(LimRankError, match=r"holds checkpoints, but no settings\.json"):
+    with pytest.raises(LimRankError, match=r"contains checkpoints, but no readable settings\.json"):
         train(path)
 
 
@@ -355,8 +355,8 @@ def test_rankings_are_learned(llama, tmp_path):
 @pytest.mark.parametrize(
     ("lora", "message"),
     [
-        ({"layers": [0, 2]}, r"lora\.layers: the model has 2 layers, counted from 0; leave out 2"),
-        ({"targets": ["c_attn"]}, r"lora: no adapter fits on .*c_attn"),
+        ({"layers": [0, 2]}, r"lora\.layers: the model has 2 layers, counted from 0; remove 2"),
+        ({"targets": ["c_attn"]}, r"lora: the adapter does not fit .*c_attn"),
     ],
 )
 def test_an_adapter_that_does_not_fit(llama, place, lora, message):

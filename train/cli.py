@@ -1,4 +1,4 @@
-"""The command line of the training: ``limrank train``, ``export`` and ``push``. Imported when it is asked for."""
+"""The commands ``limrank train``, ``export``, and ``push``; imported only when one of them is used."""
 
 from __future__ import annotations
 
@@ -32,34 +32,38 @@ app = typer.Typer(rich_markup_mode="markdown")
 
 @app.command()
 def train(
-    config: Annotated[Path, typer.Argument(metavar="CONFIG.yaml", help="What to train, on what, and how.")],
+    config: Annotated[Path, typer.Argument(metavar="CONFIG.yaml", help="Model, data, objectives, and settings.")],
     data: Annotated[
-        Path | None, typer.Option(metavar="FOLDER", help="Where the sources are, instead of data.folder.")
+        Path | None, typer.Option(metavar="FOLDER", help="Folder of the training data, instead of data.folder.")
     ] = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="FOLDER", help="Where results go, instead of output.")
+        Path | None, typer.Option("--output", "-o", metavar="FOLDER", help="Folder for results, instead of output.")
     ] = None,
     changes: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="NAME=VALUE", help="A setting, instead of the file's; may be repeated."),
+        typer.Option("--set", metavar="NAME=VALUE", help="Override a setting of the file; may be repeated."),
     ] = None,
     resume: Annotated[
         bool,
-        typer.Option("--resume/--fresh", help="Go on from the last whole checkpoint; --fresh: there must be none."),
+        typer.Option(
+            "--resume/--fresh",
+            help="Continue from the last complete checkpoint, or refuse an output folder with checkpoints.",
+        ),
     ] = True,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Only check everything and show the mixture; no weights are loaded.")
+        bool, typer.Option("--dry-run", help="Check everything and show the data; load no weights.")
     ] = False,
     cross_encoder: Annotated[
         bool,
         typer.Option(
-            "--cross-encoder", help="For comparison: a cross-encoder head of sentence-transformers on the same rows."
+            "--cross-encoder", help="For comparison: train a sentence-transformers cross-encoder on the same rows."
         ),
     ] = False,
 ) -> None:
-    """Train a LoRA adapter: a configuration in, an adapter, its run card and a plot of the loss out.
+    """Train a LoRA adapter from a configuration file.
 
-    A run that was stopped goes on from its last checkpoint when the same command is given again. On several GPUs:
+    The output folder gets the adapter, the record of the run (run.json), and a plot of the loss. If the run is stopped,
+    the same command continues from its last checkpoint. On several GPUs, run
     `accelerate launch -m limrank_ir train CONFIG.yaml`.
 
     For example:
@@ -71,7 +75,7 @@ def train(
     console.quiet(not main)
     try:
         if cross_encoder and dry_run:
-            raise InputError("--dry-run: is not for --cross-encoder; leave one of the two out")
+            raise InputError("--dry-run does not work with --cross-encoder; remove one of them")
         if cross_encoder:
             _train_cross_encoder(config, given, resume=resume)
         else:
@@ -79,28 +83,28 @@ def train(
     except LimRankError as error:
         if os.environ.get("LOCAL_RANK", "0") == "0":
             raise
-        raise typer.Exit(console.status_of(error)) from None  # what is wrong is said once a machine
+        raise typer.Exit(console.status_of(error)) from None  # one process per machine reports the error
 
 
 def _train(path: Path, given: dict[str, Any], *, resume: bool, dry_run: bool, main: bool) -> None:
     from .config import read_config
 
-    need("train", "train", "yaml", "accelerate", "matplotlib")  # the last one is missed at the end of a run only
+    need("train", "train", "yaml", "accelerate", "matplotlib")  # matplotlib is used only at the end of a run
     config = read_config(path, **given)
     _check_teacher(config)
     check_folder(f"output {config.output}" if given["output"] is None else f"-o {config.output}", config.output)
     if dry_run:
-        from .dry_run import dry_run as plan
+        from .dry_run import dry_run as check
 
-        _show(plan(path, **given, resume=resume), main=main)
+        _show(check(path, **given, resume=resume), main=main)
         return
     from limrank_ir.formats.files import replacing
 
     from .run import train as run
     from .sources import read_sources
 
-    _keep_the_bar()
-    with contextlib.redirect_stdout(sys.stderr):  # what Trainer logs is progress
+    _keep_progress_bar()
+    with contextlib.redirect_stdout(sys.stderr):  # Trainer prints its progress to stdout
         adapter = run(path, **given, resume=resume)
     if main:
         with replacing(config.output / "data.json") as file:
@@ -115,10 +119,10 @@ def _train_cross_encoder(path: Path, given: dict[str, Any], *, resume: bool) -> 
     _check_teacher(read_config(path, **given))
     from .cross_encoder import train_cross_encoder
 
-    _keep_the_bar()
+    _keep_progress_bar()
     with contextlib.redirect_stdout(sys.stderr):
         folder = train_cross_encoder(path, **given, resume=resume)
-    console.log.info("measure it: limrank bench suite COLLECTION... --system cross-encoder:%s", folder)
+    console.log.info("to evaluate it: limrank bench suite COLLECTION... --system cross-encoder:%s", folder)
 
 
 def _check_teacher(config: TrainConfig) -> None:
@@ -127,33 +131,34 @@ def _check_teacher(config: TrainConfig) -> None:
         need("train with data.teacher", "train", "sentence_transformers", *weights)
 
 
-def _show(plan: DryRunReport, *, main: bool) -> None:
+def _show(report: DryRunReport, *, main: bool) -> None:
     from .dry_run import table
 
     if not main:
         return
-    console.table(*table(plan), left=2)
-    processes = f" ({plan.processes} processes)" if plan.processes > 1 else ""
-    digest = plan.digest if plan.taught else f"{plan.digest} (texts and labels; the teacher's scores come on top)"
+    console.table(*table(report), left=2)
+    processes = f" ({report.processes} processes)" if report.processes > 1 else ""
+    digest = report.digest if report.digest_final else f"{report.digest} (without the teacher's scores)"
     facts = {
-        "examples": f"{plan.examples:,}",
-        "batch": f"{plan.batch:,}{processes}",
-        "steps": f"{plan.steps:,}",
+        "examples": f"{report.examples:,}",
+        "batch": f"{report.batch:,}{processes}",
+        "steps": f"{report.steps:,}",
         "data": digest,
-        **({"checkpoint": str(plan.checkpoint)} if plan.checkpoint else {}),
     }
+    if report.checkpoint:
+        facts["checkpoint"] = str(report.checkpoint)
     write_stdout("\n" + "".join(f"{name}\t{value}\n" for name, value in facts.items()))
 
 
-def _keep_the_bar() -> None:
-    """Trainer draws its bar only where transformers may warn: let it, but print no warning (as `console.hush`)."""
+def _keep_progress_bar() -> None:
+    """Let Trainer show its progress bar, which needs transformers at level "warning", but print no warnings."""
     from transformers.utils import logging as transformers_logging
 
     if os.environ.get("TRANSFORMERS_VERBOSITY") == "error":
         transformers_logging.set_verbosity_warning()
         for handler in logging.getLogger("transformers").handlers:
             handler.setLevel(logging.ERROR)
-    transformers_logging.disable_progress_bar()  # those of loading and saving weights
+    transformers_logging.disable_progress_bar()  # the bars for loading and saving weights
 
 
 @app.command()
@@ -163,11 +168,12 @@ def export(
     ],
     out: Annotated[Path, typer.Argument(metavar="OUT", help="The folder to write; it must not exist.")],
     kind: Annotated[
-        ExportKind, typer.Option("--as", help="A PEFT adapter, the whole model, or what llama.cpp converts to GGUF.")
+        ExportKind,
+        typer.Option("--as", help="A PEFT adapter, the merged model, or the merged model for llama.cpp's converter."),
     ],
     dtype: Annotated[
         Dtype | None,
-        typer.Option(help="Precision.  [default: adapter as trained, merged as the base, gguf float16]"),
+        typer.Option(help="Precision.  [default: adapter as trained, merged as the base model, gguf float16]"),
     ] = None,
     results: Annotated[
         Path | None, typer.Option(metavar="FILE", help="results.json of `limrank bench suite`, for the model card.")
@@ -175,15 +181,17 @@ def export(
     data: Annotated[
         Path | None,
         typer.Option(
-            metavar="FOLDER", help="Where the sources are, for licenses in the card of a run without data.json."
+            metavar="FOLDER",
+            help="Folder of the training data, to look up licenses if the run has no data.json.",
         ),
     ] = None,
     base_model: Annotated[
-        str | None, typer.Option(metavar="OWNER/NAME", help="What others call the base model, if it was a folder here.")
+        str | None,
+        typer.Option(metavar="OWNER/NAME", help="The base model's hub id, if it was trained from a local folder."),
     ] = None,
     quiet: o.Quiet = False,
 ) -> None:
-    """Make a trained adapter into a folder for others, with a model card that tells what it is and how it was made.
+    """Export a trained adapter to a folder that you can share, with a model card.
 
     For example:
 
@@ -202,12 +210,14 @@ def export(
 @app.command()
 def push(
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="What `limrank export` wrote.")],
-    name: Annotated[str, typer.Argument(metavar="OWNER/NAME", help="The repository on the hub; created if need be.")],
-    private: Annotated[bool, typer.Option("--private", help="Only you can see it, if it is created now.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only check, and list what would be uploaded.")] = False,
+    name: Annotated[
+        str, typer.Argument(metavar="OWNER/NAME", help="The repository on the hub; created if it does not exist.")
+    ],
+    private: Annotated[bool, typer.Option("--private", help="Make a newly created repository private.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check, and list the files to upload.")] = False,
     quiet: o.Quiet = False,
 ) -> None:
-    """Upload an export to the Hugging Face hub. Log in first: `hf auth login`, or set HF_TOKEN.
+    """Upload an export to the Hugging Face Hub. Log in first with `hf auth login`, or set HF_TOKEN.
 
     For example:
 
@@ -219,4 +229,4 @@ def push(
     if dry_run:
         console.table(("file", "bytes"), [(path.name, f"{path.stat().st_size:,}") for path in found])
         return
-    console.log.info("%d files are in %s", len(found), upload(folder, name, private=private))
+    console.log.info("uploaded %d files to %s", len(found), upload(folder, name, private=private))

@@ -1,4 +1,4 @@
-"""What a training run is made of, read from a YAML file and checked before anything is loaded."""
+"""The settings of a training run, read from a YAML file and checked before anything is loaded."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ class _Part(BaseModel):
 
 
 class DataSource(_Part):
-    """A file of training rows and how much to take of it.
+    """A file of training rows and how much of it to use.
 
     Attributes:
-        path: the rows (`limrank_ir.train.rows`), relative to the folder.
-        folder: where the file is, relative to the configuration file; None: `Data.folder`.
-        queries: how many queries to take, drawn with the run's seed; None: all.
-        negatives: the most negatives beside each positive.
-        groups_per_query: how often a query with several positives is used, each time with another positive.
-        keep_instruction: the share of queries that keep their instruction.
-        reasoning: what a row's reasoning is the thought of: its ``"positives"``, or ``"all"`` passages, for reasoning
-            about the query (what must be known) rather than about a passage.
-        query_words: words that a query keeps, from its beginning; None: all.
-        passage_words: words that a passage keeps, from its beginning; None: all.
+        path: the file of rows (`limrank_ir.train.rows`), relative to the folder.
+        folder: the file's folder, relative to the configuration file; None: `Data.folder`.
+        queries: how many queries to draw with the run's seed; None: all.
+        negatives: the maximum number of negatives for each positive.
+        groups_per_query: the maximum number of groups per query, each with a different positive.
+        keep_instruction: the fraction of queries that keep their instruction.
+        reasoning: which passages get a row's reasoning as their thought: its ``"positives"``, or ``"all"`` where the
+            reasoning is about the query (what one has to know) and not about a passage.
+        query_words: how many words of a query to keep, from its beginning; None: all.
+        passage_words: how many words of a passage to keep, from its beginning; None: all.
     """
 
     path: Path
@@ -53,12 +53,12 @@ class Data(_Part):
         folder: where the sources are, relative to the configuration file.
         sources: the files.
         layout: ``"pointwise"``, or ``"listwise"`` or ``"setwise"`` for rows of whole rankings.
-        share: how much of each source's queries to take, above 0 to 1: smaller shares, for a learning curve, are parts
-            of larger ones.
-        open_licenses_only: refuse rows whose ``licence`` column is missing, unstated or non-commercial.
+        share: the fraction of each source's queries to use, above 0 and up to 1. A smaller share is a subset of a
+            larger one, so shares can be the points of a learning curve.
+        open_licenses_only: refuse rows whose license is missing, not stated, or non-commercial.
         exclude_topics: topics files, relative to `folder`, whose queries must not be trained on.
         teacher: ``"minilm"``, or a sentence-transformers model (`limrank_ir.train.teacher`), or None.
-        cutoff: the most tokens of a prompt with its response.
+        cutoff: the maximum number of tokens of prompt and response together.
     """
 
     folder: Path = Path()
@@ -72,15 +72,15 @@ class Data(_Part):
 
 
 class Lora(_Part):
-    """The adapter (PEFT's names).
+    """The LoRA adapter.
 
     Attributes:
-        rank: rank of the update.
-        alpha: its scale, divided by the rank.
-        dropout: dropout in front of it.
-        targets: module names, or ``"all-linear"``.
-        layers: indices of the layers to adapt, or None for all.
-        add_tokens: tokens to add to the vocabulary, with embeddings and head trained and saved in full.
+        rank: PEFT's ``r``.
+        alpha: PEFT's ``lora_alpha``; the update is scaled by alpha / rank.
+        dropout: PEFT's ``lora_dropout``.
+        targets: PEFT's ``target_modules``: module names, or ``"all-linear"``.
+        layers: indices of the layers to adapt; None: all.
+        add_tokens: tokens to add to the vocabulary; embeddings and head are then trained and saved in full.
     """
 
     rank: int = Field(default=32, ge=1)
@@ -95,18 +95,18 @@ class TrainConfig(_Part):
     """A training run.
 
     Attributes:
-        model: a name of ``limrank models``, a folder or a hub id.
-        prompt_format: needed for folders and hub ids.
+        model: a name from ``limrank models``, a folder, or a hub id.
+        prompt_format: required for folders and hub ids.
         dtype: precision of the frozen weights.
         quantize: ``"4bit"`` for QLoRA (needs bitsandbytes and a GPU).
         data: the mixture.
         lora: the adapter.
-        objectives: objective name to its weight in the sum (`limrank_ir.train.objectives`).
-        packed: run batches without padding and share each query's prefix; None: on a CPU, without
-            ``gradient_checkpointing``.
-        training: settings of transformers' ``TrainingArguments``, by their own names.
-        output: where checkpoints and results go, relative to the configuration file.
-        seed: of everything that is drawn.
+        objectives: the weight of each objective in the loss (`limrank_ir.train.objectives`).
+        packed: run batches without padding and compute each query's prefix once; None: on a CPU, unless
+            ``gradient_checkpointing`` is set.
+        training: settings of transformers' ``TrainingArguments``, under their own names.
+        output: the folder for checkpoints and results, relative to the configuration file.
+        seed: the seed of everything that is random.
     """
 
     model: str
@@ -145,17 +145,17 @@ class TrainConfig(_Part):
     def _not_ours(cls, training: dict[str, Any]) -> dict[str, Any]:
         for name in ("output_dir", "seed", "data_seed", "remove_unused_columns", "label_names"):
             if name in training:
-                raise ValueError(f"training.{name} is set by limrank (output, seed); leave it out")
+                raise ValueError(f"training.{name} is set by limrank (output, seed); remove it")
         return training
 
     @model_validator(mode="after")
-    def _whole(self) -> TrainConfig:
+    def _consistent(self) -> TrainConfig:
         if self.data.layout != "pointwise" and set(self.objectives) != {"traces"}:
             raise ValueError(f"{self.data.layout} rows have no verdicts; their only objective is traces")
         if "distill" in self.objectives and self.data.teacher is None:
             raise ValueError("the objective distill needs data.teacher, such as: minilm")
         if self.packed and self.training.get("gradient_checkpointing"):
-            raise ValueError("packed batches cannot be run with gradient_checkpointing; leave one of the two out")
+            raise ValueError("packed does not work with gradient_checkpointing; remove one of them")
         return self
 
 
@@ -166,19 +166,19 @@ def read_config(
 
     Args:
         path: a YAML file; paths in it are relative to its folder.
-        data: where the sources are, instead of ``data.folder``.
-        output: where results go, instead of ``output``.
-        changes: settings that take the place of the file's, such as ``"training.max_steps=600"``; values are YAML.
+        data: the folder of the sources, instead of ``data.folder``.
+        output: the folder for results, instead of ``output``.
+        changes: settings that override those of the file, such as ``"training.max_steps=600"``; values are YAML.
 
     Returns:
         The configuration, with absolute paths.
 
     Raises:
-        InputError: the file cannot be read, is no YAML, or a setting is unknown or impossible.
+        InputError: the file cannot be read or is not YAML, or a setting is unknown or invalid.
     """
     raw = read_yaml(path)
     if not isinstance(raw, dict):
-        raise InputError(f"{path}: must hold settings (model, data, objectives, output, ...)")
+        raise InputError(f"{path}: not a configuration; it must have model, data, objectives, and output")
     for change in changes:
         _change(raw, change)
     config = validated(TrainConfig, raw, path)
@@ -186,6 +186,7 @@ def read_config(
 
 
 def _change(settings: dict[str, Any], change: str) -> None:
+    """Apply one ``NAME=VALUE``."""
     import yaml
 
     name, given, value = change.partition("=")
@@ -197,7 +198,7 @@ def _change(settings: dict[str, Any], change: str) -> None:
             settings = settings.setdefault(part, {})
         settings[last] = yaml.safe_load(value)
     except (AttributeError, TypeError, yaml.YAMLError) as error:
-        raise InputError(f"--set {change}: {name} cannot be set; only a setting with a name can") from error
+        raise InputError(f"--set {change}: cannot set {name}; give the name of a setting and a YAML value") from error
 
 
 def _resolved(config: TrainConfig, folder: Path, given_rows: Path | None, given_output: Path | None) -> TrainConfig:

@@ -1,7 +1,7 @@
 """The usual alternative, for comparison: a cross-encoder head on the same base weights, trained on the same rows.
 
-All of it is sentence-transformers' own: its model, trainer, loss and files. The result opens in
-``sentence_transformers.CrossEncoder`` and in ``limrank bench suite --system cross-encoder:FOLDER``.
+Model, trainer, loss, and files are those of sentence-transformers. ``sentence_transformers.CrossEncoder`` and
+``limrank bench suite --system cross-encoder:FOLDER`` load the result.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from .mixture import mix
 from .model import lora_config
 from .objectives.distill import SCALE
 from .rows import Group
-from .run import SMALLER, arguments, base_model, last_checkpoint
-from .teacher import taught
+from .run import SAVE_MEMORY, arguments, base_model, last_checkpoint
+from .teacher import add_teacher_scores
 
-NONE = 1e-6  # the share of a passage that shall have none, which a logarithm needs
+TINY_SHARE = 1e-6  # stands for a share of 0, which has no logarithm
 
 
 def train_cross_encoder(
@@ -34,18 +34,18 @@ def train_cross_encoder(
     changes: Sequence[str] = (),
     resume: bool = True,
 ) -> Path:
-    """Train a cross-encoder head and a LoRA adapter below it, and merge them.
+    """Train a cross-encoder head together with a LoRA adapter, and merge the adapter.
 
-    Model, rows, LoRA settings and ``training`` are those of the configuration; instructions stand in front of the
-    query. The loss is ListNet towards what the objectives ``contrastive`` and ``distill`` aim at together, by their
-    weights: for one relevant passage a group its gradient is theirs. Other objectives do not count.
+    Model, rows, LoRA settings, and ``training`` are those of the configuration; instructions are prepended to the
+    query. The loss is ListNet. Its target is the weighted mean of what ``contrastive`` and ``distill`` aim at, so with
+    one relevant passage per group it has the same gradient as the two together. Other objectives are ignored.
 
     Args:
         path: the configuration.
-        data: where the sources are, instead of ``data.folder``.
-        output: where results go, instead of ``output``.
-        changes: settings that take the place of the file's (`read_config`).
-        resume: go on from the last whole checkpoint in the output folder.
+        data: the folder of the sources, instead of ``data.folder``.
+        output: the folder for results, instead of ``output``.
+        changes: settings that override those of the file (`read_config`).
+        resume: continue from the last complete checkpoint in the output folder.
 
     Returns:
         The cross-encoder's folder.
@@ -55,13 +55,13 @@ def train_cross_encoder(
     """
     config = read_config(path, data=data, output=output, changes=changes)
     if config.data.layout != "pointwise":
-        raise InputError(f"{path}: data.layout: a cross-encoder is trained on pointwise rows")
+        raise InputError(f"{path}: data.layout: a cross-encoder needs pointwise rows, not {config.data.layout} ones")
     weights = locate(base_model(config, path).weights)
     groups = mix(config.data, config.seed)
-    aims = config.objectives.keys() & {"contrastive", "distill"} or {"contrastive"}
-    check_learnable(groups, aims)
+    objectives = config.objectives.keys() & {"contrastive", "distill"} or {"contrastive"}
+    check_learnable(groups, objectives)
     if config.data.teacher is not None:
-        groups = taught(groups, config.data.teacher, config.output / "teacher.json")
+        groups = add_teacher_scores(groups, config.data.teacher, config.output / "teacher.json")
     from datasets import Dataset
     from sentence_transformers.cross_encoder import CrossEncoderTrainer, CrossEncoderTrainingArguments, losses
     from transformers import set_seed
@@ -70,24 +70,25 @@ def train_cross_encoder(
 
     settings = arguments(config, path, CrossEncoderTrainingArguments)
     checkpoint = last_checkpoint(config, resume=resume)
-    set_seed(config.seed)  # head and adapter are drawn
+    set_seed(config.seed)  # head and adapter start from random weights
     model = _model(config, weights)
 
     class Trainer(CrossEncoderTrainer):
-        """Its own way of going on from a checkpoint expects the names of a model without an adapter around it."""
+        """Loads checkpoints of an adapter; the original expects the parameter names of a model without one."""
 
         def _load_from_checkpoint(self, checkpoint_path: str) -> None:
             from peft import load_peft_weights, set_peft_model_state_dict
 
             set_peft_model_state_dict(model[0].model, load_peft_weights(checkpoint_path, device="cpu"))
 
+    rows = [_row(group, config.objectives) for group in groups]
     trainer = Trainer(
         model=model,
         args=settings,
-        train_dataset=Dataset.from_list([row for group in groups if (row := _row(group, config.objectives))]),
-        loss=losses.ListNetLoss(model, mini_batch_size=-1),  # a batch's pairs at once
+        train_dataset=Dataset.from_list([row for row in rows if row is not None]),
+        loss=losses.ListNetLoss(model, mini_batch_size=-1),  # all pairs of a batch at once
     )
-    with within_memory(str(path), SMALLER):
+    with within_memory(str(path), SAVE_MEMORY):
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     model[0].model = model[0].model.merge_and_unload()
     folder = config.output / "cross-encoder"
@@ -101,13 +102,14 @@ def _model(config: TrainConfig, weights: Path) -> Any:
     from tokenizers.processors import TemplateProcessing
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-    # sentence-transformers would score a causal model by its logits, as we do; the classifier is what we compare with.
+    # Given a causal model, sentence-transformers would score its label logits, as we do. The comparison is with a
+    # classification head, so it gets a classifier.
     start = config.output / "start"
     AutoModelForSequenceClassification.from_pretrained(weights, num_labels=1).save_pretrained(start)
     AutoTokenizer.from_pretrained(weights).save_pretrained(start)
     model = CrossEncoder(str(start), max_length=config.data.cutoff, local_files_only=True)
     tokenizer = model.tokenizer
-    # A causal tokenizer would write query and passage as one text, and end on whatever token comes last.
+    # By itself, a causal tokenizer joins query and passage into one text and ends on whatever token comes last.
     between, end = tokenizer.convert_tokens_to_ids(["<|endoftext|>", "<|im_start|>"])
     tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
         single="$A",
@@ -119,27 +121,31 @@ def _model(config: TrainConfig, weights: Path) -> Any:
 
 
 def _row(group: Group, objectives: dict[str, float]) -> dict[str, Any] | None:
-    if (shares := _shares(group, objectives)) is None:
+    """A row for ListNet, or None if there is nothing to learn from the group."""
+    shares = _shares(group, objectives)
+    if shares is None:
         return None
     return {
         "query": f"{group.instruction} {group.query}" if group.instruction else group.query,
         "docs": [candidate.text for candidate in group.candidates],
-        "labels": [math.log(share + NONE) for share in shares],  # ListNet takes their softmax
+        "labels": [math.log(share + TINY_SHARE) for share in shares],  # ListNet takes their softmax
     }
 
 
 def _shares(group: Group, objectives: dict[str, float]) -> list[float] | None:
-    """The shares of a group's passages that `contrastive` and `distill` aim at, in the mean by their weights.
+    """The distribution over a group's passages that `contrastive` and `distill` aim at, averaged by their weights.
 
     None: neither can learn anything from the group.
     """
     labels = [candidate.label for candidate in group.candidates]
     both = len(set(labels)) == 2
-    aims = [(objectives.get("contrastive", 0.0), [label / sum(labels) for label in labels])] if both else []
+    targets = []
+    if both:
+        targets.append((objectives.get("contrastive", 0.0), [label / sum(labels) for label in labels]))
     if group.candidates[0].teacher is not None and len(labels) > 1:
         odds = [math.exp(SCALE * (candidate.teacher or 0.0)) for candidate in group.candidates]
-        aims.append((objectives.get("distill", 0.0), [each / sum(odds) for each in odds]))
-    total = sum(weight for weight, _ in aims)
-    if not total:  # only objectives that look at one passage at a time: the labels say it all
-        return aims[0][1] if both else None
-    return [sum(weight * aim[place] for weight, aim in aims) / total for place in range(len(labels))]
+        targets.append((objectives.get("distill", 0.0), [each / sum(odds) for each in odds]))
+    total = sum(weight for weight, _ in targets)
+    if not total:  # neither objective is used: learn from the labels
+        return targets[0][1] if both else None
+    return [sum(weight * target[number] for weight, target in targets) / total for number in range(len(labels))]

@@ -1,4 +1,4 @@
-"""``limrank train --dry-run``: everything about a run that can be known before its weights load."""
+"""``limrank train --dry-run``: check everything that can be checked before any weights load."""
 
 from __future__ import annotations
 
@@ -19,9 +19,12 @@ from limrank_ir.weights import locate
 
 from .config import TrainConfig, read_config
 from .mixture import data_hash
+from .run import arguments, base_model, last_checkpoint, read_examples
+from .run_record import check_settings
 from .sources import SourceFacts, read_sources
+from .teacher import add_teacher_scores
 
-BATCH = 64  # groups that are tokenized at a time
+BATCH = 64  # examples that are tokenized at a time
 HEADER = ("source", "licenses", "queries", "pairs", "positive", "tokens, median", "95%", "longest", "cut")
 
 
@@ -30,14 +33,16 @@ class DryRunReport:
     """What a run would do.
 
     Attributes:
-        sources: what is taken of each source, with the lengths of its rows in tokens and how many were cut.
-        examples: groups, or whole rankings.
-        batch: examples a step, over all processes.
-        processes: how many there are.
-        steps: optimizer steps.
-        digest: of texts and labels, and of the teacher's scores where `taught` says so.
-        taught: whether the teacher's scores are there already and the digest is the run's own.
-        checkpoint: where the run would go on, or None.
+        sources: for each source, what the run would use of it, the lengths of its sequences in tokens, and how many of
+            them were cut.
+        examples: the number of training examples: groups, or whole rankings.
+        batch: examples per step, over all processes.
+        processes: the number of processes.
+        steps: the number of optimizer steps.
+        digest: the hash of the data.
+        digest_final: whether it is the hash that the run will have; without the scores of a teacher that has not run
+            yet, it is not.
+        checkpoint: the checkpoint that the run would continue from, or None.
     """
 
     sources: Sequence[tuple[SourceFacts, np.ndarray, int]]
@@ -46,7 +51,7 @@ class DryRunReport:
     processes: int
     steps: int
     digest: str
-    taught: bool
+    digest_final: bool
     checkpoint: Path | None
 
 
@@ -62,33 +67,29 @@ def dry_run(
 
     Args:
         path: the configuration.
-        data: as for `limrank_ir.train.run.train`, like the rest.
-        output: likewise.
-        changes: likewise.
-        resume: likewise.
+        data: as in `limrank_ir.train.run.train`.
+        output: as in `limrank_ir.train.run.train`.
+        changes: as in `limrank_ir.train.run.train`.
+        resume: as in `limrank_ir.train.run.train`.
 
     Returns:
-        What it would do.
+        What the run would do.
 
     Raises:
-        InputError: what `limrank_ir.train.run.train` would raise before its model loads.
+        InputError: anything that `limrank_ir.train.run.train` raises before its model loads.
     """
-    from .run import arguments, base_model, last_checkpoint
-
     config = read_config(path, data=data, output=output, changes=changes)
     base = base_model(config, path)
     settings = arguments(config, path)
     encode = _encoder(config, base)
-    digest, taught = _digest(config)
+    digest, final = _digest(config)
     sources, examples = [], 0
-    for facts, rows in read_sources(config):
-        lengths, cut = _lengths(rows, encode)
+    for facts, drawn in read_sources(config):
+        lengths, cut = _lengths(drawn, encode)
         sources.append((facts, lengths, cut))
-        examples += len(rows)
+        examples += len(drawn)
     checkpoint = last_checkpoint(config, resume=resume)
-    if checkpoint is not None and taught:
-        from .run_record import check_settings
-
+    if checkpoint is not None and final:
         check_settings(config, digest)
     batch = settings.train_batch_size * settings.world_size
     return DryRunReport(
@@ -98,86 +99,84 @@ def dry_run(
         processes=settings.world_size,
         steps=_steps(math.ceil(examples / batch), settings),
         digest=digest,
-        taught=taught,
+        digest_final=final,
         checkpoint=checkpoint,
     )
 
 
-def table(plan: DryRunReport) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+def table(report: DryRunReport) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
     """The mixture as a table.
 
     Args:
-        plan: what `dry_run` returned.
+        report: what `dry_run` returned.
 
     Returns:
-        Header and rows: the sources, and all of them together.
+        The header and the rows: one for each source, and one for all of them.
     """
-    rows = [_row(facts.path, facts.licenses, [(facts, lengths, cut)]) for facts, lengths, cut in plan.sources]
-    return HEADER, [*rows, _row("all", (), plan.sources)]
+    rows = [_row(facts.path, facts.licenses, [(facts, lengths, cut)]) for facts, lengths, cut in report.sources]
+    return HEADER, [*rows, _row("all", (), report.sources)]
 
 
 def _row(name: str, licenses: Sequence[str], sources: Sequence[tuple[SourceFacts, np.ndarray, int]]) -> tuple[str, ...]:
     pairs = sum(facts.pairs for facts, _, _ in sources)
     positives = sum(facts.positives for facts, _, _ in sources)
     lengths = np.concatenate([lengths for _, lengths, _ in sources])
-    tokens = [np.median(lengths), np.percentile(lengths, 95), lengths.max()] if len(lengths) else []
+    tokens = ["", "", ""]
+    if len(lengths):
+        tokens = [f"{count:,.0f}" for count in (np.median(lengths), np.percentile(lengths, 95), lengths.max())]
     return (
         name,
         ", ".join(licenses),
         f"{sum(facts.queries for facts, _, _ in sources):,}",
         f"{pairs:,}" if pairs else "",
         f"{positives / pairs:.0%}" if pairs else "",
-        *([f"{count:,.0f}" for count in tokens] or ["", "", ""]),
+        *tokens,
         f"{sum(cut for _, _, cut in sources):,}",
     )
 
 
 def _encoder(config: TrainConfig, base: Model) -> Any:
-    """The run's own way from examples to rows, with the tokenizer alone."""
+    """The run's encoder; it needs the tokenizer, but no weights."""
     from limrank_ir.engines.tokens import PromptTokenizer
 
     from .model import load_tokenizer
     from .trainer import encoder
 
-    # Of a hub id only the tokenizer's files are fetched.
+    # For a hub id, this downloads only the tokenizer.
     here = base.weights == SMOL or Path(base.weights).expanduser().is_dir()
     try:
         tokenizer = load_tokenizer(locate(base.weights) if here else Path(base.weights), config.lora)
     except (OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
-        raise InputError(f"{base.weights}: its tokenizer cannot be had ({reason}); check name and network") from error
+        raise InputError(
+            f"{base.weights}: its tokenizer is not available ({reason}); check the name and the network"
+        ) from error
     fmt = prompt_format(base.prompt_format)
     return encoder(fmt, PromptTokenizer(tokenizer, fmt), config.data.cutoff, config.objectives, config.data.layout)
 
 
 def _lengths(examples: Sequence[Any], encode: Any) -> tuple[np.ndarray, int]:
-    """Tokens of every row, and in how many rows a text was cut."""
-    rows = [
-        (len(row.ids), row.cut > 0)
-        for start in range(0, len(examples), BATCH)
-        for made in [encode(examples[start : start + BATCH])]
-        for row in (*made.get("verdicts", ()), *made.get("traces", ()))
-    ]
-    return np.array([length for length, _ in rows], dtype=np.int64), sum(cut for _, cut in rows)
+    """The length of every sequence in tokens, and in how many of them a text was cut."""
+    lengths, cut = [], 0
+    for start in range(0, len(examples), BATCH):
+        for sequences in encode(examples[start : start + BATCH]).values():
+            lengths += [len(sequence.ids) for sequence in sequences]
+            cut += sum(sequence.cut > 0 for sequence in sequences)
+    return np.array(lengths, dtype=np.int64), cut
 
 
 def _digest(config: TrainConfig) -> tuple[str, bool]:
-    """The data's digest, and whether it is the run's own: the teacher's scores, if any, may not be there yet."""
-    from .run import _examples
-
-    teacher, kept = config.data.teacher, config.output / "teacher.json"
-    untaught = config.model_copy(update={"data": config.data.model_copy(update={"teacher": None})})
-    examples, digest = _examples(untaught)
-    if teacher is None or not kept.exists():
+    """The data's hash, and whether it is final (`DryRunReport`)."""
+    teacher, cache = config.data.teacher, config.output / "teacher.json"
+    examples, digest = read_examples(config)
+    if teacher is None or not cache.exists():
         return digest, teacher is None
-    from .teacher import taught
-
-    with tempfile.TemporaryDirectory() as folder:  # a dry run leaves the run's own scores alone
-        return data_hash(taught(examples, teacher, Path(shutil.copy(kept, folder)))), True
+    with tempfile.TemporaryDirectory() as folder:  # a copy, because a dry run must not change the cache
+        return data_hash(add_teacher_scores(examples, teacher, Path(shutil.copy(cache, folder)))), True
 
 
 def _steps(batches: int, arguments: Any) -> int:
-    """Optimizer steps, as transformers' Trainer counts them."""
+    """The number of optimizer steps, as transformers' Trainer counts them."""
     if arguments.max_steps > 0:
         return arguments.max_steps
     return math.ceil(arguments.num_train_epochs * max(math.ceil(batches / arguments.gradient_accumulation_steps), 1))

@@ -1,8 +1,8 @@
-"""From groups to token ids: a trained prompt has the very ids that the engine gives a judged one.
+"""From groups to token ids. A prompt has the same ids in training as in inference.
 
-The rule for over-long rows: the passage is cut, as the engine cuts it, until prompt and response fit into the cutoff.
-Before that a query that takes more than half of the cutoff is cut to that half, and a thought that takes more than
-a quarter of it to whole sentences within that quarter (as `PromptFormat.forced` cuts thoughts).
+What is cut if prompt and response are longer than the cutoff: a query that takes more than half of the cutoff is cut to
+that half; a thought that takes more than a quarter is cut to the whole sentences that fit into that quarter (as
+`PromptFormat.forced` cuts thoughts); then the passage is cut, as the engine cuts it, until the rest fits.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ QUERY_SHARE, THOUGHT_SHARE = 0.5, 0.25
 
 @dataclass(frozen=True, slots=True)
 class TokenSequence:
-    """One sequence to train on.
+    """One sequence to train on: a prompt and its response.
 
     Attributes:
-        ids: prompt and response, int32.
-        prompt: how many of them are the prompt's.
-        cut: tokens cut from query, passage and thought.
-        group: which group of the batch it belongs to.
-        groups: how many the batch has, those without rows included.
-        candidate: what is known of the passage.
+        ids: the token ids of prompt and response, int32.
+        prompt: how many of them belong to the prompt.
+        cut: how many tokens were cut from query, passage, and thought.
+        group: the number of its group in the batch.
+        groups: how many groups the batch has, including those without sequences.
+        candidate: the passage, with its labels.
     """
 
     ids: np.ndarray
@@ -45,51 +45,52 @@ class TokenSequence:
 def verdict_sequences(
     groups: Sequence[Group], fmt: PromptFormat, tokenizer: PromptTokenizer, cutoff: int
 ) -> list[TokenSequence]:
-    """Rows that ask for the verdict at once: the response is the label's first token, which is what is scored.
+    """Sequences that ask for the verdict at once; the response is the label's first token, the one that is scored.
 
     Args:
         groups: a batch.
         fmt: the prompt format.
         tokenizer: the engine's tokenizer.
-        cutoff: the most tokens of prompt and response.
+        cutoff: the maximum number of tokens of prompt and response.
 
     Returns:
-        One row a candidate, group by group.
+        One sequence for each candidate, group by group.
 
     Raises:
         InputError: a query with its instruction leaves no room for a passage.
     """
-    rows = []
+    sequences = []
     for number, group in enumerate(groups):
-        query, lost = _fitting(group.query, tokenizer, cutoff)
+        query, lost = _fitting_query(group.query, tokenizer, cutoff)
         prompts = [fmt.render(query, candidate.text, group.instruction) for candidate in group.candidates]
-        for candidate, tokens in zip(group.candidates, _within(prompts, group, tokenizer, cutoff, 1), strict=True):
+        encoded = _encode_prompts(prompts, group, tokenizer, cutoff, 1)
+        for candidate, tokens in zip(group.candidates, encoded, strict=True):
             label = tokenizer.label_ids[0 if candidate.label else 1]
             ids = np.append(tokens.ids, np.int32(label))
-            rows.append(TokenSequence(ids, len(tokens.ids), lost + tokens.cut, number, len(groups), candidate))
-    return rows
+            sequences.append(TokenSequence(ids, len(tokens.ids), lost + tokens.cut, number, len(groups), candidate))
+    return sequences
 
 
 def trace_sequences(
     groups: Sequence[Group], fmt: PromptFormat, tokenizer: PromptTokenizer, cutoff: int
 ) -> list[TokenSequence]:
-    r"""Rows that think first: the response is ``"\n{reasoning}\n</think> true"``, without an end token.
+    r"""Sequences that think first; the response is ``"\n{reasoning}\n</think> true"``, without an end token.
 
     Args:
-        groups: a batch; candidates without reasoning make no row.
+        groups: a batch; candidates without reasoning are skipped.
         fmt: the prompt format.
         tokenizer: the engine's tokenizer.
-        cutoff: the most tokens of prompt and response.
+        cutoff: the maximum number of tokens of prompt and response.
 
     Returns:
-        One row a candidate with reasoning, group by group.
+        One sequence for each candidate with reasoning, group by group.
 
     Raises:
-        InputError: as for `verdict_sequences`.
+        InputError: a query with its instruction and the thought leaves no room for a passage.
     """
-    rows = []
+    sequences = []
     for number, group in enumerate(groups):
-        query, lost = _fitting(group.query, tokenizer, cutoff)
+        query, lost = _fitting_query(group.query, tokenizer, cutoff)
         for candidate in group.candidates:
             if candidate.reasoning is None:
                 continue
@@ -99,66 +100,61 @@ def trace_sequences(
             if len(whole) > cutoff * THOUGHT_SHARE:
                 response = _shortened(thought, end, tokenizer, int(cutoff * THOUGHT_SHARE))
             prompt = fmt.render(query, candidate.text, group.instruction, think=True)
-            (tokens,) = _within([prompt], group, tokenizer, cutoff, len(response))
+            (tokens,) = _encode_prompts([prompt], group, tokenizer, cutoff, len(response))
+            ids = np.concatenate([tokens.ids, response])
             cut = lost + tokens.cut + len(whole) - len(response)
-            rows.append(
-                TokenSequence(
-                    np.concatenate([tokens.ids, response]), len(tokens.ids), cut, number, len(groups), candidate
-                )
-            )
-    return rows
+            sequences.append(TokenSequence(ids, len(tokens.ids), cut, number, len(groups), candidate))
+    return sequences
 
 
 def ranking_sequences(
-    prompts: Sequence[tuple[str, str, str]], tokenizer: PromptTokenizer, cutoff: int
+    examples: Sequence[tuple[str, str, str]], tokenizer: PromptTokenizer, cutoff: int
 ) -> list[TokenSequence]:
-    """Rows of whole rankings (listwise, setwise): prompt and response as they stand.
+    """Sequences for whole rankings (listwise, setwise): prompt and response as they are.
 
     Args:
-        prompts: (place, prompt, response).
+        examples: (place, prompt, response) of each (`limrank_ir.train.rankings.RankingExample`).
         tokenizer: the engine's tokenizer.
-        cutoff: the most tokens of prompt and response.
+        cutoff: the maximum number of tokens of prompt and response.
 
     Returns:
-        One row each.
+        One sequence for each example.
 
     Raises:
-        InputError: a row does not fit: cutting a list of passages would change what is asked.
+        InputError: an example does not fit. It is not cut, because that would change the list to rank.
     """
-    rows = []
-    for number, (place, prompt, answer) in enumerate(prompts):
-        ids, response = tokenizer.encode_text(prompt, start=True), tokenizer.encode_text(answer)
-        if len(ids) + len(response) > cutoff:
+    sequences = []
+    for number, (place, prompt, answer) in enumerate(examples):
+        prompt_ids, response = tokenizer.encode_text(prompt, start=True), tokenizer.encode_text(answer)
+        ids = np.concatenate([prompt_ids, response])
+        if len(ids) > cutoff:
             raise InputError(
-                f"{place}: {len(ids) + len(response)} tokens, more than data.cutoff ({cutoff}); raise it, or shorten "
-                "the passages"
+                f"{place}: {len(ids)} tokens, more than data.cutoff ({cutoff}); raise it, or shorten the passages"
             )
-        rows.append(
-            TokenSequence(np.concatenate([ids, response]), len(ids), 0, number, len(prompts), Candidate(prompt, True))
-        )
-    return rows
+        sequences.append(TokenSequence(ids, len(prompt_ids), 0, number, len(examples), Candidate(prompt, True)))
+    return sequences
 
 
-def _fitting(query: str, tokenizer: PromptTokenizer, cutoff: int) -> tuple[str, int]:
-    """The query, cut if need be, and how many tokens it lost."""
+def _fitting_query(query: str, tokenizer: PromptTokenizer, cutoff: int) -> tuple[str, int]:
+    """The query, cut if it is too long, and how many tokens it lost."""
     ids = tokenizer.encode_text(clean(query))
-    most = kept = int(cutoff * QUERY_SHARE)
+    most = int(cutoff * QUERY_SHARE)
     if len(ids) <= most:
         return query, 0
-    # A character may be several tokens, and a part of one is read as more than it had.
-    while (tokens := len(tokenizer.encode_text(text := _decoded(tokenizer, ids[:kept])))) > most:
+    kept = most
+    while True:
+        text = tokenizer.decode(ids[:kept].tolist()).rstrip("\ufffd")
+        # A cut through a character of several tokens can make the text longer again, in tokens.
+        tokens = len(tokenizer.encode_text(text))
+        if tokens <= most:
+            return text, len(ids) - tokens
         kept -= 1
-    return text, len(ids) - tokens
 
 
-def _decoded(tokenizer: PromptTokenizer, ids: np.ndarray) -> str:
-    return tokenizer.decode(ids.tolist()).rstrip("\ufffd")
-
-
-def _within(
+def _encode_prompts(
     prompts: list[Prompt], group: Group, tokenizer: PromptTokenizer, cutoff: int, response: int
 ) -> list[Tokens]:
-    """A group's prompts, cut so that a response of so many tokens fits behind them."""
+    """A group's prompts, cut to leave room for a response of this many tokens."""
     try:
         return tokenizer.encode(prompts, cutoff - response)
     except InputError as error:
@@ -177,5 +173,8 @@ def _shortened(thought: str, end: str, tokenizer: PromptTokenizer, most: int) ->
     low, high = 0, len(thought)
     while low < high:
         middle = (low + high + 1) // 2
-        low, high = (middle, high) if len(response(middle)) <= most else (low, middle - 1)
+        if len(response(middle)) <= most:
+            low = middle
+        else:
+            high = middle - 1
     return response(low)

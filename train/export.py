@@ -1,4 +1,4 @@
-"""``limrank export``: from a run's folder to a folder that others can open, with a model card."""
+"""``limrank export``: write a trained adapter to a folder that others can use, with a model card."""
 
 from __future__ import annotations
 
@@ -32,36 +32,36 @@ def export(
     """Write an adapter, a merged model, or a merged model for llama.cpp, each with a model card.
 
     Args:
-        source: a run's folder, a checkpoint in it, an adapter, or the name of a model that has one: ``limrank-smol``.
-        out: the folder to write; it appears when it is complete.
+        source: a run's folder, a checkpoint in it, an adapter, or a model with an adapter (``limrank-smol``).
+        out: the folder to write; it appears only when it is complete.
         kind: what to write.
-        dtype: precision; None: the adapter's own, the base's for a merged model, float16 for GGUF.
-        results: results.json of ``limrank bench suite``, for the card.
-        data: the data folder, to read licenses from where the run has no data.json.
-        base_model: what others call the base model; needed when it was a folder of this machine.
+        dtype: precision; None: an adapter as trained, a merged model as its base model, GGUF float16.
+        results: results.json of ``limrank bench suite``, for the model card.
+        data: the folder of the training data, to read licenses from if the run has no data.json.
+        base_model: the hub id of the base model; required if it was trained from a local folder.
 
     Raises:
-        InputError: the source is no adapter, the base has no public name, or a file cannot be read or written.
+        InputError: the source is not an adapter, the base model has no hub id, or a file cannot be read or written.
 
     Example:
         >>> export(Path("runs/limrank-smol"), Path("limrank-smol"), "adapter")  # doctest: +SKIP
     """
     if out.exists():
-        raise InputError(f"{out}: is there already; remove it, or choose another name")
+        raise InputError(f"{out}: already exists; remove it, or choose another name")
     trained = read_trained(source, data=data, base_model=base_model)
     measured = None if results is None else read_results(results)
     try:
         out.absolute().parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.absolute().parent))
     except OSError as error:
-        raise InputError(f"{out}: cannot write here ({error.strerror}); choose another place") from error
+        raise InputError(f"{out}: cannot be written ({error.strerror}); choose another place") from error
     try:
         if kind == "adapter":
             _write_adapter(trained, temporary, dtype)
         else:
             _write_merged(trained, temporary, dtype or ("float16" if kind == "gguf" else None))
         write_model_card(trained, temporary / "README.md", out.name, kind, measured)
-        for path in (temporary, *temporary.iterdir()):  # temporary folders and safetensors are private to begin with
+        for path in (temporary, *temporary.iterdir()):  # temporary folders and safetensors are created private
             path.chmod(0o755 if path.is_dir() else 0o644)
         temporary.replace(out)
     finally:
@@ -78,7 +78,7 @@ def _write_adapter(trained: Trained, folder: Path, dtype: Dtype | None) -> None:
     if dtype is not None:
         tensors = {name: tensor.to(getattr(torch, dtype)) for name, tensor in tensors.items()}
     save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
-    # The path of this machine's base model says nothing to others.
+    # A local path of the base model means nothing to others.
     config = {**trained.lora, "base_model_name_or_path": trained.base, "revision": None, "inference_mode": True}
     (folder / CONFIG).write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
     if (trained.adapter / BASE_RECORD).is_file():
@@ -94,7 +94,7 @@ def _write_merged(trained: Trained, folder: Path, dtype: Dtype | None) -> None:
 
     weights = locate(trained.weights)
     try:
-        # Merged in float32, and rounded once.
+        # Merge in float32, and round once at the end.
         model = causal_model(weights, dtype=torch.float32)
         tokenizer = _write_tokenizer(trained.adapter if trained.own_tokens else weights, folder)
         model = merged(
@@ -107,7 +107,7 @@ def _write_merged(trained: Trained, folder: Path, dtype: Dtype | None) -> None:
     except UNREADABLE as error:
         raise InputError(f"{trained.adapter}: cannot be merged into {trained.weights} ({reason(error)})") from error
     if model.get_input_embeddings().weight is not model.get_output_embeddings().weight:
-        model.config.tie_word_embeddings = False  # trained apart, they must not be tied again when they are loaded
+        model.config.tie_word_embeddings = False  # they were trained separately; loading must not tie them again
     model.to(getattr(torch, dtype) if dtype else _own_dtype(weights)).save_pretrained(folder)
 
 
@@ -119,7 +119,7 @@ def _own_dtype(weights: Path) -> torch.dtype:
 
 
 def _write_tokenizer(source: Path, folder: Path) -> Any:
-    """Copy a tokenizer by loading and saving it: no file that belongs to something else comes along."""
+    """Copy a tokenizer by loading and saving it, so that no other files are copied."""
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(source)

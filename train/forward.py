@@ -1,7 +1,7 @@
-"""Running a batch of rows through a model that is being trained.
+"""Run a batch of token sequences through the model that is being trained.
 
-Two ways with the same result: padded to the left, which every device and every way of sharding a model understands; and
-packed (`limrank_ir.engines.packed`), without padding and with each query's prefix run once, for a CPU.
+There are two ways, with the same result: padded on the left, which works on every device and with every way of sharding
+a model, and packed (`limrank_ir.engines.packed`), without padding and with each query's prefix computed once, for CPUs.
 """
 
 from __future__ import annotations
@@ -18,25 +18,25 @@ from limrank_ir.engines.packed import Packing
 from .encode import TokenSequence
 
 
-def padded(model: Any, rows: Sequence[TokenSequence]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Logits in front of every response token, with padding.
+def padded(model: Any, sequences: Sequence[TokenSequence]) -> tuple[torch.Tensor, torch.Tensor]:
+    """The logits that predict each response token, computed with padding.
 
     Args:
         model: the causal language model, in whatever wrappers the trainer put around it.
-        rows: the rows.
+        sequences: the batch.
 
     Returns:
-        (logits ``[response tokens, vocabulary]``, the rows that they belong to ``[response tokens]``).
+        (logits ``[response tokens, vocabulary]``, the number of the sequence of each ``[response tokens]``).
     """
-    # The last token of a response predicts nothing; leaving it out spares a column.
-    sequences = [row.ids[:-1] for row in rows]
-    answers = [len(row.ids) - row.prompt for row in rows]
-    wide, keep = max(map(len, sequences)), max(answers)
-    ids = np.zeros((len(rows), wide), dtype=np.int64)
-    mask = np.zeros((len(rows), wide), dtype=np.int64)
-    for number, sequence in enumerate(sequences):
-        ids[number, wide - len(sequence) :] = sequence
-        mask[number, wide - len(sequence) :] = 1
+    # Nothing is predicted from the last token of a response, so it is left out.
+    inputs = [sequence.ids[:-1] for sequence in sequences]
+    answers = [len(sequence.ids) - sequence.prompt for sequence in sequences]
+    width, keep = max(map(len, inputs)), max(answers)
+    ids = np.zeros((len(inputs), width), dtype=np.int64)
+    mask = np.zeros((len(inputs), width), dtype=np.int64)
+    for number, tokens in enumerate(inputs):
+        ids[number, width - len(tokens) :] = tokens
+        mask[number, width - len(tokens) :] = 1
     device = _device(model)
     attention = torch.from_numpy(mask).to(device)
     positions = (attention.cumsum(1) - 1).clamp(min=0)
@@ -52,38 +52,39 @@ def padded(model: Any, rows: Sequence[TokenSequence]) -> tuple[torch.Tensor, tor
     return out[wanted], wanted.nonzero()[:, 0]
 
 
-def packed(model: Any, rows: Sequence[TokenSequence]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Logits in front of every response token, without padding (as `padded`).
+def packed(model: Any, sequences: Sequence[TokenSequence]) -> tuple[torch.Tensor, torch.Tensor]:
+    """The same as `padded`, computed without padding.
 
-    The model's attention must be the packed one.
+    The model must run with the attention of `limrank_ir.engines.packed`.
     """
     device = _device(model)
-    heads: list[np.ndarray] = []
+    prefixes: list[np.ndarray] = []
     spans: list[tuple[int, int]] = []
     place = 0
-    for number in sorted({row.group for row in rows}):
-        # Of prompts alone: the token in front of a response has a logit that is needed in every row.
-        members = [row.ids[: row.prompt] for row in rows if row.group == number]
+    for number in sorted({sequence.group for sequence in sequences}):
+        # A prefix is shared by prompts only: every sequence needs the logits at its prompt's last token.
+        members = [sequence.ids[: sequence.prompt] for sequence in sequences if sequence.group == number]
         shared = shared_length(members)
         if shared:
-            heads.append(members[0][:shared])
+            prefixes.append(members[0][:shared])
         spans += [(place, place + shared)] * len(members)
         place += shared
-    # The prefixes stand in front, in the same pass: twice as few and twice as large products as in a pass of their own.
-    own = [row.ids[last - first : -1] for row, (first, last) in zip(rows, spans, strict=True)]
-    sequences = [*heads, *own]
-    packing = Packing([len(ids) for ids in sequences], [(0, 0)] * len(heads) + spans, device=device)
+    # The prefixes come first in the same pass: half as many matrix products, twice as large, as with two passes.
+    own = [sequence.ids[last - first : -1] for sequence, (first, last) in zip(sequences, spans, strict=True)]
+    parts = [*prefixes, *own]
+    packing = Packing([len(ids) for ids in parts], [(0, 0)] * len(prefixes) + spans, device=device)
     ends = place + np.cumsum([len(ids) for ids in own])
-    answers = [len(row.ids) - row.prompt for row in rows]
+    answers = [len(sequence.ids) - sequence.prompt for sequence in sequences]
     wanted = np.concatenate([np.arange(end - answer, end) for end, answer in zip(ends, answers, strict=True)])
     logits = model(
-        input_ids=torch.from_numpy(np.concatenate(sequences).astype(np.int64)).to(device)[None],
+        input_ids=torch.from_numpy(np.concatenate(parts).astype(np.int64)).to(device)[None],
         position_ids=packing.positions,
         use_cache=False,
         packing=packing,
         logits_to_keep=torch.from_numpy(wanted).to(device),
     ).logits[0]
-    return logits, torch.repeat_interleave(torch.arange(len(rows), device=device), torch.tensor(answers, device=device))
+    numbers = torch.arange(len(sequences), device=device)
+    return logits, torch.repeat_interleave(numbers, torch.tensor(answers, device=device))
 
 
 def _device(model: Any) -> torch.device:

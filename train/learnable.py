@@ -1,4 +1,4 @@
-"""Is there something to learn? Passages of one kind alone teach an objective nothing, or to say the same of all."""
+"""Check that there is something to learn: most objectives need relevant passages and others to tell apart."""
 
 from __future__ import annotations
 
@@ -13,48 +13,48 @@ log = logging.getLogger("limrank_ir")
 
 
 def check_learnable(groups: Sequence[Group], objectives: Collection[str]) -> None:
-    """Make sure that each objective has something to tell apart, and say how many groups are lost on it.
+    """Check that each objective can learn from the groups, and log how many groups are useless to it.
 
     Args:
         groups: the mixture.
-        objectives: their names.
+        objectives: the names of the objectives.
 
     Raises:
-        InputError: an objective can learn nothing from these groups, or nothing but a constant.
+        InputError: an objective can learn nothing from these groups, or only to give every passage the same score.
     """
     labels = [{candidate.label for candidate in group.candidates} for group in groups]
     passages = [candidate for group in groups for candidate in group.candidates]
     grades = {candidate.label if candidate.grade is None else candidate.grade for candidate in passages}
+    both_labels = len(set().union(*labels)) == 2
     needs = {
-        "contrastive": (any(len(kinds) == 2 for kinds in labels), "a relevant passage and another of the same query"),
-        "distill": (any(len(group.candidates) > 1 for group in groups), "two passages of the same query"),
-        "binary": (len(set().union(*labels)) == 2, "relevant passages and others"),
-        "verdict": (len(set().union(*labels)) == 2, "relevant passages and others"),
-        "graded": (len(grades) > 1, "passages of different grades"),
+        "contrastive": (any(len(each) == 2 for each in labels), "a query with a relevant passage and another one"),
+        "distill": (any(len(group.candidates) > 1 for group in groups), "a query with two passages"),
+        "binary": (both_labels, "relevant passages and others"),
+        "verdict": (both_labels, "relevant passages and others"),
+        "graded": (len(grades) > 1, "passages with different grades"),
     }
-    if lacking := [f"{name} needs {what}" for name, (met, what) in needs.items() if name in objectives and not met]:
+    unmet = [f"{name} needs {need}" for name, (met, need) in needs.items() if name in objectives and not met]
+    if unmet:
         files = ", ".join(sorted({group.source for group in groups}))
-        has = f"{len(passages)} passages of {len(groups)} queries, {sum(each.label for each in passages)} relevant"
+        found = f"{len(passages)} passages for {len(groups)} queries, {sum(each.label for each in passages)} relevant"
         raise InputError(
-            f"{files}: there is nothing to learn ({has}): {'; '.join(lacking)}; add such rows (negatives: 0 takes "
-            "them away), or choose other objectives"
+            f"{files}: there is nothing to learn ({found}): {'; '.join(unmet)}; add such rows (negatives: 0 removes "
+            "them), or choose other objectives"
         )
-    alone = [kinds for kinds in labels if len(kinds) == 1]
-    if alone and "contrastive" in objectives:
-        counts = (
-            len(alone),
+    only_relevant = sum(each == {True} for each in labels)
+    none_relevant = sum(each == {False} for each in labels)
+    if "contrastive" in objectives and only_relevant + none_relevant:
+        log.warning(
+            "contrastive learns nothing from %d of %d queries (%d have only relevant passages, %d have none)",
+            only_relevant + none_relevant,
             len(groups),
-            sum(kinds == {True} for kinds in alone),
-            sum(kinds == {False} for kinds in alone),
+            only_relevant,
+            none_relevant,
         )
+    verdicts = [candidate.label for candidate in passages if candidate.reasoning]
+    if set(objectives) == {"traces"} and len(set(verdicts)) == 1:
         log.warning(
-            "%d of %d queries have passages of one kind, from which contrastive learns nothing (%d have only relevant "
-            "ones, %d have none)",
-            *counts,
-        )
-    thoughts = [candidate.label for candidate in passages if candidate.reasoning]
-    if set(objectives) == {"traces"} and len(set(thoughts)) == 1:
-        log.warning(
-            "all %d thoughts end in %s: a model that learns nothing else may say so of every passage",
-            *(len(thoughts), str(thoughts[0]).lower()),
+            "all %d thoughts end in %s; the model may learn to say so for every passage",
+            len(verdicts),
+            str(verdicts[0]).lower(),
         )

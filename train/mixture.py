@@ -1,4 +1,4 @@
-"""The mixture that a run trains on: what is taken of each source, drawn the same way every time."""
+"""The mixture that a run trains on: a sample of each source, drawn the same way every time."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from limrank_ir.formats.trec import read_topics
 from .config import Data, DataSource
 from .rows import Group, read_groups
 
-# Licenses that do not let a trained model be passed on: what is not stated is not allowed either.
+# Licenses under which a trained model could not be published; a license that is not stated counts as one.
 _CLOSED = re.compile(
     r"(?<![a-z])nc(?![a-z])|no[nt]?(?: for)?[-_ ]*commercial|research|proprietary|all rights reserved"
     r"|no[nt] (?:openly|stated)|none|unstated|unknown|\bn/?a\b",
@@ -31,7 +31,7 @@ def mix(data: Data, seed: int) -> list[Group]:
 
     Args:
         data: the mixture.
-        seed: of all that is drawn.
+        seed: the run's seed.
 
     Returns:
         Groups of one positive and some negatives, shuffled.
@@ -46,20 +46,20 @@ def mix(data: Data, seed: int) -> list[Group]:
 
 
 def held_back_queries(data: Data) -> set[str]:
-    """The queries of `Data.exclude_topics`, as `normal` writes them."""
-    return {normal(topic.query) for path in data.exclude_topics for topic in read_topics(path).values()}
+    """The queries of `Data.exclude_topics`, normalized."""
+    return {normalized(topic.query) for path in data.exclude_topics for topic in read_topics(path).values()}
 
 
-def normal(text: str) -> str:
-    """A text's words in lower case, so that copies of a query are found."""
+def normalized(text: str) -> str:
+    """The words of a text in lower case, for comparing queries."""
     return " ".join(re.findall(r"\w+", text.lower()))
 
 
 def check_license(license: str | None, where: str) -> None:
-    """Refuse what is not openly licensed.
+    """Refuse a row that is not openly licensed.
 
     Args:
-        license: what a row says of it.
+        license: the row's license, or None.
         where: the row, for the error message.
 
     Raises:
@@ -68,36 +68,36 @@ def check_license(license: str | None, where: str) -> None:
     if license is None or _CLOSED.search(license):
         raise InputError(
             f"{where} is not openly licensed ({license or 'not stated'}); "
-            "leave this source out, or set data.open_licenses_only: false for experiments"
+            "remove this source, or set data.open_licenses_only: false for experiments"
         )
 
 
-def generator(source: DataSource, data: Data, seed: int) -> random.Random:
-    """A generator of its own for each source: adding one does not change what is drawn from another."""
+def random_for(source: DataSource, data: Data, seed: int) -> random.Random:
+    """The random generator of one source, so that adding a source does not change what is drawn from the others."""
     return random.Random(f"{seed} {Path(os.path.relpath(source.path, data.folder)).as_posix()}")
 
 
-def wanted(source: DataSource, data: Data, has: int) -> int:
-    """How many of a source's queries are taken.
+def sample_size(source: DataSource, data: Data, available: int) -> int:
+    """How many of a source's queries to use.
 
     Args:
         source: the source.
         data: the mixture.
-        has: how many it has.
+        available: how many queries it has.
 
     Raises:
-        InputError: it is too small, or nothing is left of it.
+        InputError: it has too few queries, or none.
     """
-    if has < (source.queries or 1):
+    if available < (source.queries or 1):
         raise InputError(
-            f"{source.path}: {source.queries or 1} queries are asked for, but it has {has} (without those of "
-            "data.exclude_topics); ask for fewer"
+            f"{source.path}: {source.queries or 1} queries requested, but only {available} available (not counting "
+            "those of data.exclude_topics); request fewer"
         )
-    return math.ceil((source.queries or has) * data.share)
+    return math.ceil((source.queries or available) * data.share)
 
 
 def data_hash(groups: Iterable[Group]) -> str:
-    """SHA-256 over all that is learned from a mixture, in order."""
+    """SHA-256 of everything that a run learns from, in order."""
     digest = hashlib.sha256()
     for group in groups:
         candidates = [(c.text, c.label, c.grade, c.reasoning, c.teacher) for c in group.candidates]
@@ -106,36 +106,36 @@ def data_hash(groups: Iterable[Group]) -> str:
 
 
 def _drawn(source: DataSource, data: Data, held_back: set[str], seed: int) -> list[Group]:
-    chance = generator(source, data, seed)
-    groups = [group for group in read_groups(source.path) if normal(group.query) not in held_back]
+    rng = random_for(source, data, seed)
+    groups = [group for group in read_groups(source.path) if normalized(group.query) not in held_back]
     if data.open_licenses_only:
         for group in groups:
             check_license(group.license, f"{source.path}: the row {group.qid!r}")
-    if source.negatives == 0:  # nothing would be left of a group without positives
+    if source.negatives == 0:  # a group without positives would have no passages left
         groups = [group for group in groups if group.candidates[0].label]
-    chance.shuffle(groups)
-    taken = groups[: wanted(source, data, len(groups))]
-    return [made for group in taken for made in _narrowed(group, source, chance)]
+    rng.shuffle(groups)
+    chosen = groups[: sample_size(source, data, len(groups))]
+    return [part for group in chosen for part in _split(group, source, rng)]
 
 
-def _narrowed(group: Group, source: DataSource, chance: random.Random) -> list[Group]:
-    """Groups of one positive and at most `negatives` negatives; a group without positives stays one group."""
+def _split(group: Group, source: DataSource, rng: random.Random) -> list[Group]:
+    """Groups of one positive and at most `negatives` negatives; without positives, one group of negatives."""
     positives = [candidate for candidate in group.candidates if candidate.label]
     negatives = [candidate for candidate in group.candidates if not candidate.label]
-    chance.shuffle(positives)
-    instruction = group.instruction if chance.random() < source.keep_instruction else None
+    rng.shuffle(positives)
+    instruction = group.instruction if rng.random() < source.keep_instruction else None
     if source.reasoning == "all" and positives:
         negatives = [replace(candidate, reasoning=positives[0].reasoning) for candidate in negatives]
-    made = []
+    parts = []
     for number in range(max(1, min(len(positives), source.groups_per_query))):
-        chance.shuffle(negatives)
+        rng.shuffle(negatives)
         candidates = tuple(
             replace(candidate, text=_first_words(candidate.text, source.passage_words))
             for candidate in (*positives[number : number + 1], *negatives[: source.negatives])
         )
         query = _first_words(group.query, source.query_words)
-        made.append(replace(group, query=query, instruction=instruction, candidates=candidates))
-    return made
+        parts.append(replace(group, query=query, instruction=instruction, candidates=candidates))
+    return parts
 
 
 def _first_words(text: str, count: int | None) -> str:

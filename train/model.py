@@ -18,17 +18,17 @@ from .config import Lora, TrainConfig
 
 
 def load_tokenizer(weights: Path, lora: Lora) -> Any:
-    """Load the tokenizer, with the tokens that the run adds.
+    """Load the tokenizer and add the run's tokens.
 
     Args:
         weights: the model's folder.
-        lora: says which tokens.
+        lora: the adapter, which names the tokens to add.
 
     Returns:
         The tokenizer.
 
     Raises:
-        InputError: there is none, or it cannot be read.
+        InputError: it is missing, or cannot be read.
     """
     try:
         tokenizer = AutoTokenizer.from_pretrained(weights)
@@ -46,14 +46,13 @@ def load_model(config: TrainConfig, weights: Path, tokenizer: Any, *, pack: bool
         config: the run.
         weights: the model's folder.
         tokenizer: with its added tokens.
-        pack: batches will be packed.
+        pack: whether batches will be packed.
 
     Returns:
-        The PEFT model; only the adapter (and what `Lora.add_tokens` asks for) can be trained.
+        The PEFT model; only the adapter is trainable, and embeddings and head if `Lora.add_tokens` is set.
 
     Raises:
-        InputError: the weights cannot be loaded, the adapter does not fit on them, or quantization is not to be had
-            here.
+        InputError: the weights cannot be loaded, the adapter does not fit them, or quantization is not available.
     """
     packed.register()
     options: dict[str, Any] = {"dtype": getattr(torch, config.dtype)}
@@ -66,26 +65,27 @@ def load_model(config: TrainConfig, weights: Path, tokenizer: Any, *, pack: bool
     except UNREADABLE as error:
         raise InputError(f"{weights}: cannot be loaded as a causal language model ({reason(error)})") from error
     if len(tokenizer) > model.get_input_embeddings().num_embeddings:
-        # As LLaMA-Factory does: only where the new tokens do not fit into spare rows.
+        # Like LLaMA-Factory: only if the embeddings have no spare rows for the new tokens.
         model.resize_token_embeddings(len(tokenizer))
     if set(config.objectives) != {"traces"}:
-        _sharpen(model)
+        _use_float32_head(model)
     checkpointing = bool(config.training.get("gradient_checkpointing"))
     if config.quantize:
         model = prepare_model_for_kbit_training(model, use_gradient_checkpointing=checkpointing)
     elif checkpointing:
         model.enable_input_require_grads()
     count = model.config.num_hidden_layers
-    if wrong := [layer for layer in config.lora.layers or () if not 0 <= layer < count]:
-        raise InputError(f"lora.layers: the model has {count} layers, counted from 0; leave out {wrong[0]}")
+    for layer in config.lora.layers or ():
+        if not 0 <= layer < count:
+            raise InputError(f"lora.layers: the model has {count} layers, counted from 0; remove {layer}")
     try:
         return get_peft_model(model, lora_config(config.lora, model))
     except ValueError as error:
-        raise InputError(f"lora: no adapter fits on {weights} ({str(error).splitlines()[0]})") from error
+        raise InputError(f"lora: the adapter does not fit {weights} ({str(error).splitlines()[0]})") from error
 
 
-def _sharpen(model: Any) -> None:
-    """Compute logits in float32: log-odds are small differences of large numbers, and bfloat16 has eight bits."""
+def _use_float32_head(model: Any) -> None:
+    """Compute logits in float32: log-odds are small differences of large numbers, too small for bfloat16's 8 bits."""
     head = model.get_output_embeddings()
 
     def forward(self: Any, hidden: torch.Tensor) -> torch.Tensor:
@@ -93,16 +93,16 @@ def _sharpen(model: Any) -> None:
             bias = None if self.bias is None else self.bias.float()
             return torch.nn.functional.linear(hidden.float(), self.weight.float(), bias)
 
-    head.forward = MethodType(forward, head)  # a method, so that PEFT's copy of the head computes with its own weights
+    head.forward = MethodType(forward, head)  # bound, so that PEFT's copy of the head uses the weights of the copy
 
 
 def lora_config(lora: Lora, model: Any, task: str = "CAUSAL_LM") -> LoraConfig:
-    """What PEFT is told of an adapter.
+    """PEFT's configuration of an adapter.
 
     Args:
         lora: the run's settings.
-        model: the model that it goes on.
-        task: PEFT's name of what the model does; a head that the task needs is trained along.
+        model: the base model.
+        task: PEFT's task type; if the task needs a head, it is trained as well.
 
     Returns:
         PEFT's configuration.
@@ -123,7 +123,7 @@ def lora_config(lora: Lora, model: Any, task: str = "CAUSAL_LM") -> LoraConfig:
 
 
 def _targets(lora: Lora, model: Any) -> str | list[str]:
-    """The modules to adapt, as PEFT wants them: it takes ``layers`` only with a list of names."""
+    """The modules to adapt; PEFT accepts ``layers`` only together with a list of module names."""
     if not isinstance(lora.targets, str):
         return list(lora.targets)
     if lora.targets != "all-linear" or lora.layers is None:

@@ -1,4 +1,4 @@
-"""``limrank push``: an export to the Hugging Face hub."""
+"""``limrank push``: upload an export to the Hugging Face Hub."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ PATTERNS = ("*.json", "*.safetensors", "*.jinja", "*.txt", "*.model", "*.md")
 
 
 def files(folder: Path, name: str) -> list[Path]:
-    """Check what shall be uploaded, without network.
+    """Check an export and list its files, without using the network.
 
     Args:
         folder: what ``limrank export`` wrote.
         name: the repository, ``owner/name``.
 
     Returns:
-        The files that will be uploaded.
+        The files to upload.
 
     Raises:
-        InputError: the folder is no export, or the name is none of a repository.
+        InputError: the folder is not an export, or the name is not valid for a repository.
     """
     from huggingface_hub.errors import HFValidationError
     from huggingface_hub.repocard import metadata_load
@@ -30,39 +30,39 @@ def files(folder: Path, name: str) -> list[Path]:
     try:
         validate_repo_id(name)
     except HFValidationError as error:
-        raise InputError(f"{name}: is no name for a repository ({' '.join(str(error).split())})") from error
+        raise InputError(f"{name}: not a valid repository name ({' '.join(str(error).split())})") from error
     if name.count("/") != 1:
-        raise InputError(f"{name}: whose is it? Write OWNER/NAME")
+        raise InputError(f"{name}: the owner is missing; write OWNER/NAME")
     try:
-        described = metadata_load(folder / "README.md") or {}
+        metadata = metadata_load(folder / "README.md") or {}
     except (OSError, ValueError):
-        described = {}
-    found = sorted({path for kind in PATTERNS for path in folder.glob(kind)})
-    if TAG not in (described.get("tags") or []) or not any(path.suffix == ".safetensors" for path in found):
-        raise InputError(f"{folder}: is no export; make one with: limrank export RUN {folder.name} --as adapter")
+        metadata = {}
+    found = sorted({path for pattern in PATTERNS for path in folder.glob(pattern)})
+    if TAG not in (metadata.get("tags") or []) or not any(path.suffix == ".safetensors" for path in found):
+        raise InputError(f"{folder}: not an export; make one with: limrank export RUN {folder.name} --as adapter")
     return found
 
 
 def upload(folder: Path, name: str, *, private: bool = False) -> str:
-    """Create the repository if it is not there, and upload the folder in one commit.
+    """Create the repository if it does not exist, and upload the folder in one commit.
 
     Args:
         folder: an export (`files`).
         name: the repository, ``owner/name``.
-        private: whether it is private if it is created now.
+        private: whether to make a new repository private.
 
     Returns:
-        Its address.
+        The URL of the repository.
 
     Raises:
-        InputError: nobody is logged in, or the hub refuses.
-        EngineError: the hub cannot be reached, or fails.
+        InputError: there is no token, or the Hub refuses the upload.
+        EngineError: the Hub cannot be reached, or fails.
     """
     from huggingface_hub import HfApi, get_token
     from huggingface_hub.errors import HfHubHTTPError, HTTPError, OfflineModeIsEnabled
 
     if get_token() is None:
-        raise InputError("no hub token; run `hf auth login`, or set HF_TOKEN to one that may write")
+        raise InputError("no Hugging Face token; run `hf auth login`, or set HF_TOKEN to a token that may write")
     api = HfApi()
     try:
         address = api.create_repo(name, private=private or None, exist_ok=True)
@@ -73,11 +73,11 @@ def upload(folder: Path, name: str, *, private: bool = False) -> str:
         status = error.response.status_code
         reason = (error.server_message or str(error)).strip().splitlines()[0]
         if status >= 500 or status == 429:
-            raise EngineError(f"{name}: the hub fails ({status}, {reason}); push again later") from error
-        hint = "may this token write to it?" if status in (401, 403) else "check the name and the files"
-        raise InputError(f"{name}: the hub refuses ({status}, {reason}); {hint}") from error
+            raise EngineError(f"{name}: the Hub failed ({status}, {reason}); push again later") from error
+        hint = "check that the token may write to it" if status in (401, 403) else "check the name and the files"
+        raise InputError(f"{name}: the Hub refused the upload ({status}, {reason}); {hint}") from error
     except ValueError as error:  # the model card's front matter
-        raise InputError(f"{folder}/README.md: the hub refuses it ({' '.join(str(error).split())})") from error
+        raise InputError(f"{folder}/README.md: the Hub refused it ({' '.join(str(error).split())})") from error
     except (HTTPError, OfflineModeIsEnabled, OSError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise EngineError(

@@ -1,8 +1,9 @@
-"""Rows of whole rankings (listwise, setwise): a prompt that shows several passages, and an answer that orders them.
+"""Rows of whole rankings (listwise, setwise): a prompt with several passages, and an answer that ranks them.
 
-The layout is alpaca's, ``{instruction, input?, output, licence?}``: the prompt is instruction, line feed, input. Each
-passage of the prompt begins a line with its identifier, ``[1]``. A listwise answer names every one of them once,
-``[2] > [1] > [3]``; a setwise answer names one, ``[2]``. A thought, ``<think>...</think>``, may stand in front.
+The layout is Alpaca's, ``{instruction, input?, output, licence?}``; the prompt is the instruction, a line feed, and the
+input. Each passage starts on a new line of the prompt with its identifier, ``[1]``. A listwise answer names each
+identifier once, ``[2] > [1] > [3]``; a setwise answer names one, ``[2]``. A thought, ``<think>...</think>``, may come
+before the answer.
 """
 
 from __future__ import annotations
@@ -18,17 +19,17 @@ from limrank_ir.errors import InputError
 from limrank_ir.formats.files import json_records
 
 from .config import Data, DataSource
-from .mixture import check_license, generator, held_back_queries, normal, wanted
+from .mixture import check_license, held_back_queries, normalized, random_for, sample_size
 from .rows import license_of, need_text
 
 
 class RankingExample(NamedTuple):
-    """A prompt that shows several passages, and the response that ranks them.
+    """A prompt with several passages and the response that ranks them.
 
     Attributes:
         place: file and line, for error messages.
         prompt: the prompt.
-        response: the answer, with the thought in front of it if there is one.
+        response: the answer, after the thought if there is one.
     """
 
     place: str
@@ -41,44 +42,44 @@ _ANSWER = re.compile(r"(?:\s*<think>.*</think>)?\s*(?P<order>\[\d+\](?:\s*>\s*\[
 
 
 def read_rankings(data: Data, seed: int) -> tuple[list[RankingExample], str]:
-    """Draw the rows of a run.
+    """Draw the examples of a run.
 
     Args:
         data: the mixture; its layout is ``"listwise"`` or ``"setwise"``.
-        seed: of all that is drawn.
+        seed: the run's seed.
 
     Returns:
-        (the rows, shuffled; SHA-256 over their texts in order).
+        (the examples, shuffled; SHA-256 of their texts in order).
 
     Raises:
         InputError: a source cannot be read or is too small, a row is not openly licensed, or an answer does not
             fit its prompt; the message names file and line.
     """
     held_back = held_back_queries(data)
-    rows = [row for source in data.sources for row in _drawn(source, data, held_back, seed)]
-    random.Random(seed).shuffle(rows)
+    examples = [example for source in data.sources for example in _drawn(source, data, held_back, seed)]
+    random.Random(seed).shuffle(examples)
     digest = hashlib.sha256()
-    for _, prompt, response in rows:
-        digest.update(json.dumps([prompt, response]).encode())
-    return rows, digest.hexdigest()
+    for example in examples:
+        digest.update(json.dumps([example.prompt, example.response]).encode())
+    return examples, digest.hexdigest()
 
 
 def _drawn(source: DataSource, data: Data, held_back: set[str], seed: int) -> list[RankingExample]:
-    rows = []
+    examples = []
     for place, record in json_records(source.path):
-        row = _checked(place, record, data.layout)
+        example = _checked(place, record, data.layout)
         if data.open_licenses_only and record.keys() & {"licence", "license"}:
             check_license(license_of(place, record), f"{place}: the row")
-        # The query stands somewhere in the prompt: a row that has a held-back one anywhere is left out.
-        words = f" {normal(row.prompt)} "
+        # The query may be anywhere in the prompt, so a prompt that contains a held-back query anywhere is skipped.
+        words = f" {normalized(example.prompt)} "
         if not any(f" {query} " in words for query in held_back):
-            rows.append(row)
-    generator(source, data, seed).shuffle(rows)
-    return rows[: wanted(source, data, len(rows))]
+            examples.append(example)
+    random_for(source, data, seed).shuffle(examples)
+    return examples[: sample_size(source, data, len(examples))]
 
 
 def _checked(place: str, record: Mapping[str, Any], layout: str) -> RankingExample:
-    """A row whose answer fits its prompt."""
+    """The example in a row; the answer must fit the prompt."""
     instruction, response = need_text(place, record, "instruction"), need_text(place, record, "output")
     given = need_text(place, record, "input") if record.get("input") else ""
     prompt = f"{instruction}\n{given}" if given else instruction
@@ -86,19 +87,19 @@ def _checked(place: str, record: Mapping[str, Any], layout: str) -> RankingExamp
     if len(shown) < 2 or len(set(shown)) < len(shown):
         found = ", ".join(f"[{number}]" for number in shown) or "none"
         raise InputError(
-            f"{place}: the prompt must show two or more passages, each on a line that begins with an identifier of its "
-            f"own, such as [1] (found: {found})"
+            f"{place}: the prompt must have two or more passages, each on a line that starts with a different "
+            f"identifier, such as [1] (found: {found})"
         )
     answer = _ANSWER.fullmatch(response)
     order = re.findall(r"\d+", answer["order"]) if answer else []
     if layout == "setwise" and (len(order) != 1 or order[0] not in shown):
         raise InputError(
-            f"{place}: the answer ends in {response[-40:]!r}; a setwise answer is one of the prompt's identifiers, "
-            f"such as [{shown[0]}]"
+            f"{place}: the answer ends in {response[-40:]!r}; a setwise answer must be one of the prompt's "
+            f"identifiers, such as [{shown[0]}]"
         )
     if layout == "listwise" and sorted(order) != sorted(shown):
         raise InputError(
-            f"{place}: the answer ends in {response[-40:]!r}; a listwise answer names each of the prompt's "
+            f"{place}: the answer ends in {response[-40:]!r}; a listwise answer must name each of the prompt's "
             f"{len(shown)} identifiers once, such as [2] > [1] > [3]"
         )
     return RankingExample(place, prompt, response)

@@ -1,15 +1,15 @@
 """Training rows on disk and in memory.
 
-Three layouts are read, told apart by their columns (JSONL, plain or ``.gz``, or one JSON list of objects):
+A file is JSONL, plain or ``.gz``, or one JSON list of objects. There are three layouts, recognized by their columns:
 
 - groups: ``{qid?, query, pos: [text...], neg: [text...], instruction?, reasoning?, grades?: [number...]}``;
-  ``grades`` are soft labels from 0 to 1 for the positives and then the negatives.
+  ``grades`` are soft labels from 0 to 1, first those of the positives, then those of the negatives.
 - pairs: ``{qid?, query, passage, label: true|false, instruction?, reasoning?, grade?}``; pairs with the same qid (or,
-  without qids, the same query) make a group.
-- alpaca: ``{instruction, input, output}``, as the released LimRank and Rank1 rows are: the prompt's text is
-  instruction, line feed, input; the output is ``<think>...</think> true|false``.
+  without qids, the same query) form a group.
+- alpaca: ``{instruction, input, output}``, like the released LimRank and Rank1 rows: the prompt is the instruction, a
+  line feed, and the input; the output is ``<think>...</think> true|false``.
 
-Rows of whole rankings are read by `limrank_ir.train.rankings`.
+`limrank_ir.train.rankings` reads rows of whole rankings.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ _OUTPUT = re.compile(r"\s*(?:<think>(?P<thought>.*)</think>)?\s*(?P<label>\S+)\s
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A passage with what is known of its relevance.
+    """A passage with its labels.
 
     Attributes:
         text: the passage.
         label: whether it is relevant.
         grade: soft label from 0 to 1, or None.
-        reasoning: why, in words, or None.
+        reasoning: why it is or is not relevant, or None.
         teacher: a teacher's score on any scale, or None.
     """
 
@@ -49,15 +49,15 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """A query with passages to tell apart.
+    """A query with its passages: one training example.
 
     Attributes:
         qid: the query's id in its source.
         query: the query.
         instruction: what counts as relevant, or None.
         candidates: the passages, positives first.
-        license: what the row says of its license, or None.
-        source: the collection that it comes from, or the file's name.
+        license: the license that the row states, or None.
+        source: the collection that the row names, or else the file's name.
     """
 
     qid: str
@@ -69,17 +69,16 @@ class Group:
 
 
 def read_groups(path: Path) -> list[Group]:
-    """Read training rows of any of the three layouts.
+    """Read training rows in any of the three layouts.
 
     Args:
         path: the file.
 
     Returns:
-        The groups, in the file's order.
+        The groups, in the order of the file.
 
     Raises:
-        InputError: the file cannot be read, a column is missing, or a label is neither true nor false; the message
-            names file and line.
+        InputError: the file cannot be read, or a row is not valid; the message names file and line.
     """
     stream = json_records(path)
     place, first = next(stream)
@@ -97,22 +96,24 @@ def need_text(place: str, row: Mapping[str, Any], column: str) -> str:
     """The text in a column of a row.
 
     Args:
-        place: where the row stands, for the error message.
+        place: file and line of the row, for the error message.
         row: the row.
-        column: the column's name.
+        column: the name of the column.
 
     Returns:
         The text; it may be empty.
 
     Raises:
-        InputError: the column is missing, or holds no text.
+        InputError: the column is missing, or does not contain text.
     """
     text = json_text(place, row, (column,))
-    return _missing(place, row, column) if text is None else text
+    if text is None:
+        raise _missing(place, row, column)
+    return text
 
 
 def license_of(place: str, row: Mapping[str, Any]) -> str | None:
-    """What a row says of its license (``licence`` or ``license``), or None."""
+    """The license that a row states (``licence`` or ``license``), or None."""
     return _optional(place, row, "licence") or _optional(place, row, "license")
 
 
@@ -120,22 +121,24 @@ def _from_group(place: str, row: Mapping[str, Any]) -> Group:
     positives, negatives = _texts(place, row, "pos"), _texts(place, row, "neg")
     if not positives:
         raise InputError(f"{place}: 'pos' is empty; a group needs a relevant passage")
-    grades: Sequence[float | None] = _grades(place, row, len(positives) + len(negatives))
+    grades = _grades(place, row, len(positives) + len(negatives))
     reasoning = _optional(place, row, "reasoning")
-    candidates = tuple(
-        Candidate(text, number < len(positives), grade, reasoning if number < len(positives) else None)
-        for number, (text, grade) in enumerate(zip((*positives, *negatives), grades, strict=True))
-    )
-    return _group(place, row, need_text(place, row, "query"), candidates)
+    candidates = [
+        *(Candidate(text, True, grade, reasoning) for text, grade in zip(positives, grades, strict=False)),
+        *(Candidate(text, False, grade) for text, grade in zip(negatives, grades[len(positives) :], strict=True)),
+    ]
+    return _group(place, row, need_text(place, row, "query"), candidates, _optional(place, row, "instruction"))
 
 
 def _from_pair(place: str, row: Mapping[str, Any]) -> Group:
     query = need_text(place, row, "query")
-    label = _label(place, row["label"]) if "label" in row else _missing(place, row, "label")
-    (grade,) = _grades(place, {"grades": [row["grade"]]} if row.get("grade") is not None else {}, 1)
+    if "label" not in row:
+        raise _missing(place, row, "label")
+    label = _label(place, row["label"])
+    grade = None if row.get("grade") is None else _grade(place, row["grade"])
     passage = _filled(place, need_text(place, row, "passage"), "passage")
     candidate = Candidate(passage, label, grade, _optional(place, row, "reasoning"))
-    return _group(place, row, query, (candidate,))
+    return _group(place, row, query, [candidate], _optional(place, row, "instruction"))
 
 
 def _from_alpaca(place: str, row: Mapping[str, Any]) -> Group:
@@ -144,26 +147,27 @@ def _from_alpaca(place: str, row: Mapping[str, Any]) -> Group:
     if match is None:
         raise InputError(
             f"{place}: instruction and input are not the rank1 prompt ('Query: ...', 'Passage: ...'); for rows of "
-            "whole rankings set data.layout"
+            "whole rankings, set data.layout"
         )
     answer = _OUTPUT.fullmatch(need_text(place, row, "output"))
     label = _label(place, answer["label"] if answer else row["output"])
     thought = answer["thought"].strip() if answer and answer["thought"] else None
-    # The rows' prompt may or may not show the line feed in front of <think>; the wire format has it.
+    # Some rows leave out the line feed in front of <think>, which the wire format has.
     passage = _filled(place, match[2].removesuffix("\n"), "passage")
     candidate = Candidate(passage, label, None, thought or None)
-    return _group(place, row, match[1], (candidate,), instruction=None)
+    return _group(place, row, match[1], [candidate], None)
 
 
-def _group(place: str, row: Mapping[str, Any], query: str, candidates: tuple[Candidate, ...], **given: None) -> Group:
+def _group(
+    place: str, row: Mapping[str, Any], query: str, candidates: Sequence[Candidate], instruction: str | None
+) -> Group:
     _filled(place, query, "query")
-    instruction = given["instruction"] if "instruction" in given else _optional(place, row, "instruction")
     source = _optional(place, row, "source") or place.split(":")[0].rsplit("/", 1)[-1]
-    return Group(str(row.get("qid") or query), query, instruction, candidates, license_of(place, row), source)
+    return Group(str(row.get("qid") or query), query, instruction, tuple(candidates), license_of(place, row), source)
 
 
 def _joined(groups: list[Group]) -> list[Group]:
-    """Put pairs of the same query into one group, positives first."""
+    """Join the pairs of a query into one group, positives first."""
     parts: dict[tuple[str, str, str | None], list[Group]] = {}
     for group in groups:
         parts.setdefault((group.qid, group.query, group.instruction), []).append(group)
@@ -186,7 +190,7 @@ def _label(place: str, value: object) -> bool:
         return value
     if isinstance(value, str) and value.strip().lower() in ("true", "false"):
         return value.strip().lower() == "true"
-    raise InputError(f"{place}: the label is {str(value)[-40:]!r}, neither true nor false; correct or drop this row")
+    raise InputError(f"{place}: the label is {str(value)[-40:]!r}, neither true nor false; fix or remove this row")
 
 
 def _grades(place: str, row: Mapping[str, Any], count: int) -> Sequence[float | None]:
@@ -194,15 +198,20 @@ def _grades(place: str, row: Mapping[str, Any], count: int) -> Sequence[float | 
     if grades is None:
         return [None] * count
     if not isinstance(grades, list) or len(grades) != count:
-        raise InputError(f"{place}: 'grades' must be a list of {count} numbers, one a passage")
-    for grade in grades:
-        if isinstance(grade, bool) or not isinstance(grade, (int, float)) or not 0 <= grade <= 1:
-            raise InputError(f"{place}: the grade {grade!r} is no number from 0 to 1")
-    return [float(grade) for grade in grades]
+        raise InputError(f"{place}: 'grades' must be a list of {count} numbers, one for each passage")
+    return [_grade(place, grade) for grade in grades]
+
+
+def _grade(place: str, grade: object) -> float:
+    if isinstance(grade, bool) or not isinstance(grade, (int, float)) or not 0 <= grade <= 1:
+        raise InputError(f"{place}: the grade {grade!r} is not a number from 0 to 1")
+    return float(grade)
 
 
 def _texts(place: str, row: Mapping[str, Any], column: str) -> list[str]:
-    value = row[column] if column in row else _missing(place, row, column)
+    if column not in row:
+        raise _missing(place, row, column)
+    value = row[column]
     if not isinstance(value, list) or not all(isinstance(text, str) and text.strip() for text in value):
         raise InputError(f"{place}: {column!r} must be a list of passages that are not empty")
     for text in value:
@@ -216,10 +225,10 @@ def _optional(place: str, row: Mapping[str, Any], column: str) -> str | None:
 
 def _filled(place: str, text: str, what: str) -> str:
     if not text.strip():
-        raise InputError(f"{place}: the {what} is empty; fill or drop this row")
+        raise InputError(f"{place}: the {what} is empty; add the text or remove this row")
     return text
 
 
-def _missing(place: str, row: Mapping[str, Any], column: str) -> Any:
-    has = ", ".join(map(repr, row)) or "none"
-    raise InputError(f"{place}: the column {column!r} is missing or null (columns here: {has})")
+def _missing(place: str, row: Mapping[str, Any], column: str) -> InputError:
+    columns = ", ".join(map(repr, row)) or "none"
+    return InputError(f"{place}: the column {column!r} is missing or null (columns here: {columns})")

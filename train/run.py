@@ -1,4 +1,4 @@
-"""``limrank train CONFIG.yaml``: from a configuration to an adapter, a loss plot and a run card."""
+"""``limrank train CONFIG.yaml``: train an adapter as a configuration says, and record the run."""
 
 from __future__ import annotations
 
@@ -11,22 +11,25 @@ from typing import Any
 
 from limrank_ir.errors import InputError
 from limrank_ir.models import Model, resolve
-from limrank_ir.prompts import PromptFormat, prompt_format
+from limrank_ir.prompts import prompt_format
 from limrank_ir.weights import locate
 from limrank_ir.workshop.settings import unknown
 
 from .config import TrainConfig, read_config
 from .learnable import check_learnable
 from .mixture import data_hash, mix
+from .rankings import read_rankings
 from .rows import Group
+from .run_record import check_settings, write_run_record
+from .teacher import add_teacher_scores
 
 log = logging.getLogger("limrank_ir")
 
-SMALLER = (
+SAVE_MEMORY = (
     "lower training.per_device_train_batch_size, data.cutoff or a source's negatives, or set "
     "training.gradient_checkpointing"
 )
-"""What to do where memory runs out."""
+"""Advice for when memory runs out."""
 
 
 def train(
@@ -39,42 +42,44 @@ def train(
 ) -> Path:
     """Train an adapter.
 
-    Under ``accelerate launch`` or ``torchrun`` every process calls this; data, model and result are the same for all.
+    Under ``accelerate launch`` or ``torchrun``, every process calls this, with the same data and the same result.
 
     Args:
         path: the configuration (`limrank_ir.train.config`).
-        data: where the sources are, instead of ``data.folder``.
-        output: where results go, instead of ``output``.
-        changes: settings that take the place of the file's (`read_config`).
-        resume: go on from the last whole checkpoint in the output folder; else the folder must hold none.
+        data: the folder of the sources, instead of ``data.folder``.
+        output: the folder for results, instead of ``output``.
+        changes: settings that override those of the file (`read_config`).
+        resume: continue from the last complete checkpoint in the output folder; otherwise the folder must not contain
+            any.
 
     Returns:
         The adapter's folder.
 
     Raises:
-        InputError: the configuration or the data are wrong (found before any weights load), or a checkpoint is of
-            another configuration.
+        InputError: the configuration or the data are wrong (checked before any weights load), or the checkpoint comes
+            from a run with other settings.
         EngineError: memory ran out.
     """
     config = read_config(path, data=data, output=output, changes=changes)
     base = base_model(config, path)
-    if config.data.layout == "pointwise" and "traces" in config.objectives and not _format(base).end_of_thought:
-        raise InputError(f"{path}: objectives: the prompt format {base.prompt_format} cannot think; leave out traces")
-    examples, digest = _examples(config)
+    fmt = prompt_format(base.prompt_format)
+    if config.data.layout == "pointwise" and "traces" in config.objectives and not fmt.end_of_thought:
+        raise InputError(f"{path}: objectives: the prompt format {fmt.name} cannot think; remove traces")
+    examples, digest = read_examples(config)
     settings = arguments(config, path)
-    with settings.main_process_first(desc="the teacher"):  # the others find what the first one kept
-        examples, digest = _taught(config, examples, digest)
+    if config.data.layout == "pointwise" and config.data.teacher is not None:
+        with settings.main_process_first(desc="the teacher"):  # the other processes read the cached scores
+            examples = add_teacher_scores(examples, config.data.teacher, config.output / "teacher.json")
+        digest = data_hash(examples)
     from limrank_ir.engines.memory import within_memory
     from limrank_ir.engines.whole import record_base
-
-    from .run_record import check_settings, write_run_record
 
     started = time.time()
     main = settings.process_index == 0
     checkpoint = last_checkpoint(config, resume=resume)
     if main:
         check_settings(config, digest)
-    with within_memory(str(path), SMALLER):
+    with within_memory(str(path), SAVE_MEMORY):
         trainer = _trainer(config, base, examples, settings)
         result = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     adapter = config.output / "adapter"
@@ -90,82 +95,83 @@ def base_model(config: TrainConfig, path: Path) -> Model:
 
     Args:
         config: the run.
-        path: its file, for the error message.
+        path: the configuration file, for the error message.
 
     Raises:
-        InputError: it is unknown, or has an adapter already.
+        InputError: the model is unknown, or already has an adapter.
     """
     base = resolve(config.model, prompt_format=config.prompt_format)
     if base.adapter is not None:
-        raise InputError(f"{path}: model: {base.name} has an adapter already; train on {base.name}-untrained")
+        raise InputError(f"{path}: model: {base.name} already has an adapter; train {base.name}-untrained instead")
     return base
 
 
-def _examples(config: TrainConfig) -> tuple[list[Any], str]:
-    if config.data.layout == "pointwise":
-        groups = mix(config.data, config.seed)
-        if "traces" in config.objectives:
-            _check_traces(groups, alone=len(config.objectives) == 1)
-        check_learnable(groups, config.objectives)
-        return list(groups), data_hash(groups)
-    from .rankings import read_rankings
-
-    return read_rankings(config.data, config.seed)
-
-
-def _check_traces(groups: list[Group], *, alone: bool) -> None:
-    """Make sure that there is something to learn thinking from: in every group, if it is learned alone."""
-    mute = [group for group in groups if not any(candidate.reasoning for candidate in group.candidates)]
-    if len(mute) == len(groups) or (alone and mute):
-        raise InputError(
-            f"{mute[0].source}: the row {mute[0].qid[:60]!r} has no reasoning, from which the objective traces learns "
-            f"({len(mute)} of {len(groups)} such); leave such rows out, or choose other objectives"
-        )
-
-
-def _taught(config: TrainConfig, examples: list[Any], digest: str) -> tuple[list[Any], str]:
-    if config.data.layout != "pointwise" or config.data.teacher is None:
-        return examples, digest
-    from .teacher import taught
-
-    groups = taught(examples, config.data.teacher, config.output / "teacher.json")
-    return list(groups), data_hash(groups)
-
-
-def arguments(config: TrainConfig, path: Path, kind: Any = None) -> Any:
-    """What transformers' Trainer is told: the configuration's ``training`` and what follows from the rest of it.
+def read_examples(config: TrainConfig) -> tuple[list[Any], str]:
+    """Draw the training examples, without a teacher's scores.
 
     Args:
         config: the run.
-        path: its file, for the error message.
-        kind: the class to make; None: ``TrainingArguments``.
+
+    Returns:
+        (groups or whole rankings, the hash of the data).
 
     Raises:
-        InputError: settings are unknown, all of which are named, or one is impossible here.
+        InputError: the data cannot be used, or there is nothing to learn from them.
+    """
+    if config.data.layout != "pointwise":
+        examples, digest = read_rankings(config.data, config.seed)
+        return list(examples), digest
+    groups = mix(config.data, config.seed)
+    if "traces" in config.objectives:
+        _check_traces(groups, alone=len(config.objectives) == 1)
+    check_learnable(groups, config.objectives)
+    return list(groups), data_hash(groups)
+
+
+def _check_traces(groups: list[Group], *, alone: bool) -> None:
+    """Check that there is reasoning to learn from: in every group, if ``traces`` is the only objective."""
+    without = [group for group in groups if not any(candidate.reasoning for candidate in group.candidates)]
+    if len(without) == len(groups) or (alone and without):
+        raise InputError(
+            f"{without[0].source}: the row {without[0].qid[:60]!r} has no reasoning ({len(without)} of {len(groups)} "
+            "rows), which the objective traces needs; remove such rows, or choose other objectives"
+        )
+
+
+def arguments(config: TrainConfig, path: Path, arguments_class: Any = None) -> Any:
+    """The arguments for transformers' Trainer: the configuration's ``training``, output folder, and seed.
+
+    Args:
+        config: the run.
+        path: the configuration file, for the error message.
+        arguments_class: the class to instantiate; None: ``TrainingArguments``.
+
+    Raises:
+        InputError: settings are unknown (the message names all of them), or one is invalid.
     """
     from transformers import TrainingArguments
 
-    kind = kind or TrainingArguments
-    names = [field.name for field in fields(kind)]
+    arguments_class = arguments_class or TrainingArguments
+    names = [field.name for field in fields(arguments_class)]
     if wrong := [f"training.{name}: {unknown(name, names)}" for name in config.training if name not in names]:
         raise InputError(f"{path}: {'; '.join(wrong)}")
     settings: dict[str, Any] = {
         "report_to": "none",
         "save_strategy": "steps",
         "logging_steps": 10,
-        # Every batch uses all of the adapter; a search for what it does not use would break checkpointing.
+        # Every batch uses the whole adapter, and a search for unused parameters would break gradient checkpointing.
         "ddp_find_unused_parameters": False,
         **config.training,
     }
     for name, value in settings.items():
-        usual = getattr(TrainingArguments, name, None)
-        if isinstance(value, str) and isinstance(usual, (int, float)) and not isinstance(usual, bool):
+        default = getattr(TrainingArguments, name, None)
+        if isinstance(value, str) and isinstance(default, (int, float)) and not isinstance(default, bool):
             try:
-                settings[name] = type(usual)(value)  # YAML reads 1e-4 as text: it wants 1.0e-4
+                settings[name] = type(default)(value)  # YAML reads 1e-4 as text, and only 1.0e-4 as a number
             except ValueError as error:
                 raise InputError(f"{path}: training: {name} is {value!r}; write a number") from error
     try:
-        return kind(
+        return arguments_class(
             output_dir=str(config.output),
             seed=config.seed,
             data_seed=config.seed,
@@ -178,27 +184,23 @@ def arguments(config: TrainConfig, path: Path, kind: Any = None) -> Any:
 
 
 def last_checkpoint(config: TrainConfig, *, resume: bool) -> Path | None:
-    """The checkpoint from which a run goes on, or None.
+    """The checkpoint to continue from, or None.
 
     Args:
         config: the run.
-        resume: whether it may go on from one.
+        resume: whether the run may continue from a checkpoint.
 
     Raises:
-        InputError: there is one, but it may not.
+        InputError: there is a checkpoint, but `resume` is false.
     """
-    from .trainer import last_whole_checkpoint
+    from .trainer import last_complete_checkpoint
 
-    found = last_whole_checkpoint(config.output)
+    found = last_complete_checkpoint(config.output)
     if found is not None and not resume:
-        raise InputError(f"{config.output}: holds checkpoints; go on with --resume, or give another output")
+        raise InputError(f"{config.output}: contains checkpoints; continue with --resume, or use another output folder")
     if found is not None:
-        log.info("going on from %s", found)
+        log.info("continuing from %s", found)
     return found
-
-
-def _format(base: Model) -> PromptFormat:
-    return prompt_format(base.prompt_format)
 
 
 def _trainer(config: TrainConfig, base: Model, examples: list[Any], settings: Any) -> Any:
@@ -208,19 +210,19 @@ def _trainer(config: TrainConfig, base: Model, examples: list[Any], settings: An
     from .trainer import VerdictTrainer, encoder, survey
 
     weights = locate(base.weights)
-    fmt = _format(base)
+    fmt = prompt_format(base.prompt_format)
     tokenizer = load_tokenizer(weights, config.lora)
     prompts = PromptTokenizer(tokenizer, fmt)
     encode = encoder(fmt, prompts, config.data.cutoff, config.objectives, config.data.layout)
     cut, count = survey(encode, examples)
     if cut:
-        log.info("%d of %d rows are cut to fit into %d tokens", cut, count, config.data.cutoff)
-    suits = settings.device.type == "cpu" and not settings.gradient_checkpointing
-    pack = suits if config.packed is None else config.packed
-    # The adapter's first weights are drawn with the run's seed, too.
+        log.info("%d of %d prompts were cut to fit into %d tokens", cut, count, config.data.cutoff)
+    pack = config.packed
+    if pack is None:
+        pack = settings.device.type == "cpu" and not settings.gradient_checkpointing
     from transformers import set_seed
 
-    set_seed(config.seed)
+    set_seed(config.seed)  # the adapter starts from random weights
     model = load_model(config, weights, tokenizer, pack=pack)
     return VerdictTrainer(
         model=model,

@@ -1,4 +1,4 @@
-"""The run card: what a run was made of and what came out, in one JSON file; and the plot of its loss."""
+"""The record of a run: its settings, data hash, losses, and versions in run.json, and a plot of the loss."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ _PACKAGES = ("limrank-ir", "torch", "transformers", "peft", "accelerate")
 
 
 def check_settings(config: TrainConfig, digest: str) -> None:
-    """Write down what a run is made of, or make sure that a run that goes on is still made of it.
+    """Save the settings of a new run, or check that a resumed run still has the same settings and data.
 
     Args:
         config: the run.
-        digest: of its data.
+        digest: the hash of its data.
 
     Raises:
-        InputError: the output folder holds checkpoints of other settings or data.
+        InputError: the output folder contains checkpoints of a run with other settings or data.
     """
     place = config.output / SETTINGS
     settings = _portable(config)
@@ -36,15 +36,15 @@ def check_settings(config: TrainConfig, digest: str) -> None:
             before = json.loads(place.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise InputError(
-                f"{config.output}: holds checkpoints, but no {SETTINGS} that says what they are of; give another output"
+                f"{config.output}: contains checkpoints, but no readable {SETTINGS}; use another output folder"
             ) from error
         changed = [name for name in settings if before["config"].get(name) != settings[name]]
         if before["data_sha256"] != digest and "data" not in changed:
-            changed.append("the rows themselves")
+            changed.append("the rows")
         if changed:
             raise InputError(
-                f"{config.output}: holds checkpoints of a run with other settings ({', '.join(changed)}); "
-                "give another output, or remove them"
+                f"{config.output}: contains checkpoints of a run with other settings ({', '.join(changed)}); "
+                "use another output folder, or remove them"
             )
     with replacing(place) as file:
         json.dump({"config": settings, "data_sha256": digest}, file, indent=2)
@@ -53,15 +53,15 @@ def check_settings(config: TrainConfig, digest: str) -> None:
 def write_run_record(
     config: TrainConfig, trainer: Any, digest: str, examples: int, metrics: dict[str, float], started: float
 ) -> None:
-    """Write the run card and the loss plot into the output folder.
+    """Write run.json and the loss plot to the output folder.
 
     Args:
         config: the run.
-        trainer: the trainer, when it has ended.
-        digest: of the data.
-        examples: how many there were.
+        trainer: the trainer, after training.
+        digest: the hash of the data.
+        examples: the number of training examples.
         metrics: what the trainer returned.
-        started: when the run began, in seconds since the epoch.
+        started: when the run started, in seconds since the epoch.
     """
     history = trainer.state.log_history
     record = {
@@ -83,11 +83,11 @@ def write_run_record(
 
 
 def plot_loss(history: list[dict[str, float]], place: Path) -> None:
-    """Draw the loss and its parts.
+    """Plot the loss and its parts.
 
     Args:
         history: the trainer's log.
-        place: the PNG file.
+        place: the PNG file to write.
     """
     import matplotlib
 
@@ -110,7 +110,7 @@ def plot_loss(history: list[dict[str, float]], place: Path) -> None:
 
 
 def _portable(config: TrainConfig) -> dict[str, Any]:
-    """The settings without where files are on this machine: a run may go on in another folder."""
+    """The settings without this machine's folders, so that a run can be resumed in another place."""
     settings = config.model_dump(mode="json", exclude={"output": True, "data": {"folder": True}})
     folder = config.data.folder
     for source in settings["data"]["sources"]:

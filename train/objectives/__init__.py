@@ -1,8 +1,8 @@
-"""What a run minimizes: named objectives, one a file, and their weighted sum.
+"""The training objectives, one per file; a run minimizes their weighted sum.
 
-Every objective but ``traces`` looks at verdicts that are given at once (`Verdicts`); ``traces`` looks at the tokens of
-thoughts. All return one number a group, and the loss is the mean over groups: how groups are split over steps and
-processes then does not change it.
+``traces`` learns from the tokens of thoughts; every other objective learns from verdicts that are given at once
+(`Verdicts`). Each returns one number per group, and the loss is the mean over groups, so it does not depend on how the
+groups are split into steps and processes.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ NAMES = ("traces", "verdict", "contrastive", "binary", "graded", "distill")
 
 @dataclass(frozen=True)
 class Verdicts:
-    """What the model says of a batch's groups; all tensors are ``[groups, passages]``, padded.
+    """The model's verdicts on a batch; all tensors are ``[groups, passages]``, padded.
 
     Attributes:
         log_odds: the model's log-odds, float32.
         label_loss: ``-log p(label)`` over the whole vocabulary.
         labels: 1 where the passage is relevant, else 0.
-        grades: soft labels from 0 to 1; the hard label where there is none.
-        teacher: a teacher's scores, 0 where there are none.
-        here: True where there is a passage, False in the padding.
+        grades: soft labels from 0 to 1; the hard label if a passage has none.
+        teacher: a teacher's scores; 0 without a teacher.
+        here: True for a passage, False for padding.
     """
 
     log_odds: torch.Tensor
@@ -44,5 +44,5 @@ class Verdicts:
 
 
 def objective(name: str) -> Callable[[Verdicts], torch.Tensor]:
-    """The objective of that name: verdicts to ``[groups]``."""
+    """The objective with this name: a function from verdicts to losses, ``[groups]``."""
     return import_module(f"{__name__}.{name}").loss

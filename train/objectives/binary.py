@@ -1,4 +1,4 @@
-"""Binary cross-entropy of the log-odds: each passage by itself, true against false alone."""
+"""Binary cross-entropy of the log-odds: true against false, for each passage by itself."""
 
 from __future__ import annotations
 
@@ -9,5 +9,5 @@ from . import Verdicts
 
 
 def loss(verdicts: Verdicts) -> torch.Tensor:
-    """Cross-entropy with the hard labels, the mean over each group's passages, ``[groups]``."""
+    """Cross-entropy with the hard labels, averaged over each group's passages, ``[groups]``."""
     return verdicts.mean(binary_cross_entropy_with_logits(verdicts.log_odds, verdicts.labels, reduction="none"))

@@ -1,4 +1,4 @@
-"""Contrast within a query: the positives shall beat the other passages (a softmax over log-odds, as InfoNCE)."""
+"""Contrast within a query: positives against the other passages (a softmax over log-odds, as in InfoNCE)."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from . import Verdicts
 
 
 def loss(verdicts: Verdicts) -> torch.Tensor:
-    """Minus the logarithm of the positives' share in the softmax over each group's log-odds, ``[groups]``.
+    """Negative log of the positives' share in the softmax over each group's log-odds, ``[groups]``.
 
-    A group without both kinds has nothing to contrast, and counts 0.
+    A group that lacks positives or negatives has nothing to contrast and counts as 0.
     """
     positive = verdicts.here & (verdicts.labels > 0.5)
     both = positive.any(1) & (verdicts.here & ~positive).any(1)

@@ -1,6 +1,6 @@
-"""Learn a teacher's order of a query's passages: the divergence of the two softmaxes (as in RankNet's listwise kin).
+"""Learn a teacher's order of a query's passages: the divergence between two softmaxes (as in ListNet).
 
-The teacher of the shipped model is a cosine of sentence embeddings; its scale, 20, is the one that such models are
+The teacher's scores are cosine similarities of sentence embeddings. Their scale, 20, is the one that such models are
 trained with (sentence-transformers' ``MultipleNegativesRankingLoss``).
 """
 

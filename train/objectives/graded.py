@@ -1,4 +1,4 @@
-"""Soft labels: how relevant, not only whether ("Beyond Polarization" finds graded supervision best)."""
+"""Soft labels: how relevant a passage is, not only whether it is ("Beyond Polarization" finds graded labels best)."""
 
 from __future__ import annotations
 
@@ -9,5 +9,5 @@ from . import Verdicts
 
 
 def loss(verdicts: Verdicts) -> torch.Tensor:
-    """Cross-entropy with the soft labels, the mean over each group's passages, ``[groups]``."""
+    """Cross-entropy with the soft labels, averaged over each group's passages, ``[groups]``."""
     return verdicts.mean(binary_cross_entropy_with_logits(verdicts.log_odds, verdicts.grades, reduction="none"))

@@ -1,4 +1,4 @@
-"""SFT on the bare verdict: the label token's cross-entropy over the whole vocabulary."""
+"""SFT on the verdict alone: cross-entropy of the label token over the whole vocabulary."""
 
 from __future__ import annotations
 
@@ -8,5 +8,5 @@ from . import Verdicts
 
 
 def loss(verdicts: Verdicts) -> torch.Tensor:
-    """``-log p(label | prompt with an empty thought)``, the mean over each group's passages, ``[groups]``."""
+    """``-log p(label | prompt with an empty thought)``, averaged over each group's passages, ``[groups]``."""
     return verdicts.mean(verdicts.label_loss)
