@@ -16,6 +16,7 @@ from limrank_ir.llm.journal import Journal, request_key
 from .config import Model
 from .prices import Prices
 from .reply import FILTERED, Reply, Unusable, read_reply, said
+from .templates import RETRY, Prompts
 
 In = TypeVar("In")
 Out = TypeVar("Out")
@@ -178,7 +179,9 @@ class Offline:
         raise Waiting
 
 
-async def settle(ask: Ask, model: Model, body: Body, read: Callable[[Reply], Out], *, attempts: int) -> tuple[Out, str]:
+async def settle(
+    ask: Ask, model: Model, body: Body, read: Callable[[Reply], Out], prompts: Prompts, *, attempts: int
+) -> tuple[Out, str]:
     """Ask until the answer can be used.
 
     An unusable answer goes back to the model with the reason.
@@ -188,6 +191,7 @@ async def settle(ask: Ask, model: Model, body: Body, read: Callable[[Reply], Out
         model: which model.
         body: the first request.
         read: what makes something of an answer; it raises `Unusable`.
+        prompts: the wording of a second request.
         attempts: how often to ask at most.
 
     Returns:
@@ -206,12 +210,11 @@ async def settle(ask: Ask, model: Model, body: Body, read: Callable[[Reply], Out
             reason = str(error)
             if reason == FILTERED:  # it would keep it back again
                 break
-            body = _again(body, answer, reason)
+            body = _again(body, answer, prompts.fill(RETRY, reason=reason))
     raise Dropped(f"unusable answer: {reason.split(' (')[0]}")
 
 
-def _again(body: Body, answer: Mapping[str, Any], reason: str) -> Body:
-    told = f"This answer cannot be used: {reason}. Answer the first message again, as it asks."
+def _again(body: Body, answer: Mapping[str, Any], told: str) -> Body:
     more = [{"role": "assistant", "content": said(answer) or "(nothing)"}, {"role": "user", "content": told}]
     return {**body, "messages": [*body["messages"][:1], *more]}
 

@@ -14,7 +14,7 @@ from limrank_ir import __version__
 from .config import Config
 from .filters.leaks import label_leak
 from .pipeline import Result
-from .templates import NAMES, version
+from .templates import NAMES, read_prompts
 
 
 def card(result: Result, config: Config) -> str:
@@ -26,6 +26,7 @@ def card(result: Result, config: Config) -> str:
     """
     pairs = result.pairs
     queries = {pair.query.id: pair.query for pair in pairs}.values()
+    prompts = read_prompts(config.prompts)
     template = Template(Path(str(files(__package__) / "card.md")).read_text(encoding="utf-8"))
     return template.substitute(
         name=json.dumps(config.output.name),
@@ -45,7 +46,7 @@ def card(result: Result, config: Config) -> str:
         kinds=_counts(pair.passage.kind for pair in pairs),
         losses="\n".join(f"| {step} | {reason} | {count:,} |" for step, reason, count in result.losses),
         leak=_leak(label_leak(pairs, seed=config.seed)),
-        prompts=", ".join(f"{name} {version(name)}" for name in NAMES),
+        prompts=", ".join(f"{name} {prompts.version(name)}" for name in NAMES),
         seed=config.seed,
         version=__version__,
     )

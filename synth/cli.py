@@ -37,7 +37,7 @@ from .filters import hardness
 from .mix import mix as mixed
 from .mix import read_rows
 from .outputs import write_json, write_lines, write_stages
-from .pipeline import STAGES, Progress, couples_of, synthesize
+from .pipeline import STAGES, Progress, prepare, synthesize
 from .plan import plan
 from .prices import Prices, read_prices
 
@@ -138,8 +138,8 @@ app.command()(replay)
 @app.command()
 def mine(
     config: ConfigFile,
-    corpus: o.Corpus,
-    topics: o.Topics,
+    corpus: o.CorpusFile,
+    topics: o.TopicsFile,
     rows: Annotated[Path, typer.Option("--rows", metavar="FILE", help="The training rows to write: JSONL, or .gz.")],
     k: Annotated[int, typer.Option("--k", "-k", min=1, metavar="N", help="How many of each retriever's best.")] = 10,
     output: Output = None,
@@ -210,7 +210,7 @@ app.command()(audit)
 
 
 def _show_plan(settings: Config, table: Prices) -> None:
-    couples_of(settings)
+    prepare(settings)
     steps = plan(settings, table)
     rows = [
         (

@@ -20,7 +20,7 @@ from .cli_shared import ConfigFile, Output, PriceFile, journal_of, read_whole
 from .config import Config
 from .pipeline import Result, synthesize
 from .prices import read_prices
-from .templates import NAMES, version
+from .templates import NAMES, read_prompts
 
 AUDIT = "audit.json"
 
@@ -97,11 +97,12 @@ def _answered(settings: Config, config: Path) -> tuple[Result, Journal]:
 
 
 def _facts(settings: Config) -> list[tuple[str, str]]:
+    prompts = read_prompts(settings.prompts)
     return [
         ("couples", f"{settings.couples:,}"),
         ("generator", settings.generator.model),
         ("judge", f"{settings.judge.model}, {settings.samples} judgments a pair"),
         ("seed", str(settings.seed)),
-        *((f"prompt {name}", version(name)) for name in NAMES),
+        *((f"prompt {name}", prompts.version(name)) for name in NAMES),
         ("limrank-ir", __version__),
     ]

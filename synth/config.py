@@ -91,6 +91,7 @@ class Config(Record):
         samples: how often each pair is judged.
         attempts: how often an unusable answer is asked for again, the first time included.
         guidelines: quotas and types; None: the package's own.
+        prompts: a folder with your versions of all files in ``synth/prompts``; None: the package's own.
         filters: what stays.
         license: of the rows, as seeds, personas and models allow it; without one `limrank train` refuses them.
         about: what else the data card shall say, such as who answered the requests.
@@ -112,6 +113,7 @@ class Config(Record):
     samples: int = Field(default=2, ge=1, le=16)
     attempts: int = Field(default=3, ge=1)
     guidelines: Path | None = None
+    prompts: Path | None = None
     filters: Filters = Filters()
     license: str | None = None
     about: str | None = None
@@ -148,6 +150,7 @@ def _resolved(config: Config, folder: Path, output: Path | None) -> Config:
             "seeds": at(config.seeds),
             "personas": at(config.personas),
             "guidelines": None if config.guidelines is None else at(config.guidelines),
+            "prompts": None if config.prompts is None else at(config.prompts),
             "filters": config.filters.model_copy(update={"benchmarks": benchmarks}),
             "output": at(config.output) if output is None else output.expanduser().resolve(),
         }

@@ -10,19 +10,20 @@ from .config import Config
 from .records import Judgment, Pair, Passage, Query
 from .reply import Reply, Unusable
 from .requests import request
-from .templates import fill
+from .templates import Prompts
 
 _LAST = re.compile(r"(?:^|[\s*_`\"'(.:])(true|false)[\s*_`\"').]*$", re.IGNORECASE)
 _DIGIT = re.compile(r"(?:^|[^\d.])([0-4])(?:\s*/\s*4)?[\s*_`\"').]*$")
 
 
-async def judge(query: Query, passage: Passage, config: Config, ask: Ask) -> Pair:
+async def judge(query: Query, passage: Passage, config: Config, prompts: Prompts, ask: Ask) -> Pair:
     """Have a pair judged.
 
     Args:
         query: the query.
         passage: the passage.
         config: the judge, and how many samples.
+        prompts: the wording.
         ask: gives answers.
 
     Returns:
@@ -32,10 +33,17 @@ async def judge(query: Query, passage: Passage, config: Config, ask: Ask) -> Pai
         Dropped: a judgment has no usable answer.
         Waiting: an answer is not there yet.
     """
-    prompt = fill("judge", query=query.text, passage=passage.text)
+    prompt = prompts.fill("judge", query=query.text, passage=passage.text)
     found = await asyncio.gather(
         *(
-            settle(ask, config.judge, request(config.judge, prompt, seed=sample), _verdict, attempts=config.attempts)
+            settle(
+                ask,
+                config.judge,
+                request(config.judge, prompt, seed=sample),
+                _verdict,
+                prompts,
+                attempts=config.attempts,
+            )
             for sample in range(config.samples)
         ),
         return_exceptions=True,
@@ -51,13 +59,14 @@ async def judge(query: Query, passage: Passage, config: Config, ask: Ask) -> Pai
     return Pair(query=query, passage=passage, judgments=judgments, label=passage.intended)
 
 
-async def grade(query: str, passage: str, config: Config, ask: Ask) -> float:
+async def grade(query: str, passage: str, config: Config, prompts: Prompts, ask: Ask) -> float:
     """Have a pair graded, for soft labels.
 
     Args:
         query: the query.
         passage: the passage.
         config: the judge, and how many samples.
+        prompts: the wording.
         ask: gives answers.
 
     Returns:
@@ -67,13 +76,12 @@ async def grade(query: str, passage: str, config: Config, ask: Ask) -> float:
         Dropped: a sample has no usable answer.
         Waiting: an answer is not there yet.
     """
-    prompt = fill("grade", query=query, passage=passage)
-    grades = [
-        (await settle(ask, config.judge, request(config.judge, prompt, seed=sample), _grade, attempts=config.attempts))[
-            0
-        ]
-        for sample in range(config.samples)
-    ]
+    prompt = prompts.fill("grade", query=query, passage=passage)
+    grades = []
+    for sample in range(config.samples):
+        body = request(config.judge, prompt, seed=sample)
+        value, _ = await settle(ask, config.judge, body, _grade, prompts, attempts=config.attempts)
+        grades.append(value)
     return sum(grades) / len(grades) / 4
 
 

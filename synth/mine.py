@@ -11,6 +11,7 @@ from .filters.hardness import Retrieve, bm25, dense
 from .judging import grade
 from .pipeline import Progress
 from .records import Record
+from .templates import read_prompts
 
 POSITIVE = 0.75
 """A mean grade of 3 of 4 and more is relevant; below, a passage counts by its grade."""
@@ -56,9 +57,11 @@ async def mine(
             found[qid] |= {docno for docno, rank in ranks.items() if rank <= depth}
     pairs = [(qid, docno) for qid, docnos in found.items() for docno in sorted(docnos)]
 
+    prompts = read_prompts(config.prompts)
+
     async def one(pair: tuple[str, str]) -> Graded:
         qid, docno = pair
-        value = await grade(queries[qid], corpus[docno], config, ask)
+        value = await grade(queries[qid], corpus[docno], config, prompts, ask)
         return Graded(qid=qid, query=queries[qid], docno=docno, passage=corpus[docno], grade=value)
 
     with progress("grades", len(pairs)) as done:

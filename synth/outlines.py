@@ -10,7 +10,7 @@ from .guidelines import Guidelines
 from .records import Description, Outline, Query
 from .reply import Reply, Unusable, read_json
 from .requests import request
-from .templates import fill
+from .templates import Prompts
 
 LEAST_THOUGHT = 60  # words; the prompt asks for 150 and more
 
@@ -25,13 +25,14 @@ class Plan(BaseModel):
     negatives: list[str]
 
 
-async def write_outline(query: Query, config: Config, guidelines: Guidelines, ask: Ask) -> Outline:
+async def write_outline(query: Query, config: Config, guidelines: Guidelines, prompts: Prompts, ask: Ask) -> Outline:
     """Have the generator think about a query and describe its passages.
 
     Args:
         query: the query, with the kinds of its negatives.
         config: the generator.
         guidelines: what kinds and difficulties mean.
+        prompts: the wording.
         ask: gives answers.
 
     Returns:
@@ -42,13 +43,13 @@ async def write_outline(query: Query, config: Config, guidelines: Guidelines, as
         Waiting: the answer is not there yet.
     """
     by = guidelines.by_name
-    prompt = fill(
+    prompt = prompts.fill(
         "outline",
         query=query.text,
         relation=by["difficulties"][query.difficulty].relation,
         count=len(query.negatives),
         negatives="\n".join(
-            f'  {number}. "{kind}": it {by["negatives"][kind].about}.' for number, kind in enumerate(query.negatives, 1)
+            f'  {number}. "{kind}": {by["negatives"][kind].about}' for number, kind in enumerate(query.negatives, 1)
         ),
         slots=", ".join(['"..."'] * len(query.negatives)),
     )
@@ -64,7 +65,7 @@ async def write_outline(query: Query, config: Config, guidelines: Guidelines, as
         return found
 
     body = request(config.generator, prompt, shape=Plan)
-    found, key = await settle(ask, config.generator, body, read, attempts=config.attempts)
+    found, key = await settle(ask, config.generator, body, read, prompts, attempts=config.attempts)
     descriptions = [Description(kind="positive", text=found.positive.strip())]
     descriptions += [
         Description(kind=kind, text=text.strip()) for kind, text in zip(query.negatives, found.negatives, strict=True)

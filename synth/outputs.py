@@ -14,7 +14,7 @@ from .card import card
 from .config import Config
 from .pipeline import STAGES, Result
 from .renderings import listwise, pointwise, setwise
-from .templates import NAMES, version
+from .templates import NAMES, read_prompts
 
 ALPACA, PAIRS = "train_limrank.json", "pairs.jsonl"
 FOLDER = "dataset"  # in the output folder, beside the journal, which nobody else needs
@@ -73,7 +73,8 @@ def provenance(result: Result, config: Config) -> Iterable[dict[str, Any]]:
         ``{qid, query, passage, label, reasoning, ...}``.
     """
     outlines = {outline.query.id: outline for outline in result.outlines}
-    prompts = {name: version(name) for name in NAMES}
+    prompts = read_prompts(config.prompts)
+    hashes = {name: prompts.version(name) for name in NAMES}
     for pair in result.pairs:
         outline = outlines[pair.query.id]
         yield {
@@ -99,7 +100,7 @@ def provenance(result: Result, config: Config) -> Iterable[dict[str, Any]]:
                 "passage": pair.passage.request,
             },
             "models": {"generator": config.generator.model, "judge": config.judge.model},
-            "prompts": prompts,
+            "prompts": hashes,
             "limrank_ir": __version__,
             **({} if config.license is None else {"licence": config.license}),
         }

@@ -11,7 +11,7 @@ from .guidelines import Guidelines
 from .records import Outline, Passage
 from .reply import Reply, Unusable
 from .requests import request
-from .templates import fill
+from .templates import Prompts
 
 LEAST = 20  # words
 GIVE_AWAY = re.compile(
@@ -23,7 +23,9 @@ GIVE_AWAY = re.compile(
 """Wording by which a passage gives away that it was made for a test."""
 
 
-async def write_passage(outline: Outline, place: int, config: Config, guidelines: Guidelines, ask: Ask) -> Passage:
+async def write_passage(
+    outline: Outline, place: int, config: Config, guidelines: Guidelines, prompts: Prompts, ask: Ask
+) -> Passage:
     """Have the generator write one passage of an outline.
 
     Args:
@@ -31,6 +33,7 @@ async def write_passage(outline: Outline, place: int, config: Config, guidelines
         place: which description.
         config: the generator.
         guidelines: what types of document are like.
+        prompts: the wording.
         ask: gives answers.
 
     Returns:
@@ -43,7 +46,7 @@ async def write_passage(outline: Outline, place: int, config: Config, guidelines
     query, description = outline.query, outline.descriptions[place]
     document = guidelines.by_name["documents"][query.documents[place]]
     name = f"{query.id}-p{place}"
-    prompt = fill(
+    prompt = prompts.fill(
         "passage",
         document=document.name,
         register=document.register_,
@@ -51,7 +54,7 @@ async def write_passage(outline: Outline, place: int, config: Config, guidelines
         description=description.text,
     )
     body = request(config.generator, prompt)
-    text, key = await settle(ask, config.generator, body, _read, attempts=config.attempts)
+    text, key = await settle(ask, config.generator, body, _read, prompts, attempts=config.attempts)
     return Passage(
         id=name,
         query=query.id,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from .ask import Ask, Outcome, each
 from .config import Config
@@ -16,7 +16,7 @@ from .filters.duplicates import different
 from .filters.hardness import bm25, dense, hard, remembered
 from .filters.leaks import not_copied
 from .filters.traces import sound
-from .guidelines import read_guidelines
+from .guidelines import Guidelines, read_guidelines
 from .judging import judge
 from .outlines import write_outline
 from .passages import write_passage
@@ -24,6 +24,7 @@ from .queries import write_queries
 from .records import Couple, Outline, Pair, Passage, Query
 from .sample import sample
 from .sources import read_personas, read_seeds
+from .templates import Prompts, read_prompts
 
 T = TypeVar("T")
 DENSE = "dense.json"
@@ -79,14 +80,11 @@ async def synthesize(
     Raises:
         InputError: a file is wrong, or the quotas cannot be met.
     """
-    guidelines = read_guidelines(config.guidelines)
-    seeds, personas = read_seeds(config.seeds), read_personas(config.personas, guidelines)
-    benchmarks = read_benchmarks(config.filters.benchmarks)
-    couples = sample(seeds, personas, guidelines, couples=config.couples, negatives=config.negatives, seed=config.seed)
+    guidelines, prompts, couples, benchmarks = prepare(config)
     result = Result(counts={"couples": len(couples)})
 
     with progress("queries", len(couples)) as done:
-        found = await each(couples, lambda couple: write_queries(couple, config, guidelines, ask), done)
+        found = await each(couples, lambda couple: write_queries(couple, config, guidelines, prompts, ask), done)
     if _waits(result, "queries", found):
         return result
     queries = [query for pair in found.made for query in pair]
@@ -99,7 +97,9 @@ async def synthesize(
         return result
 
     with progress("outlines", len(result.queries)) as done:
-        outlined = await each(result.queries, lambda query: write_outline(query, config, guidelines, ask), done)
+        outlined = await each(
+            result.queries, lambda query: write_outline(query, config, guidelines, prompts, ask), done
+        )
     if _waits(result, "outlines", outlined):
         return result
     result.outlines = outlined.made
@@ -108,7 +108,7 @@ async def synthesize(
 
     places = [(outline, place) for outline in result.outlines for place in range(len(outline.descriptions))]
     with progress("passages", len(places)) as done:
-        written = await each(places, lambda which: write_passage(*which, config, guidelines, ask), done)
+        written = await each(places, lambda which: write_passage(*which, config, guidelines, prompts, ask), done)
     if _waits(result, "passages", written):
         return result
     result.passages = _sifted(
@@ -121,15 +121,26 @@ async def synthesize(
 
     by_id = {query.id: query for query in result.queries}
     with progress("judgments", len(result.passages)) as done:
-        judged = await each(result.passages, lambda passage: judge(by_id[passage.query], passage, config, ask), done)
+        judged = await each(
+            result.passages, lambda passage: judge(by_id[passage.query], passage, config, prompts, ask), done
+        )
     if _waits(result, "judgments", judged):
         return result
     result.pairs = _filtered(result, config, judged.made)
     return result
 
 
-def couples_of(config: Config) -> list[Couple]:
-    """Draw a synthesis's couples: everything that can go wrong with its files and quotas goes wrong here.
+class Prepared(NamedTuple):
+    """What a synthesis needs before its first request: its files, read and checked, and its couples."""
+
+    guidelines: Guidelines
+    prompts: Prompts
+    couples: list[Couple]
+    benchmarks: list[str]
+
+
+def prepare(config: Config) -> Prepared:
+    """Read a synthesis's files and draw its couples. Whatever is wrong with the files and quotas comes up here.
 
     Args:
         config: the synthesis.
@@ -137,10 +148,12 @@ def couples_of(config: Config) -> list[Couple]:
     Raises:
         InputError: a file is wrong, or the quotas cannot be met.
     """
+    prompts = read_prompts(config.prompts)
     guidelines = read_guidelines(config.guidelines)
     seeds, personas = read_seeds(config.seeds), read_personas(config.personas, guidelines)
-    settings = {"couples": config.couples, "negatives": config.negatives, "seed": config.seed}
-    return sample(seeds, personas, guidelines, **settings)
+    benchmarks = read_benchmarks(config.filters.benchmarks)
+    couples = sample(seeds, personas, guidelines, couples=config.couples, negatives=config.negatives, seed=config.seed)
+    return Prepared(guidelines, prompts, couples, benchmarks)
 
 
 def _filtered(result: Result, config: Config, pairs: Sequence[Pair]) -> list[Pair]:

@@ -10,7 +10,7 @@ from .guidelines import Guidelines
 from .records import Couple, Kind, Query
 from .reply import Reply, Unusable, read_json
 from .requests import request
-from .templates import fill
+from .templates import Prompts
 
 WORDS = (12, 200)  # what the prompt asks for, with some room
 
@@ -24,13 +24,16 @@ class Queries(BaseModel):
     expert: str
 
 
-async def write_queries(couple: Couple, config: Config, guidelines: Guidelines, ask: Ask) -> list[Query]:
+async def write_queries(
+    couple: Couple, config: Config, guidelines: Guidelines, prompts: Prompts, ask: Ask
+) -> list[Query]:
     """Have the generator write a couple's two queries.
 
     Args:
         couple: seed, persona and what is asked of them.
         config: the generator.
         guidelines: what domains and difficulties mean.
+        prompts: the wording.
         ask: gives answers.
 
     Returns:
@@ -41,19 +44,19 @@ async def write_queries(couple: Couple, config: Config, guidelines: Guidelines, 
         Waiting: the answer is not there yet.
     """
     by = guidelines.by_name
-    prompt = fill(
+    prompt = prompts.fill(
         "queries",
         seed=couple.seed.query,
         persona=couple.persona.text,
         daily_domain=couple.daily.domain,
         daily_about=by["domains"][couple.daily.domain].about,
-        daily_difficulty_about=_sentence(by["difficulties"][couple.daily.difficulty].about),
+        daily_difficulty_about=by["difficulties"][couple.daily.difficulty].about,
         expert_domain=couple.expert.domain,
         expert_about=by["domains"][couple.expert.domain].about,
-        expert_difficulty_about=_sentence(by["difficulties"][couple.expert.difficulty].about),
+        expert_difficulty_about=by["difficulties"][couple.expert.difficulty].about,
     )
     body = request(config.generator, prompt, shape=Queries)
-    found, key = await settle(ask, config.generator, body, _read, attempts=config.attempts)
+    found, key = await settle(ask, config.generator, body, _read, prompts, attempts=config.attempts)
     kinds: tuple[Kind, Kind] = ("daily", "expert")
     return [
         Query(
@@ -89,7 +92,3 @@ def _read(reply: Reply) -> Queries:
     if found.daily == found.expert:
         raise Unusable("two equal queries")
     return found
-
-
-def _sentence(text: str) -> str:
-    return f"It shall be so: {text}"

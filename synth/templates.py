@@ -1,30 +1,99 @@
-"""The prompt files, one a stage; ``$name`` stands for a value."""
+"""Prompt files: one for each stage, and one that asks again. ``$name`` stands for a value."""
 
 from __future__ import annotations
 
 import hashlib
-from functools import cache
+from collections.abc import Mapping
 from importlib.resources import files
+from pathlib import Path
 from string import Template
 
+from limrank_ir.errors import InputError
+
 NAMES = ("queries", "outline", "passage", "judge", "grade")
+"""The prompts of the stages. Each row of the data set carries their hashes."""
+RETRY = "retry"
+"""What a model is told when its answer is unusable."""
+
+_VALUES: Mapping[str, frozenset[str]] = {
+    "queries": frozenset(
+        {
+            *("seed", "persona"),
+            *("daily_domain", "daily_about", "daily_difficulty_about"),
+            *("expert_domain", "expert_about", "expert_difficulty_about"),
+        }
+    ),
+    "outline": frozenset({"query", "relation", "count", "negatives", "slots"}),
+    "passage": frozenset({"document", "register", "words", "description"}),
+    "judge": frozenset({"query", "passage"}),
+    "grade": frozenset({"query", "passage"}),
+    RETRY: frozenset({"reason"}),
+}
+"""The values that each prompt may use."""
 
 
-@cache
-def _text(name: str) -> str:
-    return (files(__package__) / "prompts" / f"{name}.md").read_text(encoding="utf-8").strip()
+class Prompts:
+    """The prompts of a synthesis. `read_prompts` reads them."""
+
+    def __init__(self, texts: Mapping[str, str]) -> None:
+        """Take the texts.
+
+        Args:
+            texts: name to text: `NAMES` and `RETRY`.
+        """
+        self._texts = texts
+
+    def fill(self, name: str, **values: object) -> str:
+        """Fill in a prompt. Values are inserted as they are, including any dollar signs.
+
+        Args:
+            name: one of `NAMES`, or `RETRY`.
+            values: a value for each ``$name`` in the prompt.
+        """
+        return Template(self._texts[name]).substitute({key: str(value) for key, value in values.items()})
+
+    def version(self, name: str) -> str:
+        """The hash of a prompt, for provenance: 12 hexadecimal digits."""
+        return hashlib.sha256(self._texts[name].encode()).hexdigest()[:12]
 
 
-def fill(name: str, **values: object) -> str:
-    """A prompt with its values; a value is put in as it is, dollar signs and all.
+def read_prompts(folder: Path | None = None) -> Prompts:
+    """Read the prompts of a synthesis.
 
     Args:
-        name: one of `NAMES`.
-        values: what stands for each ``$name``; all of them.
+        folder: a folder with the same files as the package's ``synth/prompts``; None: the package's.
+
+    Raises:
+        InputError: a file is missing or cannot be read, or uses a ``$name`` that its prompt does not have. All faults
+            are named.
     """
-    return Template(_text(name)).substitute({key: str(value) for key, value in values.items()})
+    place = folder or Path(str(files(__package__) / "prompts"))
+    texts: dict[str, str] = {}
+    faults: list[str] = []
+    for name, values in _VALUES.items():
+        path = place / f"{name}.md"
+        try:
+            texts[name] = path.read_text(encoding="utf-8").strip()
+        except FileNotFoundError:
+            faults.append(f"{path}: no such file; copy it from the package's synth/prompts")
+            continue
+        except OSError as error:
+            faults.append(f"{path}: cannot be read ({error.strerror}); check the file")
+            continue
+        except UnicodeDecodeError as error:
+            faults.append(f"{path}: not UTF-8 (byte {error.object[error.start]:#04x}); convert the file to UTF-8")
+            continue
+        faults += [f"{path}: {fault}" for fault in _faults(texts[name], values)]
+    if faults:
+        raise InputError("; ".join(faults))
+    return Prompts(texts)
 
 
-def version(name: str) -> str:
-    """The hash of a prompt file, for provenance: 12 hexadecimal digits."""
-    return hashlib.sha256(_text(name).encode()).hexdigest()[:12]
+def _faults(text: str, values: frozenset[str]) -> list[str]:
+    template = Template(text)
+    known = ", ".join(f"${name}" for name in sorted(values))
+    if not text:
+        return ["the file is empty; write the prompt"]
+    if not template.is_valid():
+        return [f"a $ without a name; write $$ for a dollar sign, or one of {known}"]
+    return [f"unknown ${name}; choose from {known}" for name in template.get_identifiers() if name not in values]

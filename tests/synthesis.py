@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,11 @@ def write_sources(folder: Path, count: int = 60) -> None:
         for number in range(3 * count)
     ]
     (folder / "personas.jsonl").write_text("".join(json.dumps(persona) + "\n" for persona in personas))
+
+
+def write_prompts(folder: Path) -> Path:
+    """A copy of the package's prompts, to be changed."""
+    return Path(shutil.copytree(str(files("limrank_ir.synth") / "prompts"), folder / "prompts"))
 
 
 def write_config(folder: Path, url: str, **changes: Any) -> Path:

@@ -32,6 +32,7 @@ def test_its_answers_make_it_again_to_the_byte(tmp_path):
     for path in MINI.iterdir():
         if path.suffix in (".tsv", ".jsonl", ".yaml", ".gz"):
             shutil.copy(path, tmp_path)
+    shutil.copytree(MINI / "prompts", tmp_path / "prompts")
     # its card is named after the folder
     home = tmp_path / MINI.name
     result = CliRunner().invoke(

@@ -27,7 +27,7 @@ from limrank_ir.synth.records import Outline, Passage, Query
 from limrank_ir.train.rankings import _checked
 from limrank_ir.train.rows import read_groups
 from tests.chat_server import FAULTS, said, serving, write
-from tests.synthesis import write_config, write_sources
+from tests.synthesis import write_config, write_prompts, write_sources
 
 RESULTS = ("train_limrank.json", "pairs.jsonl", "listwise.jsonl", "setwise.jsonl", "dataset_info.json", "README.md")
 
@@ -284,6 +284,49 @@ def test_unusable_answers_are_dropped_and_counted(home):
     assert result.exit_code == 0, result.output
     page = (home / "out/report.html").read_text()
     assert "unusable answer: wording that gives it away" in page
+
+
+# Prompts of your own
+
+
+def test_your_prompts_reach_the_model(home, whole):
+    folder, count, _ = whole
+    for path in write_prompts(home).iterdir():
+        path.write_text(path.read_text() + "\nCosts $$5: keep to British spelling.\n")
+    with serving(write, {"shape": 0.1}) as server:
+        config = write_config(home, server.url, prompts="prompts")
+        result = synth("run", config)
+        assert result.exit_code == 0, result.output
+        asked = [
+            message["content"] for body in server.asked for message in body["messages"] if message["role"] == "user"
+        ]
+    assert len(server.asked) > count  # some were asked again
+    assert all(text.endswith("\nCosts $5: keep to British spelling.") for text in asked)
+    row, other = (json.loads((place / "out/dataset/pairs.jsonl").open().readline()) for place in (home, folder))
+    assert not set(row["prompts"].values()) & set(other["prompts"].values())
+    card = (home / "out/dataset/README.md").read_text()
+    assert all(f"{name} {version}" in card for name, version in row["prompts"].items())
+
+
+def test_all_faults_of_prompts_are_named_before_anything_is_asked(home):
+    prompts = write_prompts(home)
+    (prompts / "grade.md").unlink()
+    (prompts / "judge.md").write_text("Is $pasage relevant to $query?")
+    (prompts / "retry.md").write_text("It costs 5 $ to ask again.")
+    (prompts / "outline.md").write_text("")
+    (prompts / "passage.md").write_bytes(b"caf\xe9 $description")
+    with serving(write) as server:
+        config = write_config(home, server.url, prompts="prompts")
+        for result in (synth("run", config), synth("run", config, "--dry-run")):
+            assert result.exit_code == 2 and server.asked == [] and result.stderr.count("\n") == 1
+            for fault in (
+                "grade.md: no such file; copy it from the package's synth/prompts; ",
+                "judge.md: unknown $pasage; choose from $passage, $query",
+                "retry.md: a $ without a name; write $$ for a dollar sign, or one of $reason",
+                "outline.md: the file is empty; write the prompt",
+                "passage.md: not UTF-8 (byte 0xe9); convert the file to UTF-8",
+            ):
+                assert f"{prompts}/{fault}" in result.stderr
 
 
 # Batches
