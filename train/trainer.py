@@ -191,9 +191,8 @@ def last_complete_checkpoint(folder: Path) -> Path | None:
     found = []
     for place in folder.glob("checkpoint-*"):
         try:
-            state = json.loads(
-                (place / TRAINER_STATE_NAME).read_text(encoding="utf-8")
-            )  # Trainer writes this file last
+            # Trainer writes this file last.
+            state = json.loads((place / TRAINER_STATE_NAME).read_text(encoding="utf-8"))
             found.append((state["global_step"], place))
         except (OSError, ValueError, KeyError):
             continue
