@@ -1,4 +1,4 @@
-"""The command line of the benchmarks: ``limrank bench``. `limrank_ir.cli.app` imports it when it is asked for."""
+"""The command line of the benchmarks: ``limrank bench``. `limrank_ir.cli.app` imports it on demand."""
 
 from __future__ import annotations
 
@@ -22,37 +22,37 @@ def suite(
     folders: Annotated[
         list[Path],
         typer.Argument(
-            metavar="DIR...", help="Collections (corpus.jsonl, topics.jsonl, qrels.txt), or folders of them."
+            metavar="DIR...", help="Collections (corpus.jsonl, topics.jsonl, qrels.txt), or folders that contain them."
         ),
     ],
-    output: Annotated[Path, typer.Option("--output", "-o", metavar="FOLDER", help="Where the results go.")],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="FOLDER", help="Where to write the results.")],
     system: Annotated[
         list[str] | None,
         typer.Option(
             metavar="NAME",
-            help="bm25, dense, a model, MODEL+ADAPTER, or cross-encoder: and its folder; may be repeated.  "
+            help="bm25, dense, a model, MODEL+ADAPTER, or cross-encoder:FOLDER. Repeat it for several.  "
             "[default: bm25 dense limrank-smol]",
         ),
     ] = None,
     k: o.Depth = 20,
     queries: Annotated[
         int | None,
-        typer.Option(min=1, metavar="N", help="A sample of each collection's judged topics.  [default: all]"),
+        typer.Option(min=1, metavar="N", help="Sample this many judged topics from each collection.  [default: all]"),
     ] = None,
-    seed: Annotated[int, typer.Option(metavar="N", help="Of the sample.")] = 0,
+    seed: Annotated[int, typer.Option(metavar="N", help="Seed of the sample.")] = 0,
     max_length: o.MaxLength = None,
     prompt_format: o.PromptFormatName = None,
     think: o.ThinkMode = None,
     budget: o.Budget = 8192,
     device: o.Device = None,
     dtype: o.DtypeName = None,
-    runs: Annotated[bool, typer.Option("--runs/--no-runs", help="Leave the TREC runs in the folder.")] = True,
+    runs: Annotated[bool, typer.Option("--runs/--no-runs", help="Put the TREC runs into the folder.")] = True,
     quiet: o.Quiet = False,
 ) -> None:
     """Measure rerankers on many collections: nDCG@10 and RR@10, alone and fused with the first stage.
 
-    The first stage is the collection's run.bm25, or BM25 within its run.pool, run.candidates or run.choices, or BM25
-    over the corpus. What was done is kept: the same command goes on where it was stopped.
+    The first stage is the collection's run.bm25, or BM25 within its run.pool, run.candidates, or run.choices, or BM25
+    over the corpus. Results are saved as they come: run the same command again to resume.
 
     For example:
 
@@ -60,7 +60,7 @@ def suite(
     """
     from limrank_ir.model_options import ModelOptions
 
-    from .suite.run import Settings, run_suite
+    from .suite.run import SuiteSettings, run_suite
     from .suite.systems import DEFAULT_SYSTEMS
     from .suite.tables import averages, finding
 
@@ -68,27 +68,27 @@ def suite(
     models = ModelOptions(
         max_length=max_length, prompt_format=prompt_format, think=think, budget=budget, device=device, dtype=dtype
     )
-    settings = Settings(k, queries, seed, runs, models)
+    settings = SuiteSettings(k, queries, seed, runs, models)
     command = shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
     report = run_suite(folders, system or DEFAULT_SYSTEMS, output, settings, command=command)
     console.table(*averages(report))
     console.log.info("%s. %s", *finding(report))
-    console.log.info("results.md, .csv, .json, .html and plot.png written to %s", output)
+    console.log.info("wrote results.md, .csv, .json, .html, and plot.png to %s", output)
 
 
 @app.command()
 def speed(
     model: o.ModelName = DEFAULT,
-    pairs: Annotated[int, typer.Option(min=1, metavar="N", help="Passages for one query.")] = 64,
-    repeats: Annotated[int, typer.Option(min=1, metavar="N", help="Turns, of which the fastest counts.")] = 3,
-    batch_tokens: Annotated[int | None, typer.Option(min=1, metavar="N", help="Tokens of a batch of ours.")] = None,
+    pairs: Annotated[int, typer.Option(min=1, metavar="N", help="Passages for the one query.")] = 64,
+    repeats: Annotated[int, typer.Option(min=1, metavar="N", help="Rounds; the fastest counts.")] = 3,
+    batch_tokens: Annotated[int | None, typer.Option(min=1, metavar="N", help="Tokens in LimRank's batches.")] = None,
     device: o.Device = None,
     dtype: o.DtypeName = None,
     as_json: o.Json = False,
 ) -> None:
-    """Pairs per second: a plain transformers loop, LimRank, and what the matrix products alone would allow.
+    """Pairs per second: a plain transformers loop, LimRank, and the limit set by the matrix products alone.
 
-    All three come from one run on the same pairs, taken in turns, so that their ratios hold on a noisy machine.
+    All three are measured in turns on the same pairs, so that their ratios hold on a noisy machine.
 
     For example:
 

@@ -1,4 +1,4 @@
-"""The machine that figures come from."""
+"""The machine that the figures come from."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import platform
 
 
 def processor() -> str:
-    """The processor's name and how many cores of it there are."""
+    """The processor's name and number of cores."""
     try:
         with open("/proc/cpuinfo", encoding="utf-8") as file:
             name = next(line.split(":", 1)[1].strip() for line in file if line.startswith("model name"))

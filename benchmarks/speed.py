@@ -1,6 +1,6 @@
-"""Pairs per second: a plain transformers loop, ours, and what the matrix products alone would allow.
+"""Pairs per second: a plain transformers loop, LimRank, and the limit set by the matrix products alone.
 
-All three come from one run on the same pairs, taken in turns, so that their ratios hold on a noisy machine.
+All three are measured in turns on the same pairs, so that their ratios hold on a noisy machine.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ SEED = 7
 
 
 def sample(tokenizer: Any, count: int) -> list[str]:
-    """Passages of 20 to 540 tokens from the demo's collection, with its own mix of lengths."""
+    """Passages of 20 to 540 tokens from the demo's collection, in its natural mix of lengths."""
     texts = [passage.text for passage in passages()]
     random.Random(SEED).shuffle(texts)
     chosen = []
@@ -47,11 +47,11 @@ def sample(tokenizer: Any, count: int) -> list[str]:
             chosen.append(text)
             if len(chosen) == count:
                 return chosen
-    raise InputError(f"--pairs {count}: the collection has only {len(chosen)} passages of 20 to 540 tokens; take fewer")
+    raise InputError(f"--pairs {count}: only {len(chosen)} passages in the collection have 20 to 540 tokens; use fewer")
 
 
 def plain_loop(model: Any, tokenizer: Any, texts: list[str], labels: tuple[int, int]) -> np.ndarray:
-    """What a careful user writes with transformers alone: padded batches, the last position's logits."""
+    """What a careful user writes with transformers alone: padded batches, logits of the last position."""
     scores: list[float] = []
     for start in range(0, len(texts), PLAIN_BATCH):
         batch = tokenizer(texts[start : start + PLAIN_BATCH], padding=True, return_tensors="pt").to(model.device)
@@ -61,8 +61,8 @@ def plain_loop(model: Any, tokenizer: Any, texts: list[str], labels: tuple[int, 
     return np.array(scores)
 
 
-def our_way(engine: LocalEngine, prompts: list[Prompt]) -> np.ndarray:
-    """The local engine."""
+def local_engine(engine: LocalEngine, prompts: list[Prompt]) -> np.ndarray:
+    """LimRank-IR's local engine."""
     scores = np.zeros(len(prompts))
     for batch in engine.judge(prompts, think=False, budget=1):
         for index, verdict in batch:
@@ -71,7 +71,7 @@ def our_way(engine: LocalEngine, prompts: list[Prompt]) -> np.ndarray:
 
 
 def product_seconds(model: Any, tokens: int) -> float:
-    """Seconds that the layers' matrix products take for some tokens, at the best rate measured for each shape."""
+    """Seconds for the layers' matrix products over some tokens, at the best rate measured for each shape."""
     weights = [
         module.weight
         for name, module in model.get_decoder().named_modules()
@@ -88,7 +88,7 @@ def product_seconds(model: Any, tokens: int) -> float:
 
 
 def timed(work: Callable[[], Any]) -> float:
-    """Seconds of one call."""
+    """Seconds that one call takes."""
     started = time.perf_counter()
     work()
     if torch.cuda.is_available():
@@ -99,15 +99,15 @@ def timed(work: Callable[[], Any]) -> float:
 def measure(
     model_name: str, pairs: int, repeats: int, device: str | None, dtype: str | None, batch_tokens: int | None
 ) -> dict[str, Any]:
-    """Run all three in turns.
+    """Measure all three in turns.
 
     Args:
-        model_name: a model of `limrank_ir.models`.
+        model_name: a model from `limrank_ir.models`.
         pairs: passages for the one query.
-        repeats: turns; the fastest of each counts.
-        device: where to run; None: a GPU when there is one.
+        repeats: rounds; the fastest of each counts.
+        device: where to run; None: a GPU if there is one.
         dtype: precision; None: the device's default.
-        batch_tokens: tokens of a batch of ours; None: the default.
+        batch_tokens: tokens in a batch of the local engine; None: the default.
 
     Returns:
         The figures, with versions and hardware.
@@ -126,7 +126,7 @@ def measure(
     if spec.adapter is not None:
         plain = PeftModel.from_pretrained(plain, spec.adapter).merge_and_unload()
 
-    our_way(engine, prompts[:4])
+    local_engine(engine, prompts[:4])
     loaded = engine._loaded
     labels = loaded.tokenizer.label_ids
     plain_loop(plain, tokenizer, whole[:2], labels)
@@ -134,13 +134,13 @@ def measure(
     prefix = len(loaded.tokenizer.encode([Prompt(prompts[0].prefix, "", "")], spec.context)[0].ids) - 1
     unique = sum(lengths) - prefix * (pairs - 1)
 
-    results: dict[str, list[float]] = {"plain": [], "ours": [], "limit": []}
+    seconds: dict[str, list[float]] = {"plain": [], "ours": [], "limit": []}
     scores: dict[str, np.ndarray] = {}
     for _ in range(repeats):
-        results["limit"].append(product_seconds(plain, unique))
-        results["plain"].append(timed(lambda: scores.update(plain=plain_loop(plain, tokenizer, whole, labels))))
-        results["ours"].append(timed(lambda: scores.update(ours=our_way(engine, prompts))))
-    rate = {name: pairs / min(seconds) for name, seconds in results.items()}
+        seconds["limit"].append(product_seconds(plain, unique))
+        seconds["plain"].append(timed(lambda: scores.update(plain=plain_loop(plain, tokenizer, whole, labels))))
+        seconds["ours"].append(timed(lambda: scores.update(ours=local_engine(engine, prompts))))
+    rates = {name: pairs / min(times) for name, times in seconds.items()}
     return {
         "model": model_name,
         "pairs": pairs,
@@ -151,9 +151,9 @@ def measure(
             "longest": max(lengths) - prefix,
         },
         "prefix_tokens": prefix,
-        "pairs_per_second": {name: round(value, 3) for name, value in rate.items()},
-        "ours_to_plain": round(rate["ours"] / rate["plain"], 2),
-        "ours_to_limit": round(rate["ours"] / rate["limit"], 3),
+        "pairs_per_second": {name: round(value, 3) for name, value in rates.items()},
+        "ours_to_plain": round(rates["ours"] / rates["plain"], 2),
+        "ours_to_limit": round(rates["ours"] / rates["limit"], 3),
         "largest_score_difference": float(np.abs(scores["plain"] - scores["ours"]).max()),
         "device": str(engine.device),
         "dtype": str(engine.dtype).removeprefix("torch."),
@@ -176,14 +176,14 @@ def show(figures: dict[str, Any]) -> None:
     """
     rates = figures["pairs_per_second"]
     table = Table(title=f"{figures['model']}: {figures['pairs']} passages for one query")
-    for column in ("", "pairs/s", "to plain loop", "to limit"):
+    for column in ("", "pairs/s", "vs. plain loop", "of limit"):
         table.add_column(column, justify="left" if not column else "right")
-    names = {
+    labels = {
         "plain": f"plain transformers loop, batches of {PLAIN_BATCH}",
         "ours": "LimRank-IR, local engine",
         "limit": "matrix products alone (limit)",
     }
-    for name, label in names.items():
+    for name, label in labels.items():
         row = [f"{rates[name]:.2f}", f"{rates[name] / rates['plain']:.2f}x", f"{rates[name] / rates['limit']:.0%}"]
         table.add_row(label, *row)
     console = Console()

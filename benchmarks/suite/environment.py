@@ -1,4 +1,4 @@
-"""What figures came from: versions, hardware, the command."""
+"""Where figures come from: versions, hardware, the command."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def environment(command: str, device: str | None) -> dict[str, str]:
     """Describe the machine and what is installed.
 
     Args:
-        command: what the user wrote.
-        device: the device that was asked for, or None.
+        command: the command line.
+        device: the requested device, or None.
 
     Returns:
         Name to value.

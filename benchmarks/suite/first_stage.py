@@ -1,9 +1,9 @@
-"""Candidates: the documents of each topic that all rerankers get, and the first stage's ranking of them."""
+"""The first stage: the candidates that all rerankers get for each topic, and its own ranking of them."""
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TypeAlias
 
@@ -15,67 +15,70 @@ from limrank_ir.retrieval.bm25 import Bm25Settings, build, search
 
 from .collection import Collection
 
-Ranking: TypeAlias = dict[str, list[tuple[str, float]]]
-"""qid to (docno, score), best first."""
+ScoredRun: TypeAlias = dict[str, list[tuple[str, float]]]
+"""qid to (docno, score)."""
 
 BM25 = Bm25Settings()  # k1 0.9, b 0.4, porter2
 
 
-def first_stage(collection: Collection, k: int) -> Ranking:
-    """Rank the first stage's best documents.
+def first_stage(collection: Collection, k: int) -> ScoredRun:
+    """Rank each topic's candidates.
 
     Args:
         collection: the collection.
-        k: how many documents of each topic; those with grades below 0 are taken out before.
+        k: how many documents for each topic. Documents with a grade below 0 are removed first.
 
     Returns:
-        The topics' documents in trec_eval's order. Topics without any are not in it.
+        The best documents of each topic in trec_eval's order, without topics that have none.
 
     Raises:
         InputError: no topic has a document, or as for `limrank_ir.retrieval.bm25`.
     """
-    scored = _STAGES[collection.source](collection, k)
+    if collection.source == "run":
+        scored = _from_run(collection)
+    elif collection.source == "pool":
+        scored = _from_pool(collection)
+    else:
+        scored = _from_corpus(collection, k)
     excluded = collection.excluded
-    ranking = {
-        qid: trec_order(pair for pair in pairs if (qid, pair[0]) not in excluded)[:k] for qid, pairs in scored.items()
-    }
-    ranking = {qid: pairs for qid, pairs in ranking.items() if pairs}
-    if not ranking:
+    ranked: ScoredRun = {}
+    for qid, documents in scored.items():
+        best = trec_order(document for document in documents if (qid, document[0]) not in excluded)[:k]
+        if best:
+            ranked[qid] = best
+    if not ranked:
         raise InputError(
             f"{collection.run or collection.folder}: the first stage has no document for any of "
-            f"{len(collection.topics)} topics; check the collection or take more --queries"
+            f"{len(collection.topics)} topics; check the collection, or raise --queries"
         )
-    return ranking
+    return ranked
 
 
-def _given(collection: Collection, k: int) -> Ranking:
-    """The run that is there."""
+def _from_run(collection: Collection) -> ScoredRun:
+    """The collection's own run."""
     assert collection.run is not None
     run = read_run(collection.run)
     return {qid: [(entry.docno, entry.score) for entry in run[qid]] for qid in collection.topics if qid in run}
 
 
-def _bm25(collection: Collection, k: int) -> Ranking:
-    """BM25 over the corpus, deep enough for what will be taken out."""
-    most = max(sum(grade < 0 for grade in row.values()) for row in collection.qrels.values())
-    return dict(_searched(collection, k + most))
+def _from_corpus(collection: Collection, k: int) -> ScoredRun:
+    """BM25 over the corpus, deep enough to make up for documents that are removed."""
+    most_removed = max(sum(grade < 0 for grade in grades.values()) for grades in collection.qrels.values())
+    return dict(_search(collection, k + most_removed))
 
 
-def _pool(collection: Collection, k: int) -> Ranking:
-    """The pool by BM25 (with the corpus's statistics); what BM25 does not find scores 0, so it comes last."""
-    pools = _given(collection, k)
-    ranking = {}
-    for qid, pairs in _searched(collection, collection.documents):
+def _from_pool(collection: Collection) -> ScoredRun:
+    """BM25 within the pool, with the corpus's statistics. What BM25 does not find scores 0 and so comes last."""
+    pools = _from_run(collection)
+    scored: ScoredRun = {}
+    for qid, documents in _search(collection, collection.documents):
         if qid in pools:
-            found = dict(pairs)
-            ranking[qid] = [(docno, found.get(docno, 0.0)) for docno, _ in pools[qid]]
-    return ranking
+            found = dict(documents)
+            scored[qid] = [(docno, found.get(docno, 0.0)) for docno, _ in pools[qid]]
+    return scored
 
 
-_STAGES = {"run": _given, "pool": _pool, "bm25": _bm25}
-
-
-def _searched(collection: Collection, k: int) -> Iterable[tuple[str, list[tuple[str, float]]]]:
+def _search(collection: Collection, k: int) -> Iterator[tuple[str, list[tuple[str, float]]]]:
     with tempfile.TemporaryDirectory(prefix="limrank-index-") as folder:
         with console.progress(f"indexing {collection.name}", collection.documents, "passages") as advance:
             build(iter_corpus(collection.folder), Path(folder), BM25, advance, source=collection.folder)

@@ -3,68 +3,72 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
-from limrank_ir.workshop.page import fill, fold, text
-from limrank_ir.workshop.page import table as page_table
+from markupsafe import Markup
+
+from limrank_ir.workshop.page import render
 
 from . import tables
 from .plot import NARROW, WIDE, differences_svg, means_svg
-from .results import BETTER, MEASURES, SAME, Report
+from .results import BETTER, MEASURES, SAME, SuiteReport
+
+TEMPLATE = Path(__file__).with_name("page.html")
 
 
-def page(report: Report) -> str:
+def page(report: SuiteReport) -> str:
     """Write the page.
 
     Args:
-        report: the results; names may hold anything, all of it is escaped.
+        report: the results. All names are escaped.
 
     Returns:
-        The page.
+        HTML.
     """
-    head, sentences = tables.finding(report)
-    details = [
-        *(fold(f"{measure} on each collection", _by_collection(report, measure)) for measure in MEASURES[1:]),
-        fold("Work", _table(tables.work(report))) if report.systems else "",
-        fold("Collections", _table(tables.collections(report), left=(0, 3))),
-    ]
-    return fill(
-        Path(__file__).with_name("page.html"),
-        finding=text(head),
-        lede=text(sentences),
-        protocol=text(tables.protocol(report)),
-        measure=text(MEASURES[0]),
-        averages=_table(tables.averages(report)),
-        means=_both(means_svg(report, WIDE), means_svg(report, NARROW)),
-        differences=_both(differences_svg(report, WIDE), differences_svg(report, NARROW)),
-        by_collection=_by_collection(report, MEASURES[0]),
-        notes="\n".join(f"<li>{text(note)}</li>" for note in tables.NOTES),
-        details="\n".join(filter(None, details)),
-        environment="\n".join(f"<dt>{text(k)}</dt><dd>{text(v)}</dd>" for k, v in tables.facts(report).items()),
+    headline, sentences = tables.finding(report)
+    by_measure = [_by_collection(report, measure) for measure in MEASURES]
+    return render(
+        TEMPLATE,
+        headline=headline,
+        sentences=sentences,
+        protocol=tables.protocol(report),
+        averages=_averages(report),
+        means_wide=Markup(means_svg(report, WIDE)),
+        means_narrow=Markup(means_svg(report, NARROW)),
+        differences_wide=Markup(differences_svg(report, WIDE)),
+        differences_narrow=Markup(differences_svg(report, NARROW)),
+        primary=by_measure[0],
+        others=by_measure[1:],
+        notes=tables.NOTES,
+        work=_table(tables.work(report)) if report.systems else None,
+        collections=_table(tables.collections(report)),
+        environment=tables.facts(report).items(),
     )
 
 
-def _both(wide: str, narrow: str) -> str:
-    return f'<div class="wide">{wide}</div><div class="narrow">{narrow}</div>'
-
-
-def _table(table: tables.Table, left: tuple[int, ...] = (0,)) -> str:
+def _table(table: tables.Table) -> dict[str, Any]:
     header, rows = table
-    cells = [[(cell, "text" if n in left else "") for n, cell in enumerate(row)] for row in rows]
-    return page_table(header, cells, [row[0].endswith((BETTER, tables.CEILING)) for row in rows])
+    return {"header": header, "rows": rows}
 
 
-def _by_collection(report: Report, measure: str) -> str:
-    """The table with what is above or below the first stage told apart."""
+def _averages(report: SuiteReport) -> dict[str, Any]:
+    """The means; rows that are bounds rather than systems are set apart."""
+    table = _table(tables.averages(report))
+    return {**table, "bound": [row[0].endswith((BETTER, tables.CEILING)) for row in table["rows"]]}
+
+
+def _by_collection(report: SuiteReport, measure: str) -> dict[str, Any]:
+    """A measure on each collection; figures above and below the first stage have different classes."""
     header, rows = tables.by_collection(report, measure)
-    cells = []
-    for name, row in zip(report.collections, rows, strict=True):
-        found = list(report.row(name).values())
-        tones = [_tone(result.mean[measure] - found[0].mean[measure]) for result in found]
-        cells.append([(row[0], ""), *zip(row[1:], [*tones, ""], strict=True)])
-    return page_table(header, cells, [row[0].endswith(tables.CEILING) for row in rows])
+    marked = []
+    for collection, (name, *figures, ceiling) in zip(report.collections, rows, strict=True):
+        first = report.first_stage(collection).mean[measure]
+        classes = [_class(result.mean[measure] - first) for result in report.on(collection).values()]
+        marked.append([name, *zip(figures, classes, strict=True), ceiling])
+    return {"measure": measure, "header": header, "rows": marked}
 
 
-def _tone(difference: float) -> str:
+def _class(difference: float) -> str:
     if abs(difference) < SAME:
         return ""
     return "up" if difference > 0 else "down"

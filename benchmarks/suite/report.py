@@ -1,4 +1,4 @@
-"""The output folder: results.md, .csv, .json, .html and plot.png."""
+"""The output folder: results.md, .csv, .json, .html, and plot.png."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from limrank_ir.formats.files import replacing
 from . import tables
 from .page import page
 from .plot import png
-from .results import MEASURES, Report, Result, summaries
+from .results import MEASURES, SuiteReport, SystemResult, summaries
 
 
-def write_report(report: Report, output: Path) -> None:
-    """Write all of them.
+def write_report(report: SuiteReport, output: Path) -> None:
+    """Write all files.
 
     Args:
         report: the results.
@@ -31,19 +31,19 @@ def write_report(report: Report, output: Path) -> None:
     with replacing(output / "results.json") as file:
         json.dump(as_json(report), file, ensure_ascii=False, indent=1)
     with replacing(output / "results.csv") as file:
-        header, rows = tables.long(report)
+        header, rows = tables.all_figures(report)
         csv.writer(file, lineterminator="\n").writerows([header, *rows])
     with replacing(output / "results.md") as file:
         file.write(markdown(report))
     with replacing(output / "results.html") as file:
         file.write(page(report))
     image = output / "plot.png"
-    beside = image.with_name(f".{image.name}.{secrets.token_hex(4)}")
-    beside.write_bytes(png(report))
-    os.replace(beside, image)
+    temporary = image.with_name(f".{image.name}.{secrets.token_hex(4)}")
+    temporary.write_bytes(png(report))
+    os.replace(temporary, image)
 
 
-def as_json(report: Report) -> dict[str, Any]:
+def as_json(report: SuiteReport) -> dict[str, Any]:
     """Everything, unrounded."""
     return {
         "settings": report.settings,
@@ -54,17 +54,17 @@ def as_json(report: Report) -> dict[str, Any]:
             measure: [dataclasses.asdict(summary) for summary in summaries(report.results, measure)]
             for measure in MEASURES
         },
-        "work": {system: dataclasses.asdict(done) for system, done in report.works().items()},
+        "work": {system: dataclasses.asdict(done) for system, done in report.work().items()},
         "results": [_record(result) for result in report.results],
     }
 
 
-def _record(result: Result) -> dict[str, Any]:
+def _record(result: SystemResult) -> dict[str, Any]:
     return {**dataclasses.asdict(result), "label": result.label}
 
 
-def markdown(report: Report) -> str:
-    """The results for a reader."""
+def markdown(report: SuiteReport) -> str:
+    """The results in Markdown."""
     head, sentences = tables.finding(report)
     parts = [
         f"# {head}\n\n{sentences}\n\n{tables.protocol(report)}",
@@ -74,19 +74,16 @@ def markdown(report: Report) -> str:
         *(f"## {measure}\n\n{_markdown(tables.by_collection(report, measure))}" for measure in MEASURES),
         f"## Work\n\n{_markdown(tables.work(report))}" if report.systems else "",
         f"## Collections\n\n{_markdown(tables.collections(report), left=(0, 3))}",
-        "## How this was made\n\n"
-        + "\n".join(f"- {name}: {_code(value)}" for name, value in tables.facts(report).items()),
+        "## How this was made\n\n" + "\n".join(f"- {name}: `{value}`" for name, value in tables.facts(report).items()),
     ]
     return "\n\n".join(filter(None, parts)) + "\n"
 
 
 def _markdown(table: tables.Table, left: tuple[int, ...] = (0,)) -> str:
     header, rows = table
-    rule = [":--" if number in left else "--:" for number in range(len(header))]
-    return "\n".join(
-        "| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in [header, rule, *rows]
-    )
-
-
-def _code(value: str) -> str:
-    return f"`{value}`"
+    alignment = [":--" if column in left else "--:" for column in range(len(header))]
+    lines = []
+    for row in [header, alignment, *rows]:
+        cells = [cell.replace("|", "\\|") for cell in row]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)

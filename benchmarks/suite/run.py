@@ -1,4 +1,4 @@
-"""The suite: every system on every collection, measured, kept, and reported."""
+"""The suite: measure every system on every collection, save the figures, and report them."""
 
 from __future__ import annotations
 
@@ -26,27 +26,27 @@ from .collection import Collection, read_collections
 from .environment import environment
 from .first_stage import BM25, first_stage
 from .report import write_report
-from .results import MEASURES, Report, Result, Variant, corrected
+from .results import MEASURES, SuiteReport, SystemResult, Variant, with_p_values
 from .system import FIRST_STAGE, Scorer, System, Work
 from .systems import read_systems
 
 log = logging.getLogger("limrank_ir")
 
-NEEDED = ("ir_measures", "scipy", "statsmodels", "matplotlib")  # the last ones only at the end, after hours
+NEEDED = ("ir_measures", "scipy", "statsmodels", "matplotlib")  # some only at the end, after hours: check them first
 SETTINGS = "settings.json"
-RULES = "1"  # changes when the same files and settings would give other figures
+METHOD = "1"  # to be raised when the same files and settings would give different figures
 
 
 @dataclass(frozen=True)
-class Settings:
+class SuiteSettings:
     """How to measure.
 
     Attributes:
-        k: documents of each topic that are reranked.
-        queries: topics of each collection, a sample of the judged ones; None: all of them.
-        seed: of the sample.
-        runs: whether to leave the runs in the output folder.
-        models: how models are run.
+        k: documents to rerank for each topic.
+        queries: how many judged topics to sample from each collection; None: all of them.
+        seed: seed of the sample.
+        runs: whether to put the runs into the output folder.
+        models: how to run the models.
     """
 
     k: int = 20
@@ -57,7 +57,7 @@ class Settings:
 
     @property
     def protocol(self) -> dict[str, Any]:
-        """What must not differ between results in one folder."""
+        """What must be the same for all results in a folder."""
         return {
             "-k": self.k,
             "--queries": self.queries,
@@ -67,12 +67,12 @@ class Settings:
 
 
 @dataclass(frozen=True)
-class Places:
-    """Where things are.
+class SuitePaths:
+    """Where files are.
 
     Attributes:
         output: the folder of the results.
-        work: what a second call goes on from; git does not see it.
+        work: what a second call resumes from; ignored by git.
         runs: the runs.
     """
 
@@ -81,65 +81,67 @@ class Places:
     runs: Path
 
     def run(self, collection: Collection, name: str) -> Path:
-        """A run."""
+        """A system's run on a collection."""
         return self.runs / collection.name / f"{name}.run.gz"
 
-    def kept(self, collection: Collection, name: str) -> Path:
-        """A system's figures on a collection, with what they depend on."""
+    def figures(self, collection: Collection, name: str) -> Path:
+        """A system's figures on a collection, together with what they depend on."""
         return self.work / collection.name / f"{name}.json"
 
 
 def run_suite(
-    folders: Sequence[Path], systems: Sequence[str], output: Path, settings: Settings, *, command: str
-) -> Report:
-    """Measure systems on collections and write the results; what an earlier call has done is not done again.
+    folders: Sequence[Path], systems: Sequence[str], output: Path, settings: SuiteSettings, *, command: str
+) -> SuiteReport:
+    """Measure systems on collections and write the results. A second call resumes where the first one stopped.
 
     Args:
-        folders: collections, or folders of collections (README.md in this folder).
-        systems: `limrank_ir.benchmarks.suite.systems.read_systems`.
-        output: folder for the results; made when it is not there.
+        folders: collections, or folders that contain collections (see README.md in this folder).
+        systems: names, as `limrank_ir.benchmarks.suite.systems.read_systems` takes them.
+        output: folder for the results; created if it does not exist.
         settings: how to measure.
-        command: what the user wrote, for the report.
+        command: the command line, for the report.
 
     Returns:
         The results.
 
     Raises:
-        InputError: something is wrong or missing (all is checked before anything runs), the output folder has
-            results of other settings, or a model fails.
+        InputError: the input is malformed or incomplete (checked before anything runs), the output folder has results
+            from other settings, or a model fails.
     """
     need("bench suite", "bench", *NEEDED)
     measures = parse_measures(" ".join(MEASURES))
-    places = Places(output, output / "work", (output if settings.runs else output / "work") / "runs")
-    _check_protocol(places, settings)
-    rerankers = read_systems(systems, settings.models, places.work / "verdicts.sqlite")
+    paths = SuitePaths(output, output / "work", (output if settings.runs else output / "work") / "runs")
+    _check_protocol(paths, settings)
+    rerankers = read_systems(systems, settings.models, paths.work / "verdicts.sqlite")
     with console.progress("checking the collections", None, "collections"):
         collections = read_collections(folders, queries=settings.queries, seed=settings.seed)
     if any(collection.source != "run" for collection in collections):
         need("bench suite", "bench", "pyterrier_pisa")
-    _write_json(places.work / SETTINGS, settings.protocol)
+    _write_json(paths.work / SETTINGS, settings.protocol)
     with replacing(output / ".gitignore") as file:
         file.write("/work/\n")
     count = len(collections) * (1 + len(rerankers))
-    done: dict[tuple[str, str], list[Result]] = {}
+    done: dict[tuple[str, str], list[SystemResult]] = {}
     try:
         stages = {}
         for collection in collections:
-            stages[collection.name] = _first_stage(collection, places, settings.k, measures, done)
+            stages[collection.name] = _first_stage(collection, paths, settings.k, measures, done)
         for system in rerankers:
-            _rerank_all(system, collections, stages, places, measures, done)
+            _rerank_all(system, collections, stages, paths, measures, done)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(
-            f"interrupted; {len(done)} of {count} measurements are done and kept in {places.work}; "
-            "give the same command again to go on"
+            f"interrupted; {len(done)} of {count} measurements are saved in {paths.work}; "
+            "run the same command again to resume"
         ) from None
-    order = [FIRST_STAGE, *(system.label for system in rerankers)]
-    results = [result for collection in collections for name in order for result in done[collection.name, name]]
-    report = Report(
-        results=corrected(results),
+    results: list[SystemResult] = []
+    for collection in collections:
+        for label in (FIRST_STAGE, *(system.label for system in rerankers)):
+            results += done[collection.name, label]
+    report = SuiteReport(
+        results=with_p_values(results),
         collections={
-            c.name: _collection_facts(c, stages[c.name]) | {"ceiling": _ceiling(c, places, stages[c.name], measures)}
-            for c in collections
+            collection.name: _collection_facts(collection, paths, stages[collection.name], measures)
+            for collection in collections
         },
         systems={system.label: _system_facts(system) for system in rerankers},
         settings={**dataclasses.asdict(settings), "bm25": dataclasses.asdict(BM25), "measures": list(MEASURES)},
@@ -149,43 +151,43 @@ def run_suite(
     return report
 
 
-def _check_protocol(places: Places, settings: Settings) -> None:
-    """Make sure that what is in the output folder was measured in the same way."""
-    kept = places.work / SETTINGS
-    if not kept.exists():
+def _check_protocol(paths: SuitePaths, settings: SuiteSettings) -> None:
+    """Make sure that the results in the output folder were measured with the same settings."""
+    saved = paths.work / SETTINGS
+    if not saved.exists():
         return
-    before = _read_json(kept)
+    before = _read_json(saved)
     for name, value in settings.protocol.items():
         if before.get(name) != value:
             raise InputError(
-                f"{places.output}: its results were made with {name} {_said(before.get(name))}, not {_said(value)}; "
+                f"{paths.output}: its results were made {_with(name, before.get(name))}, not {_with(name, value)}; "
                 "give another --output, or remove this folder"
             )
 
 
-def _said(value: object) -> str:
-    return "left out" if value is None else str(value)
+def _with(option: str, value: object) -> str:
+    return f"without {option}" if value is None else f"with {option} {value}"
 
 
 def _first_stage(
     collection: Collection,
-    places: Places,
+    paths: SuitePaths,
     k: int,
     measures: Sequence[Any],
-    done: dict[tuple[str, str], list[Result]],
+    done: dict[tuple[str, str], list[SystemResult]],
 ) -> dict[str, list[RunEntry]]:
-    """The candidates, from an earlier call where there are any; their figures go into `done`."""
-    qrels = places.work / collection.name / "qrels.txt"
-    key = {"rules": RULES, "collection": collection.fingerprint, "k": k, "topics": list(collection.topics)}
-    run = places.run(collection, FIRST_STAGE)
-    found = _known(places.kept(collection, FIRST_STAGE), key, [run])
-    if found is None:
+    """The candidates, from an earlier call if possible. Their figures go into `done`."""
+    qrels = paths.work / collection.name / "qrels.txt"
+    key = {"rules": METHOD, "collection": collection.fingerprint, "k": k, "topics": list(collection.topics)}
+    run = paths.run(collection, FIRST_STAGE)
+    record = _saved(paths.figures(collection, FIRST_STAGE), key, [run])
+    if record is None:
         with replacing(qrels) as file:
-            for qid, row in collection.qrels.items():
-                file.writelines(f"{qid} 0 {docno} {grade}\n" for docno, grade in row.items())
+            for qid, grades in collection.qrels.items():
+                file.writelines(f"{qid} 0 {docno} {grade}\n" for docno, grade in grades.items())
         write_run(run, first_stage(collection, k), tag=FIRST_STAGE)
-        found = _keep(places.kept(collection, FIRST_STAGE), key, evaluate(qrels, [run], measures), None)
-    done[collection.name, FIRST_STAGE] = _results(found, collection, FIRST_STAGE, ("first stage",))
+        record = _save(paths.figures(collection, FIRST_STAGE), key, evaluate(qrels, [run], measures), None)
+    done[collection.name, FIRST_STAGE] = _results(record, collection, FIRST_STAGE, ("first stage",))
     return read_run(run)
 
 
@@ -193,61 +195,63 @@ def _rerank_all(
     system: System,
     collections: Sequence[Collection],
     stages: dict[str, dict[str, list[RunEntry]]],
-    places: Places,
+    paths: SuitePaths,
     measures: Sequence[Any],
-    done: dict[tuple[str, str], list[Result]],
+    done: dict[tuple[str, str], list[SystemResult]],
 ) -> None:
-    """A system on all collections; it is loaded when the first of them needs it, and let go at the end."""
+    """Measure a system on all collections. It is loaded when one of them needs it, and released at the end."""
     score: Scorer | None = None
     for collection in collections:
         key = {
-            **_read_json(places.kept(collection, FIRST_STAGE))["key"],
+            **_read_json(paths.figures(collection, FIRST_STAGE))["key"],
             "system": system.identity,
             "weight": system.weight,
         }
-        kept = places.kept(collection, system.file_name)
-        runs = [places.run(collection, name) for name in (system.file_name, f"{system.file_name}-fused")]
-        found = _known(kept, key, runs)
-        if found is None:
-            score = score or system.start()
-            documents = stages[collection.name]
-            work = _rerank(system, score, collection, documents, runs)
-            found = _keep(kept, key, evaluate(places.work / collection.name / "qrels.txt", runs, measures), work)
-        done[collection.name, system.label] = _results(found, collection, system.label, ("alone", "fused"))
+        file = paths.figures(collection, system.file_name)
+        runs = [paths.run(collection, name) for name in (system.file_name, f"{system.file_name}-fused")]
+        record = _saved(file, key, runs)
+        if record is None:
+            if score is None:
+                score = system.start()
+            work = _rerank(system, score, collection, stages[collection.name], runs)
+            record = _save(file, key, evaluate(paths.work / collection.name / "qrels.txt", runs, measures), work)
+        done[collection.name, system.label] = _results(record, collection, system.label, ("alone", "fused"))
 
 
 def _rerank(
     system: System, score: Scorer, collection: Collection, documents: dict[str, list[RunEntry]], runs: Sequence[Path]
 ) -> Work:
-    """Write a system's two runs of a collection."""
+    """Write a system's two runs on a collection: alone and fused."""
     wanted = dict.fromkeys(entry.docno for entries in documents.values() for entry in entries)
     pairs = Candidates(documents, collection.topics, read_passages(collection.folder, wanted)).pairs()
     with console.progress(f"{system.label} on {collection.name}", len(pairs), "pairs") as advance:
         scores, work = score(pairs, advance)
-    stream = iter(scores)
+    remaining = iter(scores)
     alone, fused = {}, {}
     for qid, entries in documents.items():
-        docnos, own = [entry.docno for entry in entries], [next(stream) for _ in entries]
-        together = fuse(own, [entry.score for entry in entries], system.weight)
-        alone[qid] = list(zip(docnos, own, strict=True))
-        fused[qid] = list(zip(docnos, together.tolist(), strict=True))
-    for run, ranking, tag in zip(runs, (alone, fused), ("", "-fused"), strict=True):
-        write_run(run, ranking, tag=f"{system.file_name}{tag}")
+        docnos = [entry.docno for entry in entries]
+        own_scores = [next(remaining) for _ in entries]
+        fused_scores = fuse(own_scores, [entry.score for entry in entries], system.weight).tolist()
+        alone[qid] = list(zip(docnos, own_scores, strict=True))
+        fused[qid] = list(zip(docnos, fused_scores, strict=True))
+    alone_run, fused_run = runs
+    write_run(alone_run, alone, tag=system.file_name)
+    write_run(fused_run, fused, tag=f"{system.file_name}-fused")
     return work
 
 
-def _known(file: Path, key: dict[str, Any], runs: Sequence[Path]) -> dict[str, Any] | None:
-    """What an earlier call measured, if it measured the same."""
+def _saved(file: Path, key: dict[str, Any], runs: Sequence[Path]) -> dict[str, Any] | None:
+    """What an earlier call measured, if it still holds."""
     if not file.exists():
         return None
-    found = _read_json(file)
-    if changed := [name for name in key if found["key"].get(name) != key[name]]:
-        log.warning("%s: measured again, because this has changed: %s", file, ", ".join(changed))
+    record = _read_json(file)
+    if changed := [name for name in key if record["key"].get(name) != key[name]]:
+        log.warning("%s: measured again, because these changed: %s", file, ", ".join(changed))
         return None
-    return found if all(run.exists() for run in runs) else None
+    return record if all(run.exists() for run in runs) else None
 
 
-def _keep(file: Path, key: dict[str, Any], evaluations: Sequence[Evaluation], work: Work | None) -> dict[str, Any]:
+def _save(file: Path, key: dict[str, Any], evaluations: Sequence[Evaluation], work: Work | None) -> dict[str, Any]:
     record = {
         "key": key,
         "work": None if work is None else dataclasses.asdict(work),
@@ -258,15 +262,19 @@ def _keep(file: Path, key: dict[str, Any], evaluations: Sequence[Evaluation], wo
     return record
 
 
-def _results(record: dict[str, Any], collection: Collection, label: str, variants: Sequence[Variant]) -> list[Result]:
+def _results(
+    record: dict[str, Any], collection: Collection, label: str, variants: Sequence[Variant]
+) -> list[SystemResult]:
     work = None if record["work"] is None else Work(**record["work"])
     return [
-        Result(collection.name, label, variant, **figures, work=work)
+        SystemResult(collection.name, label, variant, **figures, work=work)
         for variant, figures in zip(variants, record["figures"], strict=True)
     ]
 
 
-def _collection_facts(collection: Collection, documents: dict[str, list[RunEntry]]) -> dict[str, Any]:
+def _collection_facts(
+    collection: Collection, paths: SuitePaths, documents: dict[str, list[RunEntry]], measures: Sequence[Any]
+) -> dict[str, Any]:
     return {
         "folder": str(collection.folder),
         "documents": collection.documents,
@@ -277,20 +285,21 @@ def _collection_facts(collection: Collection, documents: dict[str, list[RunEntry
         "pairs": sum(map(len, documents.values())),
         "fingerprint": collection.fingerprint,
         "qids": list(collection.topics),
+        "ceiling": _ceiling(collection, paths, documents, measures),
     }
 
 
 def _ceiling(
-    collection: Collection, places: Places, documents: dict[str, list[RunEntry]], measures: Sequence[Any]
+    collection: Collection, paths: SuitePaths, documents: dict[str, list[RunEntry]], measures: Sequence[Any]
 ) -> dict[str, float]:
-    """The figures of the best possible order of the candidates."""
-    run = places.work / collection.name / "ceiling.run"
+    """The figures of the candidates in the best possible order."""
+    run = paths.work / collection.name / "ceiling.run"
     best = {
         qid: [(entry.docno, float(collection.qrels[qid].get(entry.docno, 0))) for entry in entries]
         for qid, entries in documents.items()
     }
     write_run(run, best, tag="ceiling")
-    return evaluate(places.work / collection.name / "qrels.txt", [run], measures)[0].mean
+    return evaluate(paths.work / collection.name / "qrels.txt", [run], measures)[0].mean
 
 
 def _system_facts(system: System) -> dict[str, Any]:
@@ -306,7 +315,7 @@ def _read_json(file: Path) -> dict[str, Any]:
     try:
         return json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise InputError(f"{file}: cannot be read ({error}); remove it, and it is made again") from error
+        raise InputError(f"{file}: cannot be read ({error}); remove it to have it made again") from error
 
 
 def _write_json(file: Path, value: Any) -> None:

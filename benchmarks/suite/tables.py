@@ -1,4 +1,4 @@
-"""The results as tables of text, for Markdown, CSV and the terminal."""
+"""The results as tables of text, for Markdown, HTML, CSV, and the terminal."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import TypeAlias
 
 from limrank_ir.formats.words import few, some
 
-from .results import ALPHA, MEASURES, SAME, Report, Result, relative, significant, summaries
+from .results import ALPHA, MEASURES, SAME, SuiteReport, SystemResult, relative, significant, summaries
+from .system import FIRST_STAGE
 
 Table: TypeAlias = tuple[list[str], list[list[str]]]
 """(header, rows)."""
@@ -19,14 +20,15 @@ NOTHING = "\u2013"
 _MINUS = "\u2212"
 
 NOTES = (
-    f"Gains are relative to the first stage in {PRIMARY}: the mean of the collections' gains, and the gain of the "
+    f"Gains are in {PRIMARY}, relative to the first stage: the mean of the collections' gains, and the gain of the "
     "mean. Above and below count collections; differences under 0.0005 count as neither.",
-    f"{SIGNIFICANT} and the numbers in brackets: significant at {ALPHA:g}, paired t-test over the queries against the "
-    "first stage, Holm's correction over all systems (alone and fused) and collections.",
-    "Fused: w z(reranker) + (1 - w) z(first stage), z-scores over a query's candidates, one w for all collections.",
-    "Better of the two: the better of alone and fused, chosen on each collection with its judgments; a bound, not a "
-    "system.",
-    f"The {CEILING}: these candidates in the order of their judgments; no reranker of them can be better.",
+    f"{SIGNIFICANT} and the numbers in parentheses: significant at {ALPHA:g} in a paired t-test over the queries "
+    "against the first stage, with Holm's correction over all systems (alone and fused) and collections.",
+    "Fused: w z(reranker) + (1 - w) z(first stage), with z-scores over a query's candidates and one w for all "
+    "collections.",
+    "Better of the two: the better of alone and fused, chosen for each collection by its judgments. This is a bound, "
+    "not a system.",
+    f"The {CEILING}: these candidates sorted by their judgments. No reranker of these candidates can do better.",
     "Queries without any candidate count as 0.",
 )
 
@@ -45,27 +47,28 @@ def signed(value: float) -> str:
     return text.lstrip("+-") if text.strip("+-0.") == "" else text.replace("-", _MINUS)
 
 
-def averages(report: Report) -> Table:
-    """Means over the collections, a row a ranking."""
+def averages(report: SuiteReport) -> Table:
+    """Means over the collections, one row for each system alone and fused."""
     header = ["", *MEASURES, "mean gain", "gain of mean", "above", "below"]
-    columns = [summaries(report.results, measure) for measure in MEASURES]
+    by_measure = [summaries(report.results, measure) for measure in MEASURES]
     rows = []
-    for places in zip(*columns, strict=True):
-        first = places[0]
-        row = [first.label, *(f"{place.mean:.3f}" for place in places)]
-        if first.label == report.labels[0]:
-            rows.append([*row, "", "", "", ""])
+    for same_label in zip(*by_measure, strict=True):
+        summary = same_label[MEASURES.index(PRIMARY)]
+        means = [f"{other.mean:.3f}" for other in same_label]
+        if summary.label == FIRST_STAGE:
+            rows.append([summary.label, *means, "", "", "", ""])
             continue
-        counts = [f"{count} ({sure})" for count, sure in ((first.above, first.better), (first.below, first.worse))]
-        rows.append([*row, percent(first.mean_gain), percent(first.gain_of_mean), *counts])
+        gains = [percent(summary.mean_gain), percent(summary.gain_of_mean)]
+        counts = [f"{summary.above} ({summary.better})", f"{summary.below} ({summary.worse})"]
+        rows.append([summary.label, *means, *gains, *counts])
     return header, [*rows, _ceiling(report)]
 
 
-def _ceiling(report: Report) -> list[str]:
-    """What the best order of the same candidates would give, as a row of `averages`."""
+def _ceiling(report: SuiteReport) -> list[str]:
+    """The row of `averages` for the same candidates in the best possible order."""
     count = len(report.collections)
     means = [math.fsum(facts["ceiling"][name] for facts in report.collections.values()) / count for name in MEASURES]
-    first = {name: next(iter(report.row(name).values())).mean[PRIMARY] for name in report.collections}
+    first = {name: report.first_stage(name).mean[PRIMARY] for name in report.collections}
     gains = [relative(facts["ceiling"][PRIMARY], first[name]) for name, facts in report.collections.items()]
     known = [gain for gain in gains if gain is not None]
     mean_gain = math.fsum(known) / len(known) if known else None
@@ -73,23 +76,23 @@ def _ceiling(report: Report) -> list[str]:
     return [CEILING, *(f"{mean:.3f}" for mean in means), percent(mean_gain), percent(gain_of_mean), "", ""]
 
 
-def by_collection(report: Report, measure: str) -> Table:
-    """A measure on each collection, a column a ranking; significant differences are marked."""
+def by_collection(report: SuiteReport, measure: str) -> Table:
+    """A measure on each collection, one column for each system alone and fused. Significant differences are marked."""
     rows = []
     for name in report.collections:
-        found = report.row(name)
+        found = report.on(name)
         ceiling = f"{report.collections[name]['ceiling'][measure]:.3f}"
         rows.append([name, *(f"{r.mean[measure]:.3f}{mark(r, measure)}" for r in found.values()), ceiling])
     return ["", *report.labels, CEILING], rows
 
 
-def mark(result: Result, measure: str) -> str:
-    """What follows a significant figure."""
+def mark(result: SystemResult, measure: str) -> str:
+    """The mark after a significant figure, or nothing."""
     return SIGNIFICANT if significant(result, measure) else ""
 
 
-def collections(report: Report) -> Table:
-    """What was measured on."""
+def collections(report: SuiteReport) -> Table:
+    """The collections."""
     rows = [
         [
             name,
@@ -97,17 +100,17 @@ def collections(report: Report) -> Table:
             f"{facts['queries']:,} of {facts['judged_queries']:,}",
             facts["first_stage"],
             f"{facts['pairs']:,}",
-            f"{next(iter(report.row(name).values())).missing:,}",
+            f"{report.first_stage(name).missing:,}",
         ]
         for name, facts in report.collections.items()
     ]
-    return ["", "documents", "queries", "candidates", "pairs", "queries without"], rows
+    return ["", "documents", "queries", "candidates", "pairs", "queries without any"], rows
 
 
-def work(report: Report) -> Table:
+def work(report: SuiteReport) -> Table:
     """What each system took."""
     rows = []
-    for system, done in report.works().items():
+    for system, done in report.work().items():
         rate = NOTHING if done.pairs_per_second is None else f"{done.pairs_per_second:,.1f}"
         cut = f"{done.cut:,} ({done.cut_tokens:,} tokens)"
         weight = f"{report.systems[system]['fusion_weight']:g}"
@@ -115,17 +118,17 @@ def work(report: Report) -> Table:
     return ["", "fusion weight w", "pairs", "pairs/s", "tokens", "passages cut", "thoughts forced"], rows
 
 
-def long(report: Report) -> Table:
-    """All figures, a row a ranking of a collection, unrounded."""
+def all_figures(report: SuiteReport) -> Table:
+    """All figures, unrounded, one row for each result."""
     header = ["collection", "system", "variant", "queries", "missing"]
     header += [name for measure in MEASURES for name in (measure, f"difference {measure}", f"p {measure}")]
     header += ["pairs", "judged", "seconds", "pairs_per_second", "tokens", "cut", "cut_tokens", "forced"]
     rows = []
     for result in report.results:
-        first = next(iter(report.row(result.collection).values()))
+        first = report.first_stage(result.collection)
         row: list[object] = [result.collection, result.system, result.variant, len(result.per_query), result.missing]
         for measure in MEASURES:
-            difference = "" if result is first else result.mean[measure] - first.mean[measure]
+            difference = "" if result.variant == "first stage" else result.mean[measure] - first.mean[measure]
             row += [result.mean[measure], difference, result.p.get(measure)]
         if (done := result.work) is None:
             row += [""] * 8
@@ -136,63 +139,63 @@ def long(report: Report) -> Table:
     return header, rows
 
 
-def finding(report: Report) -> tuple[str, str]:
-    """The results in one line, and in a sentence or two.
+def finding(report: SuiteReport) -> tuple[str, str]:
+    """Sum up the results in one line, and in a few sentences.
 
     Args:
         report: the results.
 
     Returns:
-        (headline, sentences) about the ranking with the highest mean.
+        (headline, sentences) about the system with the highest mean.
     """
     first, *others = [summary for summary in summaries(report.results, PRIMARY) if not summary.combined]
     count, bound = len(report.collections), _at_bound(report)
     asked = sum(facts["queries"] for facts in report.collections.values())
     queries = f"{asked:,} {'query' if asked == 1 else 'queries'}"
-    over = f"{count} collection{'s' * (count != 1)} with {queries}"
+    over = f"{count:,} {'collection' if count == 1 else 'collections'} with {queries}"
     if not others:
         return f"{PRIMARY} of {first.label}: {first.mean:.3f}", f"The mean over {over}. {few(asked)}".rstrip()
     best = max(others, key=lambda summary: summary.mean)
     if len(bound) == count:
-        head = f"{first.label} has the best possible order already: {PRIMARY} {first.mean:.3f} on {queries}"
-        lead = f"No reranker of its candidates can gain; the best of them, {best.label}, has {best.mean:.3f}"
+        head = f"{first.label} already has the best possible order: {PRIMARY} {first.mean:.3f} on {queries}"
+        lead = f"No reranker of its candidates can gain; the best one, {best.label}, has {best.mean:.3f}"
     elif best.mean <= first.mean:
         head = f"No reranker is above {first.label}: {PRIMARY} {first.mean:.3f} on {queries}"
-        lead = f"The best of them, {best.label}, has {best.mean:.3f}"
+        lead = f"The best one, {best.label}, has {best.mean:.3f}"
     else:
         head = f"{PRIMARY} rises from {first.mean:.3f} to {best.mean:.3f} on {queries}"
-        lead = f"The best ranking is {best.label}"
+        lead = f"The best system is {best.label}"
     sentences = [
-        f"{lead}: {percent(best.gain_of_mean)} over {first.label} in the mean over {over}, above it on "
-        f"{best.above} ({best.better} significant) and below on {best.below} ({best.worse} significant).",
+        f"{lead}: {percent(best.gain_of_mean)} over {first.label} in the mean over {over}; above it on "
+        f"{best.above} ({best.better} significant), below it on {best.below} ({best.worse} significant).",
         few(asked),
     ]
     if 0 < len(bound) < count:
         where = f"{len(bound)} of {count} collections ({some(bound)})"
-        sentences.append(f"On {where} {first.label} has the best possible order already: no reranker can gain there.")
+        sentences.append(f"On {where}, {first.label} already has the best possible order: no reranker can gain there.")
     return head, " ".join(filter(None, sentences))
 
 
-def _at_bound(report: Report) -> list[str]:
-    """Collections whose first stage has the best possible order of its candidates already."""
+def _at_bound(report: SuiteReport) -> list[str]:
+    """Collections whose first stage already has its candidates in the best possible order."""
     return [
         name
         for name, facts in report.collections.items()
-        if facts["ceiling"][PRIMARY] - next(iter(report.row(name).values())).mean[PRIMARY] < SAME
+        if facts["ceiling"][PRIMARY] - report.first_stage(name).mean[PRIMARY] < SAME
     ]
 
 
-def protocol(report: Report) -> str:
-    """How was measured, in a sentence."""
+def protocol(report: SuiteReport) -> str:
+    """How the systems were measured, in a sentence."""
     settings = report.settings
     sample = "all judged queries" if settings["queries"] is None else f"samples of {settings['queries']} judged queries"
     cut = settings["models"].get("max_length")
-    limit = "" if cut is None else f", passages cut where a prompt exceeds {cut} tokens"
-    return f"The {settings['k']} best documents of the first stage, {sample} (seed {settings['seed']}){limit}."
+    limit = "" if cut is None else f"; passages are cut if a prompt exceeds {cut} tokens"
+    return f"The first stage's top {settings['k']} documents; {sample} (seed {settings['seed']}){limit}."
 
 
-def facts(report: Report) -> dict[str, str]:
-    """What the figures came from, name to value."""
+def facts(report: SuiteReport) -> dict[str, str]:
+    """Where the figures come from: name to value."""
     adapters = {
         f"adapter of {label}": found["adapter_hash"] for label, found in report.systems.items() if found["adapter_hash"]
     }
