@@ -13,13 +13,13 @@ from limrank_ir.llm.answers import usable, usage
 from limrank_ir.llm.chat import Chat
 from limrank_ir.llm.journal import Journal, request_key
 
-from .config import Model
+from .config import ChatModel
 from .prices import Prices
 from .reply import FILTERED, Reply, Unusable, read_reply, said
 from .templates import RETRY, Prompts
 
-In = TypeVar("In")
-Out = TypeVar("Out")
+Given = TypeVar("Given")
+Made = TypeVar("Made")
 Body = dict[str, Any]
 
 
@@ -34,7 +34,7 @@ class Waiting(Exception):
 class Ask(Protocol):
     """Gives the answer to a request to a model."""
 
-    async def __call__(self, model: Model, body: Body) -> dict[str, Any]:
+    async def __call__(self, model: ChatModel, body: Body) -> dict[str, Any]:
         """The answer as the server wrote it.
 
         Raises:
@@ -43,7 +43,7 @@ class Ask(Protocol):
 
 
 @dataclass(frozen=True)
-class Limits:
+class SpendingLimits:
     """When to stop asking.
 
     Attributes:
@@ -62,7 +62,7 @@ class Online:
         self,
         journal: Journal,
         prices: Prices,
-        limits: Limits | None = None,
+        limits: SpendingLimits | None = None,
         *,
         again: bool = False,
     ) -> None:
@@ -74,7 +74,7 @@ class Online:
             limits: when to stop.
             again: ask again where the journal holds what is no answer (an older version kept it).
         """
-        self._journal, self._prices, self._limits, self._again = journal, prices, limits or Limits(), again
+        self._journal, self._prices, self._limits, self._again = journal, prices, limits or SpendingLimits(), again
         self._chats: dict[str, tuple[Chat, asyncio.Semaphore]] = {}
         self._same: dict[str, asyncio.Lock] = {}
         self._under_way, self._dearest = 0, 0.0
@@ -93,7 +93,7 @@ class Online:
         for body, answer in journal:
             self._count(body["model"], answer)
 
-    async def __call__(self, model: Model, body: Body) -> dict[str, Any]:
+    async def __call__(self, model: ChatModel, body: Body) -> dict[str, Any]:
         """See `Ask`."""
         key = request_key(body)
         async with self._same.setdefault(key, asyncio.Lock()):  # the same request is asked once
@@ -163,10 +163,10 @@ class Offline:
             files: answers by key that come from elsewhere; the journal takes those that are asked for.
         """
         self._journal, self._again, self._files = journal, again, files or {}
-        self.missing: dict[str, tuple[Model, Body]] = {}
+        self.missing: dict[str, tuple[ChatModel, Body]] = {}
         """Key to the model and the request."""
 
-    async def __call__(self, model: Model, body: Body) -> dict[str, Any]:
+    async def __call__(self, model: ChatModel, body: Body) -> dict[str, Any]:
         """See `Ask`."""
         key = request_key(body)
         known = self._journal.get(key)
@@ -180,8 +180,8 @@ class Offline:
 
 
 async def settle(
-    ask: Ask, model: Model, body: Body, read: Callable[[Reply], Out], prompts: Prompts, *, attempts: int
-) -> tuple[Out, str]:
+    ask: Ask, model: ChatModel, body: Body, read: Callable[[Reply], Made], prompts: Prompts, *, attempts: int
+) -> tuple[Made, str]:
     """Ask until the answer can be used.
 
     An unusable answer goes back to the model with the reason.
@@ -220,7 +220,7 @@ def _again(body: Body, answer: Mapping[str, Any], told: str) -> Body:
 
 
 @dataclass(frozen=True)
-class Outcome(Generic[Out]):
+class StageOutcome(Generic[Made]):
     """What a stage made.
 
     Attributes:
@@ -229,14 +229,14 @@ class Outcome(Generic[Out]):
         waiting: how many sources wait for an answer.
     """
 
-    made: list[Out]
+    made: list[Made]
     dropped: dict[str, int]
     waiting: int
 
 
 async def each(
-    sources: Sequence[In], make: Callable[[In], Awaitable[Out]], done: Callable[[int], None] = lambda count: None
-) -> Outcome[Out]:
+    sources: Sequence[Given], make: Callable[[Given], Awaitable[Made]], done: Callable[[int], None] = lambda count: None
+) -> StageOutcome[Made]:
     """Run a stage over its sources, all at once; the servers' own limits say how many are asked at a time.
 
     Args:
@@ -248,7 +248,7 @@ async def each(
         What came of it.
     """
 
-    async def one(source: In) -> Out | Dropped | Waiting:
+    async def one(source: Given) -> Made | Dropped | Waiting:
         try:
             return await make(source)
         except (Dropped, Waiting) as error:
@@ -259,4 +259,4 @@ async def each(
     found = await asyncio.gather(*map(one, sources))
     dropped = Counter(str(each) for each in found if isinstance(each, Dropped))
     made = [each for each in found if not isinstance(each, (Dropped, Waiting))]
-    return Outcome(made, dict(dropped), sum(isinstance(each, Waiting) for each in found))
+    return StageOutcome(made, dict(dropped), sum(isinstance(each, Waiting) for each in found))

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from limrank_ir.errors import InputError
 from limrank_ir.workshop.page import fill, text
 
-from .records import Pair
+from .records import JudgedPair
 
 QUESTIONS = {
     "label": "The label is right.",
@@ -79,7 +79,7 @@ def wilson(yes: int, count: int, z: float = 1.959964) -> tuple[float, float]:
     return max(0.0, middle - half), min(1.0, middle + half)
 
 
-def samples(pairs: Sequence[Pair], count: int, *, seed: int) -> list[Pair]:
+def samples(pairs: Sequence[JudgedPair], count: int, *, seed: int) -> list[JudgedPair]:
     """Draw samples to audit, as many relevant ones as others as far as there are.
 
     Args:
@@ -95,7 +95,7 @@ def samples(pairs: Sequence[Pair], count: int, *, seed: int) -> list[Pair]:
     return chosen
 
 
-def audit_page(pairs: Sequence[Pair], name: str, *, show_labels: bool = False) -> str:
+def audit_page(pairs: Sequence[JudgedPair], name: str, *, show_labels: bool = False) -> str:
     """The page on which a person marks samples; it keeps the marks in the browser and saves them as JSON.
 
     Args:
@@ -121,7 +121,7 @@ def audit_page(pairs: Sequence[Pair], name: str, *, show_labels: bool = False) -
     return fill(Path(__file__).with_name("audit.html"), data=safe.replace("\u2029", "\\u2029"), name=text(name))
 
 
-def read_audit(path: Path, pairs: Sequence[Pair]) -> Audit:
+def read_audit(path: Path, pairs: Sequence[JudgedPair]) -> Audit:
     """Read what the page saved.
 
     Args:

@@ -16,7 +16,7 @@ from limrank_ir.formats.output import check_folder, write_stdout
 from limrank_ir.llm.answers import usage
 from limrank_ir.llm.journal import Journal
 
-from .ask import Limits, Online
+from .ask import Online, SpendingLimits
 from .cli_batch import batch_read, batch_write, replay
 from .cli_look import audit, report
 from .cli_shared import (
@@ -30,9 +30,9 @@ from .cli_shared import (
     finish,
     journal_of,
     read,
-    read_whole,
+    read_for_stages,
 )
-from .config import Config
+from .config import SynthConfig
 from .filters import hardness
 from .mix import mix as mixed
 from .mix import read_rows
@@ -76,7 +76,7 @@ def run(
 
         limrank synth run synth.yaml --max-cost 20
     """
-    settings, table = read_whole(config, output, *([] if dry_run else ["openai"])), read_prices(prices)
+    settings, table = read_for_stages(config, output, *([] if dry_run else ["openai"])), read_prices(prices)
     if until is not None and until not in STAGES:
         raise InputError(f"--until {until}: choose one of: {', '.join(STAGES)}")
     if dry_run:
@@ -84,7 +84,7 @@ def run(
         return
     check_models((settings.generator, settings.judge), table, max_cost)
     journal = journal_of(settings)
-    online = Online(journal, table, Limits(max_requests, max_cost), again=again)
+    online = Online(journal, table, SpendingLimits(max_requests, max_cost), again=again)
     result = asyncio.run(_closing(online, synthesize(settings, online, until=until, progress=_progress(online))))
     console.log.info("; ".join([f"{online.requests:,} requests", *_totals(journal, table)]))
     for step, reason, count in result.losses:
@@ -168,7 +168,7 @@ def mine(
     check_models((settings.judge,), table, max_cost)
     check_folder(f"--rows {rows}", rows.absolute().parent)
     texts = {passage.docno: passage.reader_text for passage in iter_corpus(corpus)}
-    online = Online(journal_of(settings), table, Limits(max_requests, max_cost), again=again)
+    online = Online(journal_of(settings), table, SpendingLimits(max_requests, max_cost), again=again)
     asked = {topic.qid: topic.query for topic in read_topics(topics).values()}
     found = asyncio.run(_closing(online, grades(asked, texts, settings, online, depth=k, progress=_progress(online))))
     _note_unusable(online, again=again)
@@ -209,7 +209,7 @@ app.command()(report)
 app.command()(audit)
 
 
-def _show_plan(settings: Config, table: Prices) -> None:
+def _show_plan(settings: SynthConfig, table: Prices) -> None:
     prepare(settings)
     steps = plan(settings, table)
     rows = [

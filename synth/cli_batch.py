@@ -14,7 +14,7 @@ from limrank_ir.errors import InputError
 
 from .ask import Offline
 from .batch import read_answers, read_batch, read_requests, write_batch
-from .cli_shared import Again, ConfigFile, Output, finish, journal_of, read, read_whole
+from .cli_shared import Again, ConfigFile, Output, finish, journal_of, read, read_for_stages
 from .pipeline import synthesize
 
 
@@ -35,7 +35,7 @@ def batch_write(
 
         limrank synth batch-read synth.yaml requests.jsonl answers.jsonl
     """
-    settings = read_whole(config, output)
+    settings = read_for_stages(config, output)
     journal = journal_of(settings)
     offline = Offline(journal, again=again)
     result = asyncio.run(synthesize(settings, offline))
@@ -85,7 +85,7 @@ def replay(
 
         limrank synth replay synth.yaml answers.jsonl.gz
     """
-    settings = read_whole(config, output)
+    settings = read_for_stages(config, output)
     journal = journal_of(settings)
     offline = Offline(journal, files=read_answers(answers))
     result = asyncio.run(synthesize(settings, offline))

@@ -16,9 +16,9 @@ from limrank_ir.formats.files import replacing
 from limrank_ir.llm.journal import Journal
 
 from .ask import Offline
-from .cli_shared import ConfigFile, Output, PriceFile, journal_of, read_whole
-from .config import Config
-from .pipeline import Result, synthesize
+from .cli_shared import ConfigFile, Output, PriceFile, journal_of, read_for_stages
+from .config import SynthConfig
+from .pipeline import Synthesis, synthesize
 from .prices import read_prices
 from .templates import NAMES, read_prompts
 
@@ -44,7 +44,7 @@ def report(
     from .report import report as figures
     from .report_page import report_page
 
-    settings, table = read_whole(config, output), read_prices(prices)
+    settings, table = read_for_stages(config, output), read_prices(prices)
     result, journal = _answered(settings, config)
     place = audit or settings.output / AUDIT
     marks = read_audit(place, result.pairs) if audit is not None or place.exists() else None
@@ -74,7 +74,7 @@ def audit(
     """
     from .audit import audit_page, samples
 
-    settings = read_whole(config, output)
+    settings = read_for_stages(config, output)
     result, _ = _answered(settings, config)
     drawn = samples(result.pairs, count, seed=seed)
     with replacing(settings.output / "audit.html") as file:
@@ -82,7 +82,7 @@ def audit(
     console.log.info("%d samples are in %s; open it in a browser", len(drawn), settings.output / "audit.html")
 
 
-def _answered(settings: Config, config: Path) -> tuple[Result, Journal]:
+def _answered(settings: SynthConfig, config: Path) -> tuple[Synthesis, Journal]:
     """The result of a synthesis that is done, from its journal."""
     place = settings.output / "answers.sqlite"
     if not place.exists():
@@ -96,7 +96,7 @@ def _answered(settings: Config, config: Path) -> tuple[Result, Journal]:
     return result, journal
 
 
-def _facts(settings: Config) -> list[tuple[str, str]]:
+def _facts(settings: SynthConfig) -> list[tuple[str, str]]:
     prompts = read_prompts(settings.prompts)
     return [
         ("couples", f"{settings.couples:,}"),

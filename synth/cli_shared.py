@@ -15,10 +15,10 @@ from limrank_ir.formats.output import check_folder
 from limrank_ir.llm.chat import check_key
 from limrank_ir.llm.journal import Journal
 
-from .config import Config, Model, read_config
+from .config import ChatModel, SynthConfig, read_config
 from .filters import hardness
 from .outputs import ALPACA, FOLDER, PAIRS, write_outputs
-from .pipeline import Result
+from .pipeline import Synthesis
 from .prices import Prices
 
 ConfigFile = Annotated[Path, typer.Argument(metavar="CONFIG.yaml", help="What to make, of what, with which models.")]
@@ -40,7 +40,7 @@ Again = Annotated[
 ]
 
 
-def read(config: Path, output: Path | None, *needs: str) -> Config:
+def read(config: Path, output: Path | None, *needs: str) -> SynthConfig:
     """Read a configuration, and make sure that what a command needs is installed before it begins.
 
     Args:
@@ -57,7 +57,7 @@ def read(config: Path, output: Path | None, *needs: str) -> Config:
     return settings
 
 
-def read_whole(config: Path, output: Path | None, *needs: str) -> Config:
+def read_for_stages(config: Path, output: Path | None, *needs: str) -> SynthConfig:
     """As `read`, for a command that may run all stages and filters: the last one's packages are missed at the start."""
     settings = read(config, output, "scipy", "datasketch", "sklearn", *needs)
     if settings.filters.hard is not None:
@@ -65,7 +65,7 @@ def read_whole(config: Path, output: Path | None, *needs: str) -> Config:
     return settings
 
 
-def check_models(models: Iterable[Model], table: Prices, max_cost: float | None) -> None:
+def check_models(models: Iterable[ChatModel], table: Prices, max_cost: float | None) -> None:
     """Make sure that models can be asked, and a limit be kept, before anything is.
 
     Args:
@@ -82,12 +82,12 @@ def check_models(models: Iterable[Model], table: Prices, max_cost: float | None)
             raise InputError(f"--max-cost: {model.model} has no price; give one with --prices")
 
 
-def journal_of(settings: Config) -> Journal:
+def journal_of(settings: SynthConfig) -> Journal:
     """The journal of a synthesis."""
     return Journal(settings.output / "answers.sqlite")
 
 
-def finish(settings: Config, result: Result) -> None:
+def finish(settings: SynthConfig, result: Synthesis) -> None:
     """Write the data set of a synthesis that is done, and say what it holds.
 
     Args:

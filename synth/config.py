@@ -14,7 +14,7 @@ from limrank_ir.workshop.settings import read_yaml, validated
 from .records import Record
 
 
-class Model(Record):
+class ChatModel(Record):
     """A model by name, and how to ask it.
 
     Attributes:
@@ -78,7 +78,7 @@ class Filters(Record):
     benchmarks: tuple[Path, ...] = ()
 
 
-class Config(Record):
+class SynthConfig(Record):
     """A synthesis.
 
     Attributes:
@@ -103,8 +103,8 @@ class Config(Record):
     personas: Path
     couples: int = Field(ge=1)
     negatives: int = Field(default=3, ge=1, le=8)
-    generator: Model = Model(model="gpt-4o", parameters={"temperature": 1.0})
-    judge: Model = Model(
+    generator: ChatModel = ChatModel(model="gpt-4o", parameters={"temperature": 1.0})
+    judge: ChatModel = ChatModel(
         model="deepseek-reasoner",
         base_url="https://api.deepseek.com",
         key_env="DEEPSEEK_API_KEY",
@@ -121,7 +121,7 @@ class Config(Record):
     seed: int = 20251123
 
 
-def read_config(path: Path, *, output: Path | None = None) -> Config:
+def read_config(path: Path, *, output: Path | None = None) -> SynthConfig:
     """Read and check a configuration.
 
     Args:
@@ -137,10 +137,10 @@ def read_config(path: Path, *, output: Path | None = None) -> Config:
     raw = read_yaml(path)
     if not isinstance(raw, dict):
         raise InputError(f"{path}: must hold settings (seeds, personas, couples, output, ...)")
-    return _resolved(validated(Config, raw, path), path.absolute().parent, output)
+    return _resolved(validated(SynthConfig, raw, path), path.absolute().parent, output)
 
 
-def _resolved(config: Config, folder: Path, output: Path | None) -> Config:
+def _resolved(config: SynthConfig, folder: Path, output: Path | None) -> SynthConfig:
     def at(path: Path) -> Path:
         return (folder / path.expanduser()).resolve()
 

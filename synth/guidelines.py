@@ -36,14 +36,14 @@ class Difficulty(Record):
     relation: str
 
 
-class Negative(Record):
+class NegativeType(Record):
     """A way in which a passage of the same topic does not help."""
 
     name: str = Field(min_length=1)
     about: str
 
 
-class Document(Record):
+class DocumentType(Record):
     """A type of document, its register, and how many words a passage of it has (least, most)."""
 
     name: str = Field(min_length=1)
@@ -56,8 +56,8 @@ class Guidelines(Record):
 
     domains: tuple[Domain, ...] = Field(min_length=1)
     difficulties: tuple[Difficulty, ...] = Field(min_length=1)
-    negatives: tuple[Negative, ...] = Field(min_length=1)
-    documents: tuple[Document, ...] = Field(min_length=1)
+    negatives: tuple[NegativeType, ...] = Field(min_length=1)
+    documents: tuple[DocumentType, ...] = Field(min_length=1)
 
     @model_validator(mode="after")
     def _whole(self) -> Guidelines:

@@ -6,8 +6,8 @@ import asyncio
 import re
 
 from .ask import Ask, Dropped, settle
-from .config import Config
-from .records import Judgment, Pair, Passage, Query
+from .config import SynthConfig
+from .records import JudgedPair, Judgment, WrittenPassage, WrittenQuery
 from .reply import Reply, Unusable
 from .requests import request
 from .templates import Prompts
@@ -16,7 +16,9 @@ _LAST = re.compile(r"(?:^|[\s*_`\"'(.:])(true|false)[\s*_`\"').]*$", re.IGNORECA
 _DIGIT = re.compile(r"(?:^|[^\d.])([0-4])(?:\s*/\s*4)?[\s*_`\"').]*$")
 
 
-async def judge(query: Query, passage: Passage, config: Config, prompts: Prompts, ask: Ask) -> Pair:
+async def judge(
+    query: WrittenQuery, passage: WrittenPassage, config: SynthConfig, prompts: Prompts, ask: Ask
+) -> JudgedPair:
     """Have a pair judged.
 
     Args:
@@ -56,10 +58,10 @@ async def judge(query: Query, passage: Passage, config: Config, prompts: Prompts
         Judgment(label=label, reasoning=reasoning, request=key)
         for (label, reasoning), key in (each for each in found if not isinstance(each, BaseException))
     )
-    return Pair(query=query, passage=passage, judgments=judgments, label=passage.intended)
+    return JudgedPair(query=query, passage=passage, judgments=judgments, label=passage.intended)
 
 
-async def grade(query: str, passage: str, config: Config, prompts: Prompts, ask: Ask) -> float:
+async def grade(query: str, passage: str, config: SynthConfig, prompts: Prompts, ask: Ask) -> float:
     """Have a pair graded, for soft labels.
 
     Args:

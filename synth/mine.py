@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .ask import Ask, Outcome, each
-from .config import Config
+from .ask import Ask, StageOutcome, each
+from .config import SynthConfig
 from .filters.hardness import Retrieve, bm25, dense
 from .judging import grade
 from .pipeline import Progress
@@ -30,13 +30,13 @@ class Graded(Record):
 async def mine(
     queries: Mapping[str, str],
     corpus: Mapping[str, str],
-    config: Config,
+    config: SynthConfig,
     ask: Ask,
     *,
     depth: int,
     progress: Progress,
     retrievers: Sequence[Retrieve] = (bm25, dense),
-) -> Outcome[Graded]:
+) -> StageOutcome[Graded]:
     """Grade the best passages of a corpus for each query.
 
     Args:

@@ -10,11 +10,12 @@ from typing import Any
 from limrank_ir.errors import InputError
 from limrank_ir.formats.files import json_records
 
-Row = dict[str, str]
+from .records import AlpacaRow
+
 COLUMNS = ("instruction", "input", "output")
 
 
-def mix(sources: Sequence[tuple[Sequence[Row], int]], *, seed: int) -> list[Row]:
+def mix(sources: Sequence[tuple[Sequence[AlpacaRow], int]], *, seed: int) -> list[AlpacaRow]:
     """Draw rows of several sources and shuffle them together.
 
     Args:
@@ -27,7 +28,7 @@ def mix(sources: Sequence[tuple[Sequence[Row], int]], *, seed: int) -> list[Row]
     Raises:
         InputError: a source has too few rows.
     """
-    drawn: list[Row] = []
+    drawn: list[AlpacaRow] = []
     for number, (rows, count) in enumerate(sources):
         if len(rows) < count:
             raise InputError(f"source {number + 1}: {count} rows are wanted, {len(rows)} are there; ask for fewer")
@@ -36,7 +37,7 @@ def mix(sources: Sequence[tuple[Sequence[Row], int]], *, seed: int) -> list[Row]
     return drawn
 
 
-def read_rows(path: Path) -> list[Row]:
+def read_rows(path: Path) -> list[AlpacaRow]:
     """Read rows as alpaca columns.
 
     Args:
@@ -49,7 +50,7 @@ def read_rows(path: Path) -> list[Row]:
     return [_row(place, record) for place, record in json_records(path)]
 
 
-def _row(place: str, record: Mapping[str, Any]) -> Row:
+def _row(place: str, record: Mapping[str, Any]) -> AlpacaRow:
     if isinstance(messages := record.get("messages"), list):
         said = {message.get("role"): message.get("content") for message in messages if isinstance(message, dict)}
         asked, answered = said.get("user"), said.get("assistant")

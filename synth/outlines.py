@@ -5,9 +5,9 @@ from __future__ import annotations
 from pydantic import BaseModel, ConfigDict
 
 from .ask import Ask, settle
-from .config import Config
+from .config import SynthConfig
 from .guidelines import Guidelines
-from .records import Description, Outline, Query
+from .records import Description, Outline, WrittenQuery
 from .reply import Reply, Unusable, read_json
 from .requests import request
 from .templates import Prompts
@@ -15,17 +15,19 @@ from .templates import Prompts
 LEAST_THOUGHT = 60  # words; the prompt asks for 150 and more
 
 
-class Plan(BaseModel):
-    """The answer."""
+class OutlineReply(BaseModel):
+    """The answer. Its title goes into requests, and so into the keys of recorded answers."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", title="plan")
 
     thought: str
     positive: str
     negatives: list[str]
 
 
-async def write_outline(query: Query, config: Config, guidelines: Guidelines, prompts: Prompts, ask: Ask) -> Outline:
+async def write_outline(
+    query: WrittenQuery, config: SynthConfig, guidelines: Guidelines, prompts: Prompts, ask: Ask
+) -> Outline:
     """Have the generator think about a query and describe its passages.
 
     Args:
@@ -54,8 +56,8 @@ async def write_outline(query: Query, config: Config, guidelines: Guidelines, pr
         slots=", ".join(['"..."'] * len(query.negatives)),
     )
 
-    def read(reply: Reply) -> Plan:
-        found = read_json(reply, Plan)
+    def read(reply: Reply) -> OutlineReply:
+        found = read_json(reply, OutlineReply)
         if len(found.negatives) != len(query.negatives):
             raise Unusable(f"a wrong number of negatives ({len(found.negatives)}, not {len(query.negatives)})")
         if not all(text.strip() for text in (found.positive, *found.negatives)):
@@ -64,7 +66,7 @@ async def write_outline(query: Query, config: Config, guidelines: Guidelines, pr
             raise Unusable("a thought that is too short")
         return found
 
-    body = request(config.generator, prompt, shape=Plan)
+    body = request(config.generator, prompt, shape=OutlineReply)
     found, key = await settle(ask, config.generator, body, read, prompts, attempts=config.attempts)
     descriptions = [Description(kind="positive", text=found.positive.strip())]
     descriptions += [

@@ -10,9 +10,9 @@ from typing import Any
 from limrank_ir import __version__
 from limrank_ir.formats.files import replacing
 
-from .card import card
-from .config import Config
-from .pipeline import STAGES, Result
+from .config import SynthConfig
+from .data_card import data_card
+from .pipeline import STAGES, Synthesis
 from .renderings import listwise, pointwise, setwise
 from .templates import NAMES, read_prompts
 
@@ -20,7 +20,7 @@ ALPACA, PAIRS = "train_limrank.json", "pairs.jsonl"
 FOLDER = "dataset"  # in the output folder, beside the journal, which nobody else needs
 
 
-def write_outputs(folder: Path, result: Result, config: Config) -> None:
+def write_outputs(folder: Path, result: Synthesis, config: SynthConfig) -> None:
     """Write the data set: LLaMA-Factory and Hugging Face's `datasets` open the folder as it is.
 
     Args:
@@ -38,10 +38,10 @@ def write_outputs(folder: Path, result: Result, config: Config) -> None:
     write_lines(folder / "listwise.jsonl", listwise(pairs, seed=config.seed))
     write_lines(folder / "setwise.jsonl", setwise(pairs, seed=config.seed))
     with replacing(folder / "README.md") as file:
-        file.write(card(result, config))
+        file.write(data_card(result, config))
 
 
-def write_stages(folder: Path, result: Result) -> list[Path]:
+def write_stages(folder: Path, result: Synthesis) -> list[Path]:
     """Write what the stages so far have made, to be looked at before the next one is paid: a JSONL file a stage.
 
     Args:
@@ -62,7 +62,7 @@ def write_stages(folder: Path, result: Result) -> list[Path]:
     return made
 
 
-def provenance(result: Result, config: Config) -> Iterable[dict[str, Any]]:
+def provenance(result: Synthesis, config: SynthConfig) -> Iterable[dict[str, Any]]:
     """Each pair as a row that `limrank train` reads, with all that it was made from.
 
     Args:

@@ -6,9 +6,9 @@ import random
 import re
 
 from .ask import Ask, settle
-from .config import Config
+from .config import SynthConfig
 from .guidelines import Guidelines
-from .records import Outline, Passage
+from .records import Outline, WrittenPassage
 from .reply import Reply, Unusable
 from .requests import request
 from .templates import Prompts
@@ -24,8 +24,8 @@ GIVE_AWAY = re.compile(
 
 
 async def write_passage(
-    outline: Outline, place: int, config: Config, guidelines: Guidelines, prompts: Prompts, ask: Ask
-) -> Passage:
+    outline: Outline, place: int, config: SynthConfig, guidelines: Guidelines, prompts: Prompts, ask: Ask
+) -> WrittenPassage:
     """Have the generator write one passage of an outline.
 
     Args:
@@ -55,7 +55,7 @@ async def write_passage(
     )
     body = request(config.generator, prompt)
     text, key = await settle(ask, config.generator, body, _read, prompts, attempts=config.attempts)
-    return Passage(
+    return WrittenPassage(
         id=name,
         query=query.id,
         kind=description.kind,

@@ -7,10 +7,10 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeVar
 
-from .ask import Ask, Outcome, each
-from .config import Config
+from .ask import Ask, StageOutcome, each
+from .config import SynthConfig
 from .filters import Sifted
-from .filters.agreement import agreed, whole
+from .filters.agreement import agreed, both_kinds
 from .filters.decontaminate import read_benchmarks, uncontaminated
 from .filters.duplicates import different
 from .filters.hardness import bm25, dense, hard, remembered
@@ -21,7 +21,7 @@ from .judging import judge
 from .outlines import write_outline
 from .passages import write_passage
 from .queries import write_queries
-from .records import Couple, Outline, Pair, Passage, Query
+from .records import Couple, JudgedPair, Outline, WrittenPassage, WrittenQuery
 from .sample import sample
 from .sources import read_personas, read_seeds
 from .templates import Prompts, read_prompts
@@ -34,7 +34,7 @@ Progress = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
 
 
 @dataclass
-class Result:
+class Synthesis:
     """What a run has so far.
 
     Attributes:
@@ -47,22 +47,22 @@ class Result:
         waiting: the stage that waits for answers, or None: everything is answered.
     """
 
-    queries: list[Query] = field(default_factory=list)
+    queries: list[WrittenQuery] = field(default_factory=list)
     outlines: list[Outline] = field(default_factory=list)
-    passages: list[Passage] = field(default_factory=list)
-    pairs: list[Pair] = field(default_factory=list)
+    passages: list[WrittenPassage] = field(default_factory=list)
+    pairs: list[JudgedPair] = field(default_factory=list)
     losses: list[tuple[str, str, int]] = field(default_factory=list)
     counts: dict[str, int] = field(default_factory=dict)
     waiting: str | None = None
 
 
 async def synthesize(
-    config: Config,
+    config: SynthConfig,
     ask: Ask,
     *,
     until: str | None = None,
     progress: Progress = lambda stage, count: nullcontext(lambda done: None),
-) -> Result:
+) -> Synthesis:
     """Run all stages as far as the answers go.
 
     The same configuration, files and answers give the same result. A stage begins when the one before is done, since
@@ -75,13 +75,13 @@ async def synthesize(
         progress: shows how far a stage is.
 
     Returns:
-        The result; `Result.waiting` says whether it is whole.
+        The result; `Synthesis.waiting` says whether it is whole.
 
     Raises:
         InputError: a file is wrong, or the quotas cannot be met.
     """
     guidelines, prompts, couples, benchmarks = prepare(config)
-    result = Result(counts={"couples": len(couples)})
+    result = Synthesis(counts={"couples": len(couples)})
 
     with progress("queries", len(couples)) as done:
         found = await each(couples, lambda couple: write_queries(couple, config, guidelines, prompts, ask), done)
@@ -139,7 +139,7 @@ class Prepared(NamedTuple):
     benchmarks: list[str]
 
 
-def prepare(config: Config) -> Prepared:
+def prepare(config: SynthConfig) -> Prepared:
     """Read a synthesis's files and draw its couples. Whatever is wrong with the files and quotas comes up here.
 
     Args:
@@ -156,7 +156,7 @@ def prepare(config: Config) -> Prepared:
     return Prepared(guidelines, prompts, couples, benchmarks)
 
 
-def _filtered(result: Result, config: Config, pairs: Sequence[Pair]) -> list[Pair]:
+def _filtered(result: Synthesis, config: SynthConfig, pairs: Sequence[JudgedPair]) -> list[JudgedPair]:
     """The filters behind the judgments."""
     filters = config.filters
     kept = _sifted(result, "pairs: agreement", agreed(pairs, relabel=filters.relabel))
@@ -167,10 +167,10 @@ def _filtered(result: Result, config: Config, pairs: Sequence[Pair]) -> list[Pai
         passages = {passage.id: passage.text for passage in result.passages}
         rankings = [rank(queries, passages, filters.hard) for rank in (bm25, remembered(config.output / DENSE, dense))]
         kept = _sifted(result, "pairs: hard negatives", hard(kept, rankings, within=filters.hard))
-    return _sifted(result, "pairs: both kinds", whole(kept))
+    return _sifted(result, "pairs: both kinds", both_kinds(kept))
 
 
-def _waits(result: Result, stage: str, outcome: Outcome[T]) -> bool:
+def _waits(result: Synthesis, stage: str, outcome: StageOutcome[T]) -> bool:
     if outcome.waiting:
         result.waiting = stage
         return True
@@ -179,11 +179,11 @@ def _waits(result: Result, stage: str, outcome: Outcome[T]) -> bool:
     return False
 
 
-def _sifted(result: Result, step: str, sifted: Sifted[T]) -> list[T]:
+def _sifted(result: Synthesis, step: str, sifted: Sifted[T]) -> list[T]:
     _lost(result, step, sifted.dropped.items())
     result.counts[step] = len(sifted.kept)
     return sifted.kept
 
 
-def _lost(result: Result, step: str, dropped: Iterable[tuple[str, int]]) -> None:
+def _lost(result: Synthesis, step: str, dropped: Iterable[tuple[str, int]]) -> None:
     result.losses += [(step, reason, count) for reason, count in sorted(dropped)]

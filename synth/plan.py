@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from .config import Config
+from .config import SynthConfig
 from .prices import Prices
 
 # Tokens of an answer with its thought: what the prompts ask for, at 4 tokens for 3 words. Prompts likewise.
@@ -22,7 +22,7 @@ class Step(NamedTuple):
     cost: float | None
 
 
-def plan(config: Config, prices: Prices, *, batch: bool = False) -> list[Step]:
+def plan(config: SynthConfig, prices: Prices, *, batch: bool = False) -> list[Step]:
     """Estimate a synthesis, if nothing is dropped or asked for again.
 
     Args:

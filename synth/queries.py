@@ -5,9 +5,9 @@ from __future__ import annotations
 from pydantic import BaseModel, ConfigDict
 
 from .ask import Ask, settle
-from .config import Config
+from .config import SynthConfig
 from .guidelines import Guidelines
-from .records import Couple, Kind, Query
+from .records import Couple, Kind, WrittenQuery
 from .reply import Reply, Unusable, read_json
 from .requests import request
 from .templates import Prompts
@@ -15,18 +15,18 @@ from .templates import Prompts
 WORDS = (12, 200)  # what the prompt asks for, with some room
 
 
-class Queries(BaseModel):
-    """The answer."""
+class QueriesReply(BaseModel):
+    """The answer. Its title goes into requests, and so into the keys of recorded answers."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", title="queries")
 
     daily: str
     expert: str
 
 
 async def write_queries(
-    couple: Couple, config: Config, guidelines: Guidelines, prompts: Prompts, ask: Ask
-) -> list[Query]:
+    couple: Couple, config: SynthConfig, guidelines: Guidelines, prompts: Prompts, ask: Ask
+) -> list[WrittenQuery]:
     """Have the generator write a couple's two queries.
 
     Args:
@@ -55,11 +55,11 @@ async def write_queries(
         expert_about=by["domains"][couple.expert.domain].about,
         expert_difficulty_about=by["difficulties"][couple.expert.difficulty].about,
     )
-    body = request(config.generator, prompt, shape=Queries)
+    body = request(config.generator, prompt, shape=QueriesReply)
     found, key = await settle(ask, config.generator, body, _read, prompts, attempts=config.attempts)
     kinds: tuple[Kind, Kind] = ("daily", "expert")
     return [
-        Query(
+        WrittenQuery(
             id=f"{couple.id}-{kind}",
             kind=kind,
             domain=brief.domain,
@@ -82,9 +82,9 @@ async def write_queries(
     ]
 
 
-def _read(reply: Reply) -> Queries:
-    found = read_json(reply, Queries)
-    found = Queries(daily=" ".join(found.daily.split()), expert=" ".join(found.expert.split()))
+def _read(reply: Reply) -> QueriesReply:
+    found = read_json(reply, QueriesReply)
+    found = QueriesReply(daily=" ".join(found.daily.split()), expert=" ".join(found.expert.split()))
     for kind, text in (("daily", found.daily), ("expert", found.expert)):
         words = len(text.split())
         if not WORDS[0] <= words <= WORDS[1]:

@@ -7,6 +7,8 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 Kind = Literal["daily", "expert"]
+AlpacaRow = dict[str, str]
+"""A training row with the columns `instruction`, `input` and `output`."""
 
 
 class Record(BaseModel):
@@ -51,7 +53,7 @@ class Couple(Record):
     """Types of document of each query's passages, the positive's first."""
 
 
-class Query(Record):
+class WrittenQuery(Record):
     """A query that a model wrote."""
 
     id: str
@@ -76,13 +78,13 @@ class Description(Record):
 class Outline(Record):
     """A query with the thought about it and what follows from that: descriptions, the positive's first."""
 
-    query: Query
+    query: WrittenQuery
     thought: str
     descriptions: tuple[Description, ...]
     request: str
 
 
-class Passage(Record):
+class WrittenPassage(Record):
     """A passage that a model wrote, or that was mined from a corpus."""
 
     id: str
@@ -107,11 +109,11 @@ class Judgment(Record):
     request: str
 
 
-class Pair(Record):
+class JudgedPair(Record):
     """A query and a passage, judged."""
 
-    query: Query
-    passage: Passage
+    query: WrittenQuery
+    passage: WrittenPassage
     judgments: tuple[Judgment, ...]
     label: bool
     """The final label: the intended one until the filters have looked at the judgments."""

@@ -7,12 +7,10 @@ from collections.abc import Iterator, Sequence
 
 from limrank_ir.prompts import RANK1
 
-from .records import Pair
-
-Row = dict[str, str]
+from .records import AlpacaRow, JudgedPair
 
 
-def pointwise(pairs: Sequence[Pair]) -> Iterator[Row]:
+def pointwise(pairs: Sequence[JudgedPair]) -> Iterator[AlpacaRow]:
     """Rows as the released LimRank and Rank1 rows are: the rank1 prompt, then the first judgment's trace and the label.
 
     Args:
@@ -27,7 +25,7 @@ def pointwise(pairs: Sequence[Pair]) -> Iterator[Row]:
         yield {"instruction": instruction, "input": given, "output": f"<think>{_trace(pair)}</think>{_label(pair)}"}
 
 
-def listwise(pairs: Sequence[Pair], *, seed: int) -> Iterator[Row]:
+def listwise(pairs: Sequence[JudgedPair], *, seed: int) -> Iterator[AlpacaRow]:
     """One row a query: all its passages, shuffled, and their order, the relevant ones first.
 
     Args:
@@ -47,7 +45,7 @@ def listwise(pairs: Sequence[Pair], *, seed: int) -> Iterator[Row]:
         )
 
 
-def setwise(pairs: Sequence[Pair], *, seed: int) -> Iterator[Row]:
+def setwise(pairs: Sequence[JudgedPair], *, seed: int) -> Iterator[AlpacaRow]:
     """One row a query with one relevant passage: all its passages, shuffled, and which is relevant.
 
     Args:
@@ -66,8 +64,8 @@ def setwise(pairs: Sequence[Pair], *, seed: int) -> Iterator[Row]:
             )
 
 
-def _shown(pairs: Sequence[Pair], seed: int) -> Iterator[list[Pair]]:
-    groups: dict[str, list[Pair]] = {}
+def _shown(pairs: Sequence[JudgedPair], seed: int) -> Iterator[list[JudgedPair]]:
+    groups: dict[str, list[JudgedPair]] = {}
     for pair in pairs:
         groups.setdefault(pair.query.id, []).append(pair)
     for name, group in groups.items():
@@ -75,18 +73,18 @@ def _shown(pairs: Sequence[Pair], seed: int) -> Iterator[list[Pair]]:
             yield random.Random(f"{seed} {name}").sample(group, len(group))
 
 
-def _row(shown: Sequence[Pair], instruction: str, output: str) -> Row:
+def _row(shown: Sequence[JudgedPair], instruction: str, output: str) -> AlpacaRow:
     passages = "\n".join(f"[{number}] {' '.join(pair.passage.text.split())}" for number, pair in enumerate(shown, 1))
     return {"instruction": instruction, "input": f"Query: {shown[0].query.text}\n{passages}", "output": output}
 
 
-def _worth(pair: Pair) -> float:
+def _worth(pair: JudgedPair) -> float:
     return float(pair.label) if pair.grade is None else pair.grade
 
 
-def _trace(pair: Pair) -> str:
+def _trace(pair: JudgedPair) -> str:
     return f"\n{pair.judgments[0].reasoning}\n"
 
 
-def _label(pair: Pair) -> str:
+def _label(pair: JudgedPair) -> str:
     return RANK1.labels[0 if pair.label else 1]

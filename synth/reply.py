@@ -94,9 +94,10 @@ def read_json(reply: Reply, shape: type[T]) -> T:
 def schema(shape: type[BaseModel]) -> dict[str, Any]:
     """The shape for servers that keep to one (``response_format``); our own words for it are left out."""
     found = shape.model_json_schema()
+    name = found["title"]
     found = {key: value for key, value in found.items() if key not in ("title", "description")}
     found["properties"] = {
         name: {key: value for key, value in field.items() if key != "title"}
         for name, field in found["properties"].items()
     }
-    return {"type": "json_schema", "json_schema": {"name": shape.__name__.lower(), "strict": True, "schema": found}}
+    return {"type": "json_schema", "json_schema": {"name": name, "strict": True, "schema": found}}

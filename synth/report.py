@@ -11,12 +11,12 @@ from limrank_ir.llm.answers import usage
 from limrank_ir.llm.journal import Journal
 
 from .audit import Audit
-from .config import Config
+from .config import SynthConfig
 from .filters.leaks import label_leak
 from .guidelines import Guidelines, read_guidelines
-from .pipeline import Result
+from .pipeline import Synthesis
 from .prices import Prices
-from .records import Pair
+from .records import JudgedPair
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Cost:
 
 
 @dataclass(frozen=True)
-class Report:
+class SynthReport:
     """All figures.
 
     Attributes:
@@ -84,7 +84,9 @@ class Report:
     audit: Audit | None
 
 
-def report(result: Result, config: Config, journal: Journal, prices: Prices, audit: Audit | None = None) -> Report:
+def report(
+    result: Synthesis, config: SynthConfig, journal: Journal, prices: Prices, audit: Audit | None = None
+) -> SynthReport:
     """Gather the figures.
 
     Args:
@@ -99,7 +101,7 @@ def report(result: Result, config: Config, journal: Journal, prices: Prices, aud
     guidelines = read_guidelines(config.guidelines)
     made = Counter(passage.kind for passage in result.passages)
     stayed = Counter(pair.passage.kind for pair in pairs)
-    return Report(
+    return SynthReport(
         queries=len(queries),
         pairs=len(pairs),
         relevant=sum(pair.label for pair in pairs),
@@ -133,7 +135,7 @@ def _shares(names: Iterable[str], wanted: Mapping[str, float]) -> list[Share]:
     return [Share(name, counts[name], counts[name] / whole, share / total) for name, share in wanted.items()]
 
 
-def _lengths(pairs: Sequence[Pair]) -> list[Lengths]:
+def _lengths(pairs: Sequence[JudgedPair]) -> list[Lengths]:
     texts = {
         "daily-life queries": {pair.query.text for pair in pairs if pair.query.kind == "daily"},
         "expert queries": {pair.query.text for pair in pairs if pair.query.kind == "expert"},

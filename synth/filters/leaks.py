@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..records import Pair
+from ..records import JudgedPair
 from ..words import ngrams
 from . import Sifted, sift
 
 COPIED = 8  # words of the query in a row
 
 
-def not_copied(pairs: Sequence[Pair]) -> Sifted[Pair]:
+def not_copied(pairs: Sequence[JudgedPair]) -> Sifted[JudgedPair]:
     """Keep pairs whose passage does not repeat words of the query in a row: only a writer who knows it does that."""
     return sift(
         pairs,
@@ -24,7 +24,7 @@ def not_copied(pairs: Sequence[Pair]) -> Sifted[Pair]:
     )
 
 
-def label_leak(pairs: Sequence[Pair], *, seed: int = 0) -> float | None:
+def label_leak(pairs: Sequence[JudgedPair], *, seed: int = 0) -> float | None:
     """How well the words of a passage alone tell relevant passages from others.
 
     Logistic regression on tf-idf, cross-validated; all passages of a query are in one fold.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from ..records import Judgment, Pair
+from ..records import JudgedPair, Judgment
 from ..words import content_words
 from . import Sifted
 
@@ -13,14 +13,14 @@ SHARED = 3  # content words of the passage that a trace takes up, at least
 _TAGS = re.compile(r"</?think>")
 
 
-def sound(pairs: Sequence[Pair], *, words: tuple[int, int]) -> Sifted[Pair]:
+def sound(pairs: Sequence[JudgedPair], *, words: tuple[int, int]) -> Sifted[JudgedPair]:
     """Keep pairs with a judgment whose trace is fit, that one first: it becomes the training target.
 
     Args:
         pairs: pairs whose judgments agree.
         words: the least and the most words of a trace.
     """
-    kept: list[Pair] = []
+    kept: list[JudgedPair] = []
     dropped: dict[str, int] = {}
     for pair in pairs:
         faults = [_fault(judgment, pair, words) for judgment in pair.judgments]
@@ -34,7 +34,7 @@ def sound(pairs: Sequence[Pair], *, words: tuple[int, int]) -> Sifted[Pair]:
     return Sifted(kept, dropped)
 
 
-def _fault(judgment: Judgment, pair: Pair, words: tuple[int, int]) -> str | None:
+def _fault(judgment: Judgment, pair: JudgedPair, words: tuple[int, int]) -> str | None:
     count = len(judgment.reasoning.split())
     if count < words[0]:
         return "the trace is too short"

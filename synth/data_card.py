@@ -11,13 +11,13 @@ from string import Template
 
 from limrank_ir import __version__
 
-from .config import Config
+from .config import SynthConfig
 from .filters.leaks import label_leak
-from .pipeline import Result
+from .pipeline import Synthesis
 from .templates import NAMES, read_prompts
 
 
-def card(result: Result, config: Config) -> str:
+def data_card(result: Synthesis, config: SynthConfig) -> str:
     """The card, in Markdown with the metadata that Hugging Face reads.
 
     Args:
@@ -27,7 +27,7 @@ def card(result: Result, config: Config) -> str:
     pairs = result.pairs
     queries = {pair.query.id: pair.query for pair in pairs}.values()
     prompts = read_prompts(config.prompts)
-    template = Template(Path(str(files(__package__) / "card.md")).read_text(encoding="utf-8"))
+    template = Template(Path(str(files(__package__) / "data_card.md")).read_text(encoding="utf-8"))
     return template.substitute(
         name=json.dumps(config.output.name),
         title=config.output.name,
