@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal, Unpack
+from typing import Any, Literal, TypeAlias, Unpack
 
 import numpy as np
+import numpy.typing as npt
 
 from limrank_ir.engines import Engine
 from limrank_ir.errors import EngineError, InputError
-from limrank_ir.formats.pairs import Pair, checked_pair, is_pair, several
+from limrank_ir.formats.pairs import Pair, checked_pair, several
 from limrank_ir.model_options import BUDGET, OF_THE_LOCAL_ENGINE, ModelOptions, given
 from limrank_ir.models import DEFAULT, THINK_MODES, Model, Think, resolve
 from limrank_ir.prompts import Prompt, task_query
@@ -27,8 +30,12 @@ log = logging.getLogger("limrank_ir")
 RULES = "1"  # part of the store's keys: changes when the same prompt and settings would give another verdict
 
 
+Batch: TypeAlias = Sequence[tuple[int, Verdict]]
+"""Verdicts with the places of their prompts."""
+
+
 @dataclass(slots=True)
-class Run:
+class JudgeStats:
     """What happened in one call of `LimRank.judge`.
 
     Attributes:
@@ -77,13 +84,6 @@ class Run:
         return said
 
 
-class _ModelCard:
-    """Where sentence-transformers' evaluators note the metrics that they also return."""
-
-    def set_evaluation_metrics(self, *noted: Any) -> None:
-        """Note nothing: the card of a published model is written by ``limrank export``."""
-
-
 class LimRank:
     """A pointwise reranker by a language model that reads (query, passage), may think, and says true or false.
 
@@ -91,8 +91,6 @@ class LimRank:
         >>> limrank = LimRank()  # doctest: +SKIP
         >>> limrank.rank("how do I copy a file?", ["shutil.copy(src, dst)", "os.remove(path)"])  # doctest: +SKIP
     """
-
-    model_card_data = _ModelCard()
 
     def __init__(
         self, model: str = DEFAULT, *, engine: Literal["local"] | Engine = "local", **options: Unpack[ModelOptions]
@@ -117,8 +115,10 @@ class LimRank:
         self.budget: int = chosen.get("budget", BUDGET)
         if self.budget < 1:
             raise InputError(f"budget is {self.budget}; a thought needs at least 1 token")
-        self.task, self.last_run = chosen.get("task"), Run()
-        self._format, self._store_place = _formats(self.model.prompt_format), chosen.get("store")
+        self.task: str | None = chosen.get("task")
+        self.stats = JudgeStats()
+        self._format = _formats(self.model.prompt_format)
+        self._store_place = chosen.get("store")
         self.prompt("", "", None)  # finds an unknown task or think mode now, not after the first stage
         local = {name: value for name, value in chosen.items() if name in OF_THE_LOCAL_ENGINE}
         if engine != "local" and local:
@@ -163,92 +163,70 @@ class LimRank:
             show_progress_bar: draw a progress bar on stderr; `progress` is not called then.
 
         Returns:
-            One verdict a pair, in order. `last_run` then holds what happened.
+            One verdict a pair, in order. `stats` then says what happened.
 
         Raises:
             LimRankError: a pair is not text, a query is empty, or the model or the store cannot be used.
         """
-        if show_progress_bar:
-            from tqdm.auto import tqdm
-
-            pairs = several("pairs", pairs)
-            with tqdm(total=len(pairs), desc=self.model.name, unit="pair") as bar:
-                return self.judge(pairs, progress=bar.update)
         started = time.perf_counter()
         asked = [checked_pair(number, pair) for number, pair in enumerate(several("pairs", pairs))]
-        places: dict[tuple[str, str, str | None], list[int]] = {}
-        for number, pair in enumerate(asked):
-            places.setdefault(pair, []).append(number)
-        numbers = list(places.values())
-        prompts = [self.prompt(*pair) for pair in places]
-        run = self.last_run = Run(pairs=len(asked), unique=len(prompts))
+        copies = Counter(asked)  # each different pair, in the order of its first place, and how often it was asked for
+        prompts = [self.prompt(*pair) for pair in copies]
+        counts = list(copies.values())
+        stats = self.stats = JudgeStats(pairs=len(asked), unique=len(prompts))
         verdicts: dict[int, Verdict] = {}
-
-        def arrived(batch: Sequence[tuple[int, Verdict]], *, stored: bool) -> None:
-            verdicts.update(batch)
-            for index, verdict in batch:
-                run.count(verdict, prompts[index], stored=stored)
-            if progress is not None:
-                progress(sum(len(numbers[index]) for index, _ in batch))
-
-        keys = self._keys(prompts) if self.store is not None and prompts else []
-        if self.store is not None:
-            known = self.store.get(keys)
-            arrived([(index, known[name]) for index, name in enumerate(keys) if name in known], stored=True)
-        if len(verdicts) < len(prompts):
-            batches = self.engine.judge(
-                prompts, think=self.think == "always", budget=self.budget, done=frozenset(verdicts)
-            )
-            for batch in batches:
-                if self.store is not None:
-                    self.store.put((keys[index], verdict) for index, verdict in batch)
-                arrived(batch, stored=False)
+        with _bar(self.model.name, len(asked)) if show_progress_bar else nullcontext(progress) as advance:
+            for batch, stored in self._verdicts(prompts):
+                verdicts.update(batch)
+                for index, verdict in batch:
+                    stats.count(verdict, prompts[index], stored=stored)
+                if advance is not None:
+                    advance(sum(counts[index] for index, _ in batch))
         if missing := len(prompts) - len(verdicts):
             raise EngineError(f"{self.engine!r} gave no verdict for {missing} of {len(prompts)} pairs")
-        run.seconds = time.perf_counter() - started
-        for remark in run.remarks():
+        stats.seconds = time.perf_counter() - started
+        for remark in stats.remarks():
             log.warning("%s", remark)
-        order = {number: index for index, places_of in enumerate(numbers) for number in places_of}
-        return [verdicts[order[number]] for number in range(len(asked))]
+        index_of = {pair: index for index, pair in enumerate(copies)}
+        return [verdicts[index_of[pair]] for pair in asked]
 
-    def predict(
-        self,
-        pairs: Any,
-        *,
-        show_progress_bar: bool | None = False,
-        batch_size: int | None = None,
-        convert_to_numpy: bool = True,
-        convert_to_tensor: bool = False,
-        prompt_name: str | None = None,
-    ) -> Any:
-        """Score pairs, as sentence-transformers' ``CrossEncoder.predict`` does; its evaluators accept a LimRank.
+    def _verdicts(self, prompts: Sequence[Prompt]) -> Iterator[tuple[Batch, bool]]:
+        """Verdicts of different prompts as they become known, and whether they come from the store.
+
+        New ones are in the store before they are passed on, so that nothing is lost however this ends.
+        """
+        if not prompts:
+            return
+        known: Batch = []
+        keys: list[bytes] = []
+        if self.store is not None:
+            keys = self._keys(prompts)
+            stored = self.store.get(keys)
+            known = [(index, stored[name]) for index, name in enumerate(keys) if name in stored]
+            yield known, True
+        if len(known) == len(prompts):
+            return
+        done = frozenset(index for index, _ in known)
+        for batch in self.engine.judge(prompts, think=self.think == "always", budget=self.budget, done=done):
+            if self.store is not None:
+                self.store.put((keys[index], verdict) for index, verdict in batch)
+            yield batch, False
+
+    def predict(self, pairs: Iterable[Pair], *, show_progress_bar: bool = False) -> npt.NDArray[np.float64]:
+        """Score pairs: the log-odds of their verdicts. `limrank_ir.sentence_transformers` has more of a CrossEncoder.
 
         Args:
-            pairs: a list of pairs, or one pair.
+            pairs: (query, passage) or (query, passage, instruction).
             show_progress_bar: draw a progress bar on stderr.
-            batch_size: has no effect: give it to `LimRank`.
-            convert_to_numpy: has no effect; see `convert_to_tensor`.
-            convert_to_tensor: return a torch tensor.
-            prompt_name: must be None: LimRank has no named prompts.
 
         Returns:
-            float64 log-odds of shape ``[pairs]``; of one pair a float64 scalar.
+            float64 log-odds of shape ``[pairs]``.
 
         Raises:
-            LimRankError: see `judge`; or a prompt name is given.
+            LimRankError: see `judge`.
         """
-        if prompt_name is not None:
-            raise InputError(
-                f"prompt_name is {prompt_name!r}; LimRank has no named prompts: give instructions or a task"
-            )
-        one = is_pair(pairs)
-        verdicts = self.judge([pairs] if one else pairs, show_progress_bar=bool(show_progress_bar))
-        scores = np.array([verdict.log_odds for verdict in verdicts], dtype=np.float64)
-        if convert_to_tensor:
-            import torch
-
-            return torch.from_numpy(scores)[0] if one else torch.from_numpy(scores)
-        return scores[0] if one else scores
+        verdicts = self.judge(pairs, show_progress_bar=show_progress_bar)
+        return np.array([verdict.log_odds for verdict in verdicts], dtype=np.float64)
 
     def rank(
         self,
@@ -257,7 +235,7 @@ class LimRank:
         *,
         top_k: int | None = None,
         instruction: str | None = None,
-        first_stage: Sequence[float] | None = None,
+        first_stage_scores: Sequence[float] | None = None,
         fuse: bool | float = False,
         show_progress_bar: bool = False,
     ) -> list[Ranked]:
@@ -268,7 +246,7 @@ class LimRank:
             passages: the passages' texts.
             top_k: how many to return; None: all. All of them are judged.
             instruction: what counts as relevant, in the user's words.
-            first_stage: the scores by which the passages were found, one for each; they are used by `fuse` only.
+            first_stage_scores: the scores by which the passages were found, one for each; they are used by `fuse` only.
             fuse: rank by the model's and the first stage's scores together (`limrank_ir.fuse`): True for the model's
                 own weight (`Model.fuse`), or a weight from 0 (first stage) to 1 (model).
             show_progress_bar: draw a progress bar on stderr.
@@ -282,17 +260,17 @@ class LimRank:
         Example:
             >>> LimRank().rank("capital of France", ["Paris", "Rome"], top_k=1)[0].text  # doctest: +SKIP
             'Paris'
-            >>> LimRank().rank("a file", ["cp", "mv"], first_stage=[7.5, 7.1], fuse=True)  # doctest: +SKIP
+            >>> LimRank().rank("a file", ["cp", "mv"], first_stage_scores=[7.5, 7.1], fuse=True)  # doctest: +SKIP
         """
         if top_k is not None and top_k < 1:
             raise InputError(f"top_k is {top_k}; it must be at least 1")
         weight = fusion.fusion_weight(fuse, self.model.fuse)
-        if weight is not None and first_stage is None:
-            raise InputError("fuse needs the first stage's scores; give first_stage=[a score for each passage]")
-        if weight is None and first_stage is not None:
-            raise InputError("first_stage has no effect without fuse; give fuse=True, too, or leave it out")
+        if weight is not None and first_stage_scores is None:
+            raise InputError("fuse needs the first stage's scores; give first_stage_scores=[a score for each passage]")
+        if weight is None and first_stage_scores is not None:
+            raise InputError("first_stage_scores has no effect without fuse; give fuse=True, too, or leave it out")
         passages = several("passages", passages)
-        found = None if first_stage is None else fusion.first_stage_scores(first_stage, len(passages))
+        found = None if first_stage_scores is None else fusion.checked_scores(first_stage_scores, len(passages))
         pairs = [(query, passage, instruction) for passage in passages]
         verdicts = self.judge(pairs, show_progress_bar=show_progress_bar)
         scores = [verdict.log_odds for verdict in verdicts]
@@ -303,22 +281,6 @@ class LimRank:
             for index, (passage, score, verdict) in enumerate(zip(passages, scores, verdicts, strict=True))
         ]
         return sorted(ranked, key=lambda passage: -passage.score)[:top_k]
-
-    def as_pyterrier_transformer(self, **options: Any) -> Any:
-        """This reranker in a PyTerrier pipeline; transformers that share it share its weights.
-
-        Args:
-            options: those of `limrank_ir.pyterrier.LimRankReranker` that do not describe the model.
-
-        Returns:
-            The transformer.
-
-        Example:
-            >>> bm25 >> LimRank("limrank-7b").as_pyterrier_transformer(fuse=True)  # doctest: +SKIP
-        """
-        from limrank_ir.pyterrier import LimRankReranker
-
-        return LimRankReranker(self, **options)
 
     def prompt(self, query: str, passage: str, instruction: str | None = None) -> Prompt:
         """The prompt that the model reads for a pair, before an over-long passage is cut."""
@@ -355,6 +317,15 @@ def as_limrank(model: str | LimRank, options: ModelOptions) -> LimRank:
     if beside := given(options):
         raise InputError(f"{', '.join(beside)}: give these to the LimRank itself, not beside it")
     return model
+
+
+@contextmanager
+def _bar(name: str, pairs: int) -> Iterator[Callable[[int], Any]]:
+    """A progress bar on stderr; yields what moves it on."""
+    from tqdm.auto import tqdm
+
+    with tqdm(total=pairs, desc=name, unit="pair") as bar:
+        yield bar.update
 
 
 def _local(model: Model, options: Mapping[str, Any]) -> Engine:

@@ -145,11 +145,12 @@ def test_an_answer_takes_the_place_of_what_is_none(tmp_path):
     assert journal.get(request_key(BODY)) == said("hi") and len(journal) == 1
 
 
-def test_what_is_no_journal_is_left_alone(tmp_path):
+def test_a_file_of_another_kind_is_left_alone(tmp_path):
     (tmp_path / "notes.txt").write_text("my notes, which are longer than a header " * 10)
     with sqlite3.connect(tmp_path / "other.sqlite") as database:
         database.execute("CREATE TABLE mine (x)")
-    for name, message in (("notes.txt", "not a database"), ("other.sqlite", "is no journal"), (".", "is a folder")):
+    kinds = {"notes.txt": "is not a LimRank journal", "other.sqlite": "is not a LimRank journal", ".": "is a folder"}
+    for name, message in kinds.items():
         before = (tmp_path / name).read_bytes() if name != "." else None
         with pytest.raises(LimRankError, match=message):
             Journal(tmp_path / name)

@@ -36,7 +36,7 @@ def test_thinking(smol, docstrings, budget):
         for (query, passage), verdict in zip(pairs, verdicts, strict=True)
     ]
     assert sum(compared) > len(pairs) / 2
-    assert limrank.last_run.forced == sum(verdict.finish != "verdict" for verdict in verdicts)
+    assert limrank.stats.forced == sum(verdict.finish != "verdict" for verdict in verdicts)
 
 
 def test_label_tokens_have_a_leading_space(smol, limrank):

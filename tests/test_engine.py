@@ -63,7 +63,7 @@ def test_a_forged_verdict_gains_nothing(limrank):
         plain = limrank.predict([(QUERY, text) for text in passages])
         tricked = limrank.predict([(QUERY, f"{text} {forged}") for text in passages])
         assert (tricked <= plain + 1e-3).all()
-        assert limrank.last_run.cleaned == 2
+        assert limrank.stats.cleaned == 2
 
 
 def test_thoughts_that_come_to_a_verdict(tmp_path, smol_folder):
@@ -110,7 +110,7 @@ def test_long_passages_are_cut_counted_and_reported_once(tiny_folder, caplog):
     verdicts = limrank.judge([(QUERY, "word " * length) for length in (5, 400, 900)])
     assert [verdict.cut_tokens > 0 for verdict in verdicts] == [False, True, True]
     assert all(verdict.prompt_tokens <= 120 for verdict in verdicts)
-    assert limrank.last_run.cut == 2
+    assert limrank.stats.cut == 2
     total = sum(verdict.cut_tokens for verdict in verdicts)
     assert [record.getMessage() for record in caplog.records] == [
         f"2 of 3 passages were cut to fit ({total} tokens in all)"

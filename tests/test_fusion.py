@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from limrank_ir import LimRankError, fuse
-from limrank_ir.ranking.fusion import first_stage_scores, fusion_weight
+from limrank_ir.ranking.fusion import checked_scores, fusion_weight
 
 # Tenths: no two different scores are so near each other that rounding makes them equal.
 SCORE = st.integers(-1000, 1000).map(lambda tenths: tenths / 10)
@@ -99,6 +99,6 @@ def test_the_option_is_true_false_or_a_weight():
 
 def test_inputs_are_not_changed():
     first = np.array([3, 1, 2])
-    assert first_stage_scores(first, 3).dtype == np.float64
+    assert checked_scores(first, 3).dtype == np.float64
     fuse([1, 2, 3], first, 0.5)
     assert first.tolist() == [3, 1, 2] and first.dtype == np.int64

@@ -126,7 +126,7 @@ def test_two_first_starts_at_once_convert_once_and_the_next_is_fast(tmp_path, sm
     assert left == ["smollm2-135m-instruct", "smollm2-135m-instruct.lock"]
 
     started = time.perf_counter()
-    code = "from limrank_ir import LimRank; print(LimRank().predict(('q', 'p')))"
+    code = "from limrank_ir import LimRank; print(LimRank().predict([('q', 'p')]))"
     subprocess.run([sys.executable, "-c", code], check=True, env=environment, capture_output=True)
     assert time.perf_counter() - started < 15  # 4 s on a quiet machine; a conversion alone takes 20
 

@@ -84,7 +84,7 @@ PASSAGES = {
 
 @pytest.mark.parametrize("passages", PASSAGES.values(), ids=PASSAGES)
 def test_passages_of_many_shapes(limrank, passages):
-    ranked = limrank.rank("q", passages, first_stage=[2, 1], fuse=1.0)
+    ranked = limrank.rank("q", passages, first_stage_scores=[2, 1], fuse=1.0)
     assert [(passage.index, passage.text) for passage in ranked] == [(1, "bbb"), (0, "a")]
 
 

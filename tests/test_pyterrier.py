@@ -200,7 +200,7 @@ def test_all_rows_are_one_call_and_repeated_pairs_are_judged_once(results):
     limrank = LimRank()
     twice = pd.concat([results, results.assign(qid=results["qid"] + "x")])
     LimRankReranker(limrank).transform(twice)
-    assert (limrank.last_run.pairs, limrank.last_run.unique, limrank.last_run.judged) == (8, 4, 4)
+    assert (limrank.stats.pairs, limrank.stats.unique, limrank.stats.judged) == (8, 4, 4)
 
 
 def test_verbose_draws_a_bar(results, capsys):

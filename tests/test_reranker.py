@@ -55,25 +55,25 @@ def test_rank_fused_with_the_first_stage(limrank):
     odds = [alone[index].score for index in range(len(PASSAGES))]
     found = [1.0, 9.0, 8.5]
     for option, weight in ((True, limrank.model.fuse), (0.3, 0.3), (0, 0.0), (1.0, 1.0)):
-        ranked = limrank.rank(QUERY, PASSAGES, first_stage=found, fuse=option)
+        ranked = limrank.rank(QUERY, PASSAGES, first_stage_scores=found, fuse=option)
         scores = {one.index: one.score for one in ranked}
         assert [scores[index] for index in range(3)] == pytest.approx(fuse(odds, found, weight).tolist(), abs=1e-3)
         assert [one.score for one in ranked] == sorted(scores.values(), reverse=True)
         assert all(one.probability == pytest.approx(alone[one.index].probability, abs=1e-3) for one in ranked)
-        assert limrank.rank(QUERY, PASSAGES, first_stage=found, fuse=option, top_k=1) == ranked[:1]
-    assert [one.index for one in limrank.rank(QUERY, PASSAGES, first_stage=found, fuse=0.0)] == [1, 2, 0]
-    assert limrank.rank(QUERY, [], first_stage=[], fuse=True) == []
-    assert limrank.rank(QUERY, PASSAGES[:1], first_stage=[3.5], fuse=True)[0].score == 0.0
+        assert limrank.rank(QUERY, PASSAGES, first_stage_scores=found, fuse=option, top_k=1) == ranked[:1]
+    assert [one.index for one in limrank.rank(QUERY, PASSAGES, first_stage_scores=found, fuse=0.0)] == [1, 2, 0]
+    assert limrank.rank(QUERY, [], first_stage_scores=[], fuse=True) == []
+    assert limrank.rank(QUERY, PASSAGES[:1], first_stage_scores=[3.5], fuse=True)[0].score == 0.0
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"fuse": True}, r"fuse needs the first stage's scores; give first_stage="),
-        ({"first_stage": [1.0, 2.0, 3.0]}, "first_stage has no effect without fuse; give fuse=True"),
-        ({"fuse": True, "first_stage": [1.0]}, "1 first-stage scores for 3 candidates; give one for each"),
-        ({"fuse": True, "first_stage": [1.0, math.nan, 2.0]}, "first-stage scores: number 1 is nan; fill or drop"),
-        ({"fuse": 1.5, "first_stage": [1.0, 2.0, 3.0]}, "the fusion weight is 1.5; give a number from 0"),
+        ({"fuse": True}, r"fuse needs the first stage's scores; give first_stage_scores="),
+        ({"first_stage_scores": [1.0, 2.0, 3.0]}, "first_stage_scores has no effect without fuse; give fuse=True"),
+        ({"fuse": True, "first_stage_scores": [1.0]}, "1 first-stage scores for 3 candidates; give one for each"),
+        ({"fuse": True, "first_stage_scores": [1.0, math.nan, 2.0]}, "first-stage scores: number 1 is nan; fill or drop"),
+        ({"fuse": 1.5, "first_stage_scores": [1.0, 2.0, 3.0]}, "the fusion weight is 1.5; give a number from 0"),
     ],
 )
 def test_first_stages_that_cannot_be_fused_are_refused_before_the_model_loads(options, message):
@@ -84,8 +84,7 @@ def test_first_stages_that_cannot_be_fused_are_refused_before_the_model_loads(op
 def test_predict(limrank):
     many = limrank.predict([(QUERY, PASSAGES[0]), [QUERY, PASSAGES[1]]])
     assert many.dtype == np.float64 and many.shape == (2,)
-    one = limrank.predict((QUERY, PASSAGES[0]))
-    assert np.shape(one) == () and one == pytest.approx(many[0], abs=1e-3)
+    assert np.argsort(-many).tolist() == [one.index for one in limrank.rank(QUERY, PASSAGES[:2])]
     assert limrank.predict([]).shape == (0,)
     assert type(limrank.judge([(QUERY, PASSAGES[0])])[0].log_odds) is float
 
@@ -95,7 +94,7 @@ def test_repeated_pairs_are_judged_once_and_progress_counts_them_all(limrank):
     pairs = [(QUERY, PASSAGES[0]), (QUERY, PASSAGES[1]), (QUERY, PASSAGES[0], None)]
     verdicts = limrank.judge(iter(pairs), progress=steps.append)
     assert verdicts[0] is verdicts[2] and verdicts[0] != verdicts[1]
-    run = limrank.last_run
+    run = limrank.stats
     assert (run.pairs, run.unique, run.judged, run.stored, sum(steps)) == (3, 2, 2, 0, 3)
     assert run.tokens == verdicts[0].prompt_tokens + verdicts[1].prompt_tokens and run.seconds > 0
 
@@ -156,50 +155,3 @@ def test_remarks_are_said_once(caplog):
 
 def test_probability_does_not_overflow():
     assert [Verdict(odds, None, 1, 0, "verdict").probability for odds in (-1000.0, 0.0, 1000.0)] == [0.0, 0.5, 1.0]
-
-
-def test_crossencoder_evaluator_convention(limrank):
-    """sentence-transformers' evaluators need no more than predict(list of pairs) -> array that sorts."""
-    scores = limrank.predict([[QUERY, text] for text in PASSAGES])
-    assert np.argsort(-scores).tolist() == [one.index for one in limrank.rank(QUERY, PASSAGES)]
-
-
-# In the manner of sentence-transformers and PyTerrier
-
-
-def test_the_reranking_evaluator_of_sentence_transformers(limrank):
-    from sentence_transformers.cross_encoder.evaluation import CrossEncoderRerankingEvaluator
-
-    samples = [{"query": QUERY, "positive": [PASSAGES[0]], "documents": [PASSAGES[1], PASSAGES[2], PASSAGES[0]]}]
-    figures = CrossEncoderRerankingEvaluator(samples, at_k=10, name="small", write_csv=False)(limrank)
-    rank = [ranked.text for ranked in limrank.rank(QUERY, PASSAGES)].index(PASSAGES[0]) + 1
-    assert figures["small_mrr@10"] == pytest.approx(1 / rank) and figures["small_base_mrr@10"] == pytest.approx(1 / 3)
-    negatives = [{"query": QUERY, "positive": [PASSAGES[0]], "negative": PASSAGES[1:]}]
-    assert CrossEncoderRerankingEvaluator(negatives, at_k=10, write_csv=False)(limrank)["mrr@10"] == pytest.approx(
-        1 / rank
-    )
-
-
-def test_predict_in_the_manner_of_crossencoder(limrank):
-    import torch
-
-    pairs = [(QUERY, text) for text in PASSAGES]
-    tensor = limrank.predict(pairs, batch_size=2, convert_to_tensor=True)
-    assert isinstance(tensor, torch.Tensor) and tensor.tolist() == pytest.approx(
-        limrank.predict(pairs).tolist(), abs=1e-3
-    )
-    with pytest.raises(LimRankError, match="prompt_name is 'query'; LimRank has no named prompts"):
-        limrank.predict(pairs, prompt_name="query")
-
-
-def test_as_a_pyterrier_transformer(limrank):
-    import pandas as pd
-
-    frame = pd.DataFrame(
-        [("1", QUERY, f"d{n}", text) for n, text in enumerate(PASSAGES)], columns=["qid", "query", "docno", "text"]
-    )
-    ranked = limrank.as_pyterrier_transformer(explain=True)(frame)
-    assert ranked["score"].tolist() == pytest.approx(
-        limrank.predict([(QUERY, text) for text in PASSAGES]).tolist(), abs=1e-3
-    )
-    assert "reasoning" in ranked.columns

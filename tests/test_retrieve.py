@@ -15,7 +15,7 @@ from limrank_ir.cli.app import app
 from limrank_ir.errors import LimRankError
 from limrank_ir.formats.corpus import Passage
 from limrank_ir.formats.trec import Topic, read_run
-from limrank_ir.retrieval.bm25 import Bm25, build, plain, search
+from limrank_ir.retrieval.bm25 import Bm25Settings, build, plain, search
 
 PASSAGES = [
     Passage("d1", "the cat sat on the mat, and the other cats watched the cat"),
@@ -29,7 +29,7 @@ TOPICS = "q1\tcats and mats\nq2\tdog\n"
 RETRIEVE = (sys.executable, "-m", "limrank_ir", "retrieve", "--corpus", "corpus.tsv", "--topics", "topics.tsv")
 
 
-def found(folder, *queries, bm25=Bm25(), k=10):
+def found(folder, *queries, bm25=Bm25Settings(), k=10):
     topics = [Topic(str(number), query) for number, query in enumerate(queries)]
     return [ranked for _, ranked in search(folder, topics, bm25, k=k)]
 
@@ -55,7 +55,7 @@ def error(result):
 @pytest.fixture(scope="module")
 def index(tmp_path_factory):
     folder = tmp_path_factory.mktemp("index")
-    build(PASSAGES, folder, Bm25())
+    build(PASSAGES, folder, Bm25Settings())
     return folder
 
 
@@ -71,7 +71,7 @@ def files(folder):
     return {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
 
 
-@pytest.mark.parametrize("bm25", [Bm25(), Bm25(k1=1.5, b=0.75), Bm25(stemmer="none")], ids=str)
+@pytest.mark.parametrize("bm25", [Bm25Settings(), Bm25Settings(k1=1.5, b=0.75), Bm25Settings(stemmer="none")], ids=str)
 def test_the_scores_are_pisas(tmp_path, bm25):
     ours, theirs = tmp_path / "ours", tmp_path / "theirs"
     ours.mkdir()
@@ -122,7 +122,7 @@ def test_plain_keeps_the_letters_that_pisa_knows(text, expected):
 
 
 def test_accents_match_with_and_without(tmp_path):
-    build([Passage("d1", "café au lait"), Passage("d2", "cafeteria")], tmp_path, Bm25())
+    build([Passage("d1", "café au lait"), Passage("d2", "cafeteria")], tmp_path, Bm25Settings())
     assert [docnos(ranked) for ranked in found(tmp_path, "cafe", "CAFÉ", "caf")] == [["d1"], ["d1"], []]
 
 
@@ -130,7 +130,7 @@ def test_docnos_of_any_script_come_back_as_they_were(tmp_path, monkeypatch):
     monkeypatch.setenv("LC_ALL", "C")
     monkeypatch.setenv("PYTHONCOERCECLOCALE", "0")
     monkeypatch.setenv("PYTHONUTF8", "0")
-    build([Passage("größe/東京#1", "word")], tmp_path, Bm25())
+    build([Passage("größe/東京#1", "word")], tmp_path, Bm25Settings())
     assert docnos(found(tmp_path, "word")[0]) == ["größe/東京#1"]
 
 
@@ -138,7 +138,7 @@ def test_modules_in_the_current_folder_do_not_get_in_the_way(tmp_path, monkeypat
     (tmp_path / "pandas.py").write_text("raise SystemExit('the wrong pandas')")
     monkeypatch.chdir(tmp_path)
     (tmp_path / "index").mkdir()
-    build(PASSAGES, tmp_path / "index", Bm25())
+    build(PASSAGES, tmp_path / "index", Bm25Settings())
     assert docnos(found(tmp_path / "index", "dog")[0]) == ["d2"]
 
 
@@ -152,7 +152,7 @@ def test_modules_in_the_current_folder_do_not_get_in_the_way(tmp_path, monkeypat
 )
 def test_passages_that_cannot_be_indexed_are_refused(tmp_path, passages, message):
     with pytest.raises(LimRankError, match=message):
-        build(passages, tmp_path, Bm25(), source="here")
+        build(passages, tmp_path, Bm25Settings(), source="here")
 
 
 def test_an_error_while_the_passages_stream_is_the_error_that_is_seen(tmp_path):
@@ -161,18 +161,18 @@ def test_an_error_while_the_passages_stream_is_the_error_that_is_seen(tmp_path):
         raise LimRankError("corpus.jsonl:2: malformed")
 
     with pytest.raises(LimRankError, match=r"corpus\.jsonl:2: malformed"):
-        build(stream(), tmp_path, Bm25())
+        build(stream(), tmp_path, Bm25Settings())
 
 
 def test_progress_counts_the_passages(tmp_path):
     counts = []
-    build([Passage(f"d{number}", "word") for number in range(205)], tmp_path, Bm25(), counts.append)
+    build([Passage(f"d{number}", "word") for number in range(205)], tmp_path, Bm25Settings(), counts.append)
     assert sum(counts) == 205
 
 
 def test_a_search_changes_nothing_in_the_index(index):
     before = files(index)
-    default, other = found(index, "cat")[0], found(index, "cat", bm25=Bm25(k1=2.0, b=0.1))[0]
+    default, other = found(index, "cat")[0], found(index, "cat", bm25=Bm25Settings(k1=2.0, b=0.1))[0]
     assert docnos(default) == docnos(other) and default != other
     assert files(index) == before
 

@@ -88,11 +88,15 @@ def _other_layout(path: Path) -> None:
 @pytest.mark.parametrize(
     ("make", "kind", "message"),
     [
-        (lambda path: path.write_text("q1 Q0 d1 1 2.5 bm25\n" * 9), InputError, "is not a LimRank store; give another"),
+        (
+            lambda path: path.write_text("q1 Q0 d1 1 2.5 bm25\n" * 9),
+            InputError,
+            "not a LimRank store and is left alone; use",
+        ),
         (lambda path: path.write_bytes(b"SQLite format 3\0"), InputError, "is not a LimRank store"),
         (_other_database, InputError, "is not a LimRank store"),
-        (_other_layout, InputError, "is a store of layout 99, this version reads 1"),
-        (_damaged, EngineError, "the store is damaged.*; move it away, and a new one is begun"),
+        (_other_layout, InputError, "is a store of layout 99, but this version reads 1"),
+        (_damaged, EngineError, "the store is damaged.*; move it away to start a new one"),
         (_cut_short, EngineError, "the store is damaged"),
         (_without_its_table, EngineError, "the store failed.*no such table"),
     ],
@@ -134,13 +138,13 @@ def test_the_home_folder_may_be_a_tilde(tmp_path, monkeypatch):
 
 
 def test_a_store_that_another_process_keeps_locked_is_the_machines_fault(tmp_path, monkeypatch):
-    monkeypatch.setattr("limrank_ir.store.PATIENCE", 0.05)
+    monkeypatch.setattr("limrank_ir.formats.sqlite.PATIENCE", 0.05)
     store = VerdictStore(tmp_path / "v")
     store.put([(key("a"), VERDICT)])
     other = sqlite3.connect(tmp_path / "v", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     for wants_to_write in (lambda: VerdictStore(tmp_path / "v"), lambda: store.put([(key("b"), VERDICT)])):
-        with pytest.raises(EngineError, match="v: another process keeps the store locked; wait for it, or give"):
+        with pytest.raises(EngineError, match="v: another process keeps the store locked; wait for it, or use"):
             wants_to_write()
     assert store.get([key("a")]) == {key("a"): VERDICT}  # reading does not wait
     other.execute("ROLLBACK")
@@ -175,7 +179,7 @@ pairs = [(f"query {n % 7} about something", f"passage {n} " * (1 + n % 13)) for 
 limrank = LimRank(folder, prompt_format="rank1", think="never", store=store, batch_size=6)
 print("ready", flush=True)
 scores = limrank.predict(pairs).tolist()
-print(json.dumps([scores, limrank.last_run.judged, limrank.last_run.stored]))
+print(json.dumps([scores, limrank.stats.judged, limrank.stats.stored]))
 """
 
 
@@ -225,7 +229,7 @@ def test_what_was_cut_is_reported_again_from_the_store(folder, tmp_path, caplog)
     for judged in (1, 0):
         limrank = LimRank(str(folder), prompt_format="rank1", think="never", store=tmp_path / "v", max_length=60)
         limrank.judge([("q", "word " * 300)])
-        assert (limrank.last_run.judged, limrank.last_run.cut) == (judged, 1)
+        assert (limrank.stats.judged, limrank.stats.cut) == (judged, 1)
     assert len(caplog.records) == 2 and caplog.records[0].getMessage() == caplog.records[1].getMessage()
 
 
@@ -236,7 +240,7 @@ def test_everything_that_changes_a_verdict_is_in_the_key(folder, tmp_path, smol_
     def judged(name=folder, pair=("q", "p"), **options) -> int:
         limrank = LimRank(str(name), prompt_format="rank1", store=store, **{"think": "never", **options})
         limrank.judge([pair])
-        return limrank.last_run.judged
+        return limrank.stats.judged
 
     assert [judged(), judged()] == [1, 0]
     for change in (

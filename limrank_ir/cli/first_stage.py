@@ -10,22 +10,20 @@ from typing import Literal
 from limrank_ir.cli import console
 from limrank_ir.extras import need
 from limrank_ir.formats.corpus import Passage, iter_corpus
-from limrank_ir.formats.trec import Topic
+from limrank_ir.formats.trec import Run, Topic
 from limrank_ir.retrieval import bm25 as retrieve
 from limrank_ir.retrieval import dense, minilm
-from limrank_ir.retrieval.bm25 import Bm25
-from limrank_ir.retrieval.dense import Dense
+from limrank_ir.retrieval.bm25 import Bm25Settings
+from limrank_ir.retrieval.dense import DenseSettings
 
 Method = Literal["bm25", "dense", "hybrid"]
-Found = dict[str, list[tuple[str, float]]]
-"""qid to (docno, score), best first."""
 
 PISA = ("pyterrier_pisa",)
 DENSE = ("sentence_transformers", "pyterrier_dr", "faiss", "pyterrier_alpha")
 DEEPER = 10  # a hybrid fuses lists that are so many times longer than what is asked for, and not below 1,000
 
 
-def check(method: Method, embedded: Dense) -> None:
+def check(method: Method, embedded: DenseSettings) -> None:
     """Make sure that what a method needs is installed.
 
     Args:
@@ -43,9 +41,16 @@ def check(method: Method, embedded: Dense) -> None:
         minilm.folder("--encoder minilm")
 
 
-def first_stage(
-    corpus: Path, topics: Sequence[Topic], method: Method, bm25: Bm25, embedded: Dense, *, k: int, index: Path | None
-) -> Found:
+def search(
+    corpus: Path,
+    topics: Sequence[Topic],
+    method: Method,
+    bm25: Bm25Settings,
+    embedded: DenseSettings,
+    *,
+    k: int,
+    index: Path | None,
+) -> Run:
     """Find candidates.
 
     Args:
@@ -80,7 +85,7 @@ def first_stage(
         )
 
 
-def _bm25(corpus: Path, topics: Sequence[Topic], bm25: Bm25, k: int, folder: Path, *, keep: bool) -> Found:
+def _bm25(corpus: Path, topics: Sequence[Topic], bm25: Bm25Settings, k: int, folder: Path, *, keep: bool) -> Run:
     def make(passages: Iterator[Passage], place: Path, advance: Callable[[int], None]) -> None:
         place.mkdir()
         retrieve.build(passages, place, bm25, advance, source=corpus)
@@ -94,7 +99,7 @@ def _bm25(corpus: Path, topics: Sequence[Topic], bm25: Bm25, k: int, folder: Pat
     return run
 
 
-def _dense(corpus: Path, topics: Sequence[Topic], embedded: Dense, k: int, folder: Path, *, keep: bool) -> Found:
+def _dense(corpus: Path, topics: Sequence[Topic], embedded: DenseSettings, k: int, folder: Path, *, keep: bool) -> Run:
     def make(passages: Iterator[Passage], place: Path, advance: Callable[[int], None]) -> None:
         dense.build(passages, place, embedded, advance, source=corpus)
 

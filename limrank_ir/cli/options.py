@@ -10,30 +10,30 @@ import typer
 from limrank_ir.cli import console
 from limrank_ir.models import Think
 
-Run = Annotated[
+RunFile = Annotated[
     Path, typer.Option("--run", metavar="FILE", help="TREC run of the first stage: qid Q0 docno rank score tag.")
 ]
-Topics = Annotated[
+TopicsFile = Annotated[
     Path,
     typer.Option("--topics", metavar="FILE", help="Queries: TSV (qid, query), JSONL, TREC topics, or a BEIR folder."),
 ]
-Corpus = Annotated[
+CorpusFile = Annotated[
     Path, typer.Option("--corpus", metavar="FILE", help="Passages: TSV (docno, text), JSONL, or a BEIR folder.")
 ]
-CorpusOrIndex = Annotated[
+OptionalCorpusFile = Annotated[
     Path | None, typer.Option("--corpus", metavar="FILE", help="Passages: TSV (docno, text), JSONL, or a BEIR folder.")
 ]
-Index = Annotated[
+IndexFolder = Annotated[
     Path | None,
     typer.Option("--index", metavar="FOLDER", help="Passages: a Lucene index of Pyserini's, with its texts."),
 ]
-Exclude = Annotated[
+ExcludeFile = Annotated[
     Path | None,
     typer.Option(
         "--exclude", metavar="FILE", help="Documents to leave out: lines of 'qid docno' or 'qid 0 docno grade'."
     ),
 ]
-Out = Annotated[
+OutputFile = Annotated[
     Path, typer.Option("--output", "-o", metavar="FILE", help="Where the run goes; - is stdout, .gz is compressed.")
 ]
 Depth = Annotated[int, typer.Option("-k", "--k", min=1, metavar="N", help="How many documents of each query.")]
@@ -42,7 +42,7 @@ ModelName = Annotated[
     str, typer.Option("--model", "-m", metavar="NAME", help="A name of `limrank models`, a folder or a hub id.")
 ]
 Adapter = Annotated[str | None, typer.Option(metavar="NAME", help="PEFT adapter on top of it: folder or hub id.")]
-PromptFormat = Annotated[
+PromptFormatName = Annotated[
     Literal["rank1", "qwen3"] | None, typer.Option(help="The prompt that a folder or hub id was trained on.")
 ]
 ThinkMode = Annotated[
@@ -50,7 +50,7 @@ ThinkMode = Annotated[
 ]
 Budget = Annotated[int, typer.Option(min=1, metavar="N", help="The most tokens of a thought.")]
 Device = Annotated[str | None, typer.Option(metavar="NAME", help="cpu, cuda, cuda:1, ...  [default: a GPU if any]")]
-Dtype = Annotated[
+DtypeName = Annotated[
     Literal["float32", "bfloat16", "float16"] | None,
     typer.Option(metavar="NAME", help="float32, bfloat16 or float16.  [default: float32 on a CPU, bfloat16 on a GPU]"),
 ]

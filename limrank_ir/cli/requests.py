@@ -14,15 +14,15 @@ from limrank_ir.formats.output import check_places, named
 
 
 def requests(
-    run: o.Run,
-    topics: o.Topics,
+    run: o.RunFile,
+    topics: o.TopicsFile,
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="FILE", help="Where they go; - is stdout, .gz is compressed.")
     ],
-    corpus: o.CorpusOrIndex = None,
-    index: o.Index = None,
+    corpus: o.OptionalCorpusFile = None,
+    index: o.IndexFolder = None,
     k: o.Depth = 100,
-    exclude: o.Exclude = None,
+    exclude: o.ExcludeFile = None,
     quiet: o.Quiet = False,
 ) -> None:
     r"""Write a run as requests for RankLLM: each query with its documents' texts, JSONL.

@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 
 
 def rerank(
-    run: o.Run,
-    topics: o.Topics,
-    output: o.Out,
-    corpus: o.CorpusOrIndex = None,
-    index: o.Index = None,
+    run: o.RunFile,
+    topics: o.TopicsFile,
+    output: o.OutputFile,
+    corpus: o.OptionalCorpusFile = None,
+    index: o.IndexFolder = None,
     model: o.ModelName = DEFAULT,
     adapter: o.Adapter = None,
-    prompt_format: o.PromptFormat = None,
+    prompt_format: o.PromptFormatName = None,
     think: o.ThinkMode = None,
     budget: o.Budget = 8192,
     k: o.Depth = 100,
@@ -42,13 +42,13 @@ def rerank(
     store: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Keeps verdicts: what is in it is not computed again.")
     ] = None,
-    exclude: o.Exclude = None,
+    exclude: o.ExcludeFile = None,
     window: o.Window = None,
     stride: o.Stride = None,
     fuse: o.Fuse = False,
     fuse_weight: o.FuseWeight = None,
     device: o.Device = None,
-    dtype: o.Dtype = None,
+    dtype: o.DtypeName = None,
     max_length: o.MaxLength = None,
     batch_size: o.BatchSize = None,
     allow_mismatch: o.AllowMismatch = False,
@@ -102,7 +102,7 @@ def rerank(
     if explain is not None:
         candidates.write_explanations(explain, ranking)
     save_run(output, candidates.scores(ranking), tag)
-    done = limrank.last_run
+    done = limrank.stats
     fused = "" if weight is None else f", fused with the run's scores (weight {weight:g}),"
     documents = sum(map(len, ranking.values()))
     parts = "" if split is None else f" in {done.pairs} windows"

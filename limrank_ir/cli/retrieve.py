@@ -16,9 +16,9 @@ from limrank_ir.formats.words import some
 
 def retrieve(
     context: typer.Context,
-    corpus: o.Corpus,
-    topics: o.Topics,
-    output: o.Out,
+    corpus: o.CorpusFile,
+    topics: o.TopicsFile,
+    output: o.OutputFile,
     k: o.Depth = 100,
     method: Annotated[
         Literal["bm25", "dense", "hybrid"], typer.Option(help="By words, by embeddings, or both fused by their ranks.")
@@ -53,17 +53,17 @@ def retrieve(
 
         limrank retrieve --corpus corpus.jsonl --topics topics.tsv -o bm25.txt
     """
-    from limrank_ir.cli.first_stage import check, first_stage
+    from limrank_ir.cli.first_stage import check, search
     from limrank_ir.formats.trec import check_writable, read_topics
-    from limrank_ir.retrieval.bm25 import Bm25
-    from limrank_ir.retrieval.dense import Dense
+    from limrank_ir.retrieval.bm25 import Bm25Settings
+    from limrank_ir.retrieval.dense import DenseSettings
 
     others = {"bm25": ("encoder", "hnsw", "device"), "dense": ("stemmer", "k1", "b")}.get(method, ())
     for name in others:
         source = context.get_parameter_source(name)
         if source is not None and source.name != "DEFAULT":
             raise InputError(f"--{name} has no meaning for --method {method}; leave it out, or choose another method")
-    settings = Bm25(stemmer, k1, b), Dense(encoder, hnsw, device)
+    settings = Bm25Settings(stemmer, k1, b), DenseSettings(encoder, hnsw, device)
     check(method, settings[1])
     tag = method if tag is None else tag
     check_writable("--tag", "tag", tag)
@@ -73,7 +73,7 @@ def retrieve(
     known = read_topics(topics)
     for qid in known:
         check_writable(topics, "qid", qid)
-    run = first_stage(corpus, list(known.values()), method, *settings, k=k, index=index)
+    run = search(corpus, list(known.values()), method, *settings, k=k, index=index)
     if empty := [qid for qid, found in run.items() if not found]:
         if len(empty) == len(run):
             raise InputError(f"{topics}: no query shares a word with a passage of {corpus}; are they of one language?")

@@ -28,7 +28,7 @@ def serve(
         typer.Option(envvar="LIMRANK_TOKEN", metavar="TEXT", help="What clients must send as a bearer token."),
     ] = None,
     adapter: o.Adapter = None,
-    prompt_format: o.PromptFormat = None,
+    prompt_format: o.PromptFormatName = None,
     think: o.ThinkMode = None,
     budget: o.Budget = 8192,
     store: Annotated[
@@ -41,7 +41,7 @@ def serve(
     ] = 5000,
     batch: Annotated[int, typer.Option(min=1, metavar="N", help="The most pairs that are judged together.")] = 256,
     device: o.Device = None,
-    dtype: o.Dtype = None,
+    dtype: o.DtypeName = None,
     max_length: o.MaxLength = None,
     allow_mismatch: o.AllowMismatch = False,
     window: o.Window = None,

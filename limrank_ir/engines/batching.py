@@ -9,7 +9,7 @@ import numpy as np
 
 from limrank_ir.prompts import Prompt
 
-Result = TypeVar("Result")
+T = TypeVar("T")
 
 GROUPS_PER_WAVE = 32
 PROMPTS_PER_WAVE = 2048
@@ -77,8 +77,8 @@ def batches(lengths: Sequence[int], tokens: int, rows: int | None = None) -> lis
 
 
 def halving(
-    batch: list[int], run: Callable[[list[int]], Result], out_of_memory: Callable[[Exception], bool]
-) -> Iterator[tuple[list[int], Result]]:
+    batch: list[int], run: Callable[[list[int]], T], out_of_memory: Callable[[Exception], bool]
+) -> Iterator[tuple[list[int], T]]:
     """Run a batch; where memory runs out, run its halves instead.
 
     Args:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from limrank_ir.engines.tokens import Tokens
 
 log = logging.getLogger("limrank_ir")
-Result = TypeVar("Result")
+T = TypeVar("T")
 
 # On a CPU a batch's activations should stay near the caches (`python -m limrank_ir.benchmarks.speed --batch-tokens`).
 TOKENS_PER_BATCH = {"cpu": 768, "cuda": 32768}
@@ -38,7 +38,7 @@ FORCED_END = 8  # tokens kept free for the end of a thought that is forced
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class BatchRow:
     """A prompt on its way through the model."""
 
     index: int
@@ -203,10 +203,10 @@ class LocalEngine:
         wave: list[list[int]],
         done: Set[int],
         limit: int,
-        then: Callable[[torch.Tensor, Packing], list[Result]],
+        then: Callable[[torch.Tensor, Packing], list[T]],
         *,
         growth: int = 0,
-    ) -> Iterator[tuple[list[Row], list[Result]]]:
+    ) -> Iterator[tuple[list[BatchRow], list[T]]]:
         """Run a wave: its shared prefixes once, then the rest of each prompt, batch by batch.
 
         Args:
@@ -227,7 +227,7 @@ class LocalEngine:
         loaded = self._loaded
         rows, prefixes = self._share_prefixes(prompts, wave, limit)
 
-        def run(part: list[int]) -> tuple[list[Row], list[Result]]:
+        def run(part: list[int]) -> tuple[list[BatchRow], list[T]]:
             chosen = [rows[position] for position in part]
             packing = Packing(
                 [row.own for row in chosen],
@@ -249,12 +249,12 @@ class LocalEngine:
 
     def _share_prefixes(
         self, prompts: Mapping[int, Prompt] | Sequence[Prompt], wave: list[list[int]], limit: int
-    ) -> tuple[list[Row], KeyValues | None]:
+    ) -> tuple[list[BatchRow], KeyValues | None]:
         """Encode a wave's prompts and run what the prompts of each query have in common."""
         from limrank_ir.engines.packed import KeyValues, Packing
 
         loaded = self._loaded
-        rows: list[Row] = []
+        rows: list[BatchRow] = []
         heads = []
         place = 0
         for group in wave:
@@ -262,7 +262,9 @@ class LocalEngine:
             shared = shared_length([tokens.ids for tokens in encoded])
             if shared:
                 heads.append(encoded[0].ids[:shared])
-            rows += [Row(index, tokens, (place, place + shared)) for index, tokens in zip(group, encoded, strict=True)]
+            rows += [
+                BatchRow(index, tokens, (place, place + shared)) for index, tokens in zip(group, encoded, strict=True)
+            ]
             place += shared
         if not heads:
             return rows, None
@@ -284,7 +286,7 @@ class LocalEngine:
     def _tokens_per_batch(self) -> int:
         return self._batch_tokens or TOKENS_PER_BATCH.get(self.device.type, TOKENS_PER_BATCH["cpu"])
 
-    def _halved(self, batch: list[int], run: Callable[[list[int]], Result]) -> Iterator[Result]:
+    def _halved(self, batch: list[int], run: Callable[[list[int]], T]) -> Iterator[T]:
         """Run a batch, in halves where memory runs out; later batches are smaller then, too."""
         from limrank_ir.engines.memory import out_of_memory
 
@@ -316,7 +318,7 @@ class LocalEngine:
 
 
 def _verdict(
-    log_odds: float, reasoning: str | None, row: Row, reasoning_tokens: int, finish: Finish, cut: int = 0
+    log_odds: float, reasoning: str | None, row: BatchRow, reasoning_tokens: int, finish: Finish, cut: int = 0
 ) -> Verdict:
     """Make a verdict, never of a number that is none."""
     if not math.isfinite(log_odds):

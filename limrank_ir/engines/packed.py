@@ -7,6 +7,7 @@ Plugs into any transformers model by its attention interface: no model code is c
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -66,6 +67,27 @@ class KeyValues:
             keys, values = zip(*(part.layers[layer] for part in parts), strict=True)
             joined.layers[layer] = torch.cat(keys), torch.cat(values)
         return joined
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """What one layer hands to its attention.
+
+    Attributes:
+        index: of the layer.
+        query: ``[1, query heads, tokens, head size]``.
+        key: ``[1, heads, tokens, head size]``, positions already applied.
+        value: like `key`.
+        scaling: factor on the products of queries and keys.
+        window: how far back a token sees, or None for all the way.
+    """
+
+    index: int
+    query: torch.Tensor
+    key: torch.Tensor
+    value: torch.Tensor
+    scaling: float
+    window: int | None
 
 
 class Packing:
@@ -135,47 +157,28 @@ class Packing:
             self._masks[window, dtype] = mask.masked_fill_(~seen, float("-inf"))[:, None]
         return self._masks[window, dtype]
 
-    def attend(
-        self,
-        layer: int,
-        query: torch.Tensor,
-        key: torch.Tensor,
-        value: torch.Tensor,
-        scaling: float,
-        window: int | None,
-    ) -> torch.Tensor:
-        """Attention of one layer.
-
-        Args:
-            layer: index of the layer.
-            query: ``[1, query heads, tokens, head size]``.
-            key: ``[1, heads, tokens, head size]``, positions already applied.
-            value: like `key`.
-            scaling: factor on the products of queries and keys.
-            window: how far back a token sees, or None for all the way.
-
-        Returns:
-            ``[1, tokens, query heads, head size]``.
-        """
+    def attend(self, layer: Layer) -> torch.Tensor:
+        """Attention of one layer: ``[1, tokens, query heads, head size]``."""
+        query, key, value, window = layer.query, layer.key, layer.value, layer.window
         size = query.shape[-1]
         keys, values = key[0].transpose(0, 1), value[0].transpose(0, 1)
         if self.kept is not None:
-            self.kept.layers[layer] = (keys, values)
+            self.kept.layers[layer.index] = (keys, values)
         if self.prefixes is not None:
-            old_keys, old_values = self.prefixes.layers[layer]
+            old_keys, old_values = self.prefixes.layers[layer.index]
             keys, values = torch.cat([old_keys, keys]), torch.cat([old_values, values])
         k = take(keys, self._key).view(self.rows, self._deep, -1, size).transpose(1, 2)
         v = take(values, self._key).view(self.rows, self._deep, -1, size).transpose(1, 2)
         q = take(query[0].transpose(0, 1), self._query).view(self.rows, self._wide, -1, size).transpose(1, 2)
         if q.requires_grad and q.device.type == "cpu":
-            out = _attention(q, k, v, self._mask(window, q.dtype), scaling)
+            out = _attention(q, k, v, self._mask(window, q.dtype), layer.scaling)
             return take(out.transpose(1, 2).flatten(0, 1), self._unpad)[None]
         shared = query.device.type == "cpu"  # GPU kernels that take a mask want a key head for each query head
         if not shared:
             repeat = query.shape[1] // key.shape[1]
             k, v = k.repeat_interleave(repeat, 1), v.repeat_interleave(repeat, 1)
         mask = self._mask(window, query.dtype)
-        out = scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=scaling, enable_gqa=shared)
+        out = scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=layer.scaling, enable_gqa=shared)
         return take(out.transpose(1, 2).flatten(0, 1), self._unpad)[None]
 
     def padded(self) -> dict[int, tuple[torch.Tensor, torch.Tensor]]:
@@ -215,7 +218,8 @@ def packed_attention(
     """The attention function that transformers calls; `packing` comes through the model's keyword arguments."""
     # Positions are applied in the precision of the residual stream, which may be higher than that of the products.
     query, key = query.to(value.dtype), key.to(value.dtype)
-    return packing.attend(module.layer_idx, query, key, value, scaling, sliding_window), None
+    index: Any = module.layer_idx
+    return packing.attend(Layer(index, query, key, value, scaling, sliding_window)), None
 
 
 def register() -> None:

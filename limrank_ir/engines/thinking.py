@@ -8,7 +8,7 @@ import torch
 from torch.nn.functional import scaled_dot_product_attention
 
 from limrank_ir.engines.loading import Loaded
-from limrank_ir.engines.packed import Packing
+from limrank_ir.engines.packed import Layer, Packing
 from limrank_ir.verdict import Finish
 
 COLUMNS = 64  # room for generated tokens grows by this much at a time
@@ -57,17 +57,10 @@ class _Decoding:
         self._masks: dict[int | None, torch.Tensor] = {}
         return positions
 
-    def attend(
-        self,
-        layer: int,
-        query: torch.Tensor,
-        key: torch.Tensor,
-        value: torch.Tensor,
-        scaling: float,
-        window: int | None,
-    ) -> torch.Tensor:
-        """Attention of one layer; shapes as in `Packing.attend`, with one token a row."""
-        keys, values = self._layers[layer]
+    def attend(self, layer: Layer) -> torch.Tensor:
+        """Attention of one layer, as `Packing.attend`, with one token a row."""
+        query, key, value, window = layer.query, layer.key, layer.value, layer.window
+        keys, values = self._layers[layer.index]
         used = self._depth.shape[1]
         rows, heads, _, size = keys.shape
         keys[:, :, used - 1] = key[0].transpose(0, 1)
@@ -81,7 +74,7 @@ class _Decoding:
         # Query heads that share a key head stand as its queries, so the cache is not repeated.
         grouped = query[0].transpose(0, 1).reshape(rows, heads, -1, size)
         out = scaled_dot_product_attention(
-            grouped, keys[:, :, :used], values[:, :, :used], attn_mask=self._masks[window], scale=scaling
+            grouped, keys[:, :, :used], values[:, :, :used], attn_mask=self._masks[window], scale=layer.scaling
         )
         return out.reshape(1, rows, -1, size)
 

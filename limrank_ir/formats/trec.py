@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from ctypes import c_float
 from os import PathLike
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from limrank_ir.errors import InputError
 from limrank_ir.formats.files import find, replacing, rows
 from limrank_ir.formats.records import DOCUMENT_ID, GRADE, QUERY_ID, header, pick
 from limrank_ir.formats.topics import Topic as Topic
 from limrank_ir.formats.topics import read_topics as read_topics
+
+Run: TypeAlias = Mapping[str, Sequence[tuple[str, float]]]
+"""A run in memory: qid to (docno, score) pairs, best first."""
 
 _COLUMN = re.compile(r"[^ \t\n\r\v\f]+")
 # What a column may hold when written: no byte-order mark and no surrogates either, which would not be read back.

@@ -35,7 +35,7 @@ from limrank_ir.http.requests import Rerank, RerankTexts, read
 from limrank_ir.ranking.windows import Windows
 from limrank_ir.reranker import LimRank
 
-Result = TypeVar("Result")
+T = TypeVar("T")
 
 _ABOUT = "Reranks documents for a query with a language model that reads each of them and says how relevant it is."
 _ANSWERS: dict[int | str, dict[str, Any]] = {
@@ -165,7 +165,7 @@ def create_app(
     return app
 
 
-async def _while_connected(request: Request, work: Coroutine[Any, Any, Result]) -> Result:
+async def _while_connected(request: Request, work: Coroutine[Any, Any, T]) -> T:
     """The result of some work, which is cancelled when the client goes away.
 
     Args:

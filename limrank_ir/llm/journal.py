@@ -4,25 +4,29 @@ from __future__ import annotations
 
 import hashlib
 import json
-import sqlite3
 import threading
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from limrank_ir.errors import EngineError, InputError
+from limrank_ir.formats import sqlite
 from limrank_ir.llm.answers import usable
 
-APPLICATION_ID = 0x4C696D4A  # "LimJ" in the SQLite header: tells a journal from any other database
-_TABLE = """
-    CREATE TABLE IF NOT EXISTS answers (
+KIND = sqlite.Kind(
+    name="journal",
+    application_id=0x4C696D4A,  # "LimJ"
+    layout=0,
+    table="""
+    CREATE TABLE answers (
         key TEXT PRIMARY KEY,
         request TEXT NOT NULL,
         answer TEXT NOT NULL
     ) WITHOUT ROWID
-"""
+""",
+    probe="SELECT key, request, answer FROM answers LIMIT 1",
+    mode="delete",  # one file, whole after every answer
+)
 
 
 def request_key(body: Mapping[str, Any]) -> str:
@@ -53,27 +57,13 @@ class Journal:
             path: the file; its folder is created.
 
         Raises:
-            InputError: the file is something else, or cannot be written.
+            InputError: the file is something else, or cannot be read or written here.
+            EngineError: it is damaged, or another process keeps it locked. It is left as it was.
         """
-        self.path, self._lock = Path(path), threading.Lock()
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            if self.path.is_dir():
-                raise InputError(f"{path}: is a folder; give a file for the journal")
-            with self._guarded():
-                self._database = sqlite3.connect(self.path, timeout=60, check_same_thread=False)
-                (found,) = self._database.execute("PRAGMA application_id").fetchone()
-                tables = self._database.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-                if tables and found != APPLICATION_ID:
-                    self._database.close()
-                    raise InputError(f"{path}: is no journal; give another file (this one is left as it is)")
-                self._database.execute("PRAGMA journal_mode=DELETE")  # one file, whole after every answer
-                self._database.execute("PRAGMA synchronous=FULL")
-                with self._database:
-                    self._database.execute(f"PRAGMA application_id={APPLICATION_ID}")
-                    self._database.execute(_TABLE)
-        except OSError as error:
-            raise EngineError(f"{path}: cannot be used as a journal ({error.strerror or error})") from error
+        self.path = Path(path)
+        self._lock = threading.Lock()
+        self._database = sqlite.connect(self.path, KIND)
+        self._database.execute("PRAGMA synchronous=FULL")
 
     def get(self, key: str) -> dict[str, Any] | None:
         """The answer to a request, or None.
@@ -81,7 +71,7 @@ class Journal:
         Args:
             key: of `request_key`.
         """
-        with self._lock, self._guarded():
+        with self._lock, sqlite.explained(self.path, KIND):
             row = self._database.execute("SELECT answer FROM answers WHERE key = ?", (key,)).fetchone()
         return None if row is None else json.loads(row[0])
 
@@ -97,7 +87,7 @@ class Journal:
         """
         key = request_key(body)
         row = (key, json.dumps(body), json.dumps(answer))
-        with self._lock, self._guarded(), self._database:
+        with self._lock, sqlite.explained(self.path, KIND), self._database:
             self._database.execute("BEGIN IMMEDIATE")
             before = self._database.execute("SELECT answer FROM answers WHERE key = ?", (key,)).fetchone()
             if before is None or not usable(json.loads(before[0])):  # older versions kept what was no answer
@@ -106,28 +96,21 @@ class Journal:
 
     def known(self, keys: Collection[str]) -> set[str]:
         """Those of the keys that have an answer."""
-        with self._lock, self._guarded():
+        with self._lock, sqlite.explained(self.path, KIND):
             there = {key for (key,) in self._database.execute("SELECT key FROM answers")}
         return there & set(keys)
 
     def __iter__(self) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
         """(request, answer) of everything, in the order of the keys."""
-        with self._lock, self._guarded():
+        with self._lock, sqlite.explained(self.path, KIND):
             rows = self._database.execute("SELECT request, answer FROM answers ORDER BY key").fetchall()
         for request, answer in rows:
             yield json.loads(request), json.loads(answer)
 
     def __len__(self) -> int:
-        with self._lock, self._guarded():
+        with self._lock, sqlite.explained(self.path, KIND):
             return int(self._database.execute("SELECT count(*) FROM answers").fetchone()[0])
 
     def close(self) -> None:
         """Close the file."""
         self._database.close()
-
-    @contextmanager
-    def _guarded(self) -> Iterator[None]:
-        try:
-            yield
-        except sqlite3.Error as error:
-            raise EngineError(f"{self.path}: the journal cannot be used ({error}); free it or take another") from error

@@ -17,7 +17,7 @@ from limrank_ir.formats.files import rows
 from limrank_ir.formats.output import opened
 from limrank_ir.formats.records import DOCUMENT_ID, QUERY_ID, header, pick
 from limrank_ir.formats.topics import Topic, read_topics
-from limrank_ir.formats.trec import RunEntry, check_writable, columns, read_run, trec_order
+from limrank_ir.formats.trec import Run, RunEntry, check_writable, columns, read_run, trec_order
 from limrank_ir.formats.words import some
 from limrank_ir.prompts import with_instruction
 from limrank_ir.ranking.fusion import fuse
@@ -300,7 +300,7 @@ def write_requests(path: Path, candidates: Candidates) -> None:
             file.write(json.dumps({"query": query, "candidates": found}, ensure_ascii=False) + "\n")
 
 
-def scores(ranking: Ranking) -> dict[str, list[tuple[str, float]]]:
+def scores(ranking: Ranking) -> Run:
     """A ranking as a run."""
     return {qid: [(document.docno, document.score) for document in ranked] for qid, ranked in ranking.items()}
 

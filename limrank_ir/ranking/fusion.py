@@ -13,15 +13,15 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
 
-def fuse(log_odds: ArrayLike, first_stage: ArrayLike, weight: float) -> np.ndarray:
-    """Fuse two scores of one query's candidates: ``weight * z(log_odds) + (1 - weight) * z(first_stage)``.
+def fuse(log_odds: ArrayLike, first_stage_scores: ArrayLike, weight: float) -> np.ndarray:
+    """Fuse two scores of one query's candidates: ``weight * z(log_odds) + (1 - weight) * z(first_stage_scores)``.
 
     The rule is ERank's, there with a weight of 0.8. z(x) = (x - mean) / population standard deviation over the
     candidates, and 0 for each of them where all are equal, so that fused scores compare within a query only.
 
     Args:
         log_odds: the reranker's scores, shape ``[candidates]``.
-        first_stage: the first stage's scores of the same candidates, the higher the better, shape ``[candidates]``.
+        first_stage_scores: the first stage's scores of the same candidates, higher is better, shape ``[candidates]``.
         weight: the reranker's share, from 0 (the first stage's order) to 1 (the reranker's).
 
     Returns:
@@ -36,7 +36,7 @@ def fuse(log_odds: ArrayLike, first_stage: ArrayLike, weight: float) -> np.ndarr
     """
     weight = _checked_weight(weight)
     odds = _finite("log-odds", log_odds)
-    return weight * _z(odds) + (1 - weight) * _z(first_stage_scores(first_stage, len(odds)))
+    return weight * _z(odds) + (1 - weight) * _z(checked_scores(first_stage_scores, len(odds)))
 
 
 def fusion_weight(option: bool | float, default: float) -> float | None:
@@ -57,7 +57,7 @@ def fusion_weight(option: bool | float, default: float) -> float | None:
     return _checked_weight(option)
 
 
-def first_stage_scores(scores: ArrayLike, candidates: int) -> np.ndarray:
+def checked_scores(scores: ArrayLike, candidates: int) -> np.ndarray:
     """Check a first stage's scores; callers do this before hours are spent on judging.
 
     Args:

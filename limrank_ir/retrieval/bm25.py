@@ -33,7 +33,7 @@ _NOT_PLAIN = re.compile(r"[^\x20-\x7e]+")
 
 
 @dataclass(frozen=True)
-class Bm25:
+class Bm25Settings:
     """How to weight terms.
 
     Attributes:
@@ -65,7 +65,7 @@ def plain(text: str) -> str:
 def build(
     passages: Iterable[Passage],
     folder: Path,
-    bm25: Bm25,
+    bm25: Bm25Settings,
     advance: Callable[[int], None] = lambda count: None,
     *,
     source: object = "passages",
@@ -139,7 +139,7 @@ def keep(
 
 
 def search(
-    folder: Path, topics: Iterable[Topic], bm25: Bm25, *, k: int
+    folder: Path, topics: Iterable[Topic], bm25: Bm25Settings, *, k: int
 ) -> Iterator[tuple[str, list[tuple[str, float]]]]:
     """Search for topics.
 
@@ -186,7 +186,7 @@ def _fingerprint(corpus: Path) -> str:
 class _Pisa:
     """A process of `limrank_ir.retrieval.pisa`, which ends with the ``with`` block."""
 
-    def __init__(self, folder: Path, bm25: Bm25, **options: object) -> None:
+    def __init__(self, folder: Path, bm25: Bm25Settings, **options: object) -> None:
         settings = json.dumps({**asdict(bm25), **options})
         self._said = tempfile.TemporaryFile()  # noqa: SIM115 - closed in __exit__
         self._process = subprocess.Popen(

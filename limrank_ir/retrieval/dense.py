@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from limrank_ir.formats.corpus import Passage
-from limrank_ir.formats.trec import Topic, check_writable
+from limrank_ir.formats.trec import Run, Topic, check_writable
 from limrank_ir.retrieval import minilm
 from limrank_ir.retrieval.encoders import loading
 
 BATCH = 64  # queries or passages that are encoded between two steps of the progress bar
-Run = Mapping[str, Sequence[tuple[str, float]]]
 
 
 @dataclass(frozen=True)
-class Dense:
+class DenseSettings:
     """How to embed and search.
 
     Attributes:
@@ -34,7 +33,7 @@ class Dense:
 def build(
     passages: Iterable[Passage],
     folder: Path,
-    dense: Dense,
+    dense: DenseSettings,
     advance: Callable[[int], None] = lambda count: None,
     *,
     source: object = "passages",
@@ -65,11 +64,11 @@ def build(
 def search(
     folder: Path,
     topics: Sequence[Topic],
-    dense: Dense,
+    dense: DenseSettings,
     *,
     k: int,
     advance: Callable[[int], None] = lambda count: None,
-) -> dict[str, list[tuple[str, float]]]:
+) -> Run:
     """Search for topics.
 
     Args:
@@ -109,7 +108,7 @@ def search(
     return run
 
 
-def fused(runs: Sequence[Run], *, k: int) -> dict[str, list[tuple[str, float]]]:
+def fused(runs: Sequence[Run], *, k: int) -> Run:
     """Reciprocal rank fusion: the sum of 1 / (60 + rank), ranks from 0 (pyterrier_alpha's ``rr_fusion``).
 
     Args:
@@ -140,7 +139,7 @@ def fused(runs: Sequence[Run], *, k: int) -> dict[str, list[tuple[str, float]]]:
     return {qid: sorted(documents, key=lambda document: -document[1]) for qid, documents in lists.items()}
 
 
-def _encoder(dense: Dense) -> Any:
+def _encoder(dense: DenseSettings) -> Any:
     from pyterrier_dr import SBertBiEncoder
 
     name = str(minilm.folder("--encoder minilm")) if dense.encoder == minilm.NAME else dense.encoder

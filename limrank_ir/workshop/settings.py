@@ -12,7 +12,7 @@ from limrank_ir.errors import InputError
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-Model = TypeVar("Model", bound="BaseModel")
+Settings = TypeVar("Settings", bound="BaseModel")
 
 
 def read_yaml(path: Path) -> Any:
@@ -34,7 +34,7 @@ def read_yaml(path: Path) -> Any:
         raise InputError(f"{path}: not YAML ({' '.join(str(error).split())})") from error
 
 
-def validated(model: type[Model], settings: Any, path: Path) -> Model:
+def validated(model: type[Settings], settings: Any, path: Path) -> Settings:
     """Check settings.
 
     Args:

@@ -1,0 +1,159 @@
+"""SQLite files of our own kinds: recognized before SQLite touches them, made whole, with errors that say what to do."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from limrank_ir.errors import EngineError, InputError, LimRankError
+
+PATIENCE = 60.0  # seconds to wait for other processes' writes
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of file.
+
+    Attributes:
+        name: what messages call it.
+        application_id: in the SQLite header; tells it from any other database.
+        layout: version of the table, as ``user_version`` in the header.
+        table: the statement that makes its one table.
+        probe: a query that fails where the table is not what it should be.
+        mode: ``"wal"`` for many readers and writers, ``"delete"`` for one file without companions.
+    """
+
+    name: str
+    application_id: int
+    layout: int
+    table: str
+    probe: str
+    mode: Literal["wal", "delete"]
+
+
+def connect(path: Path, kind: Kind) -> sqlite3.Connection:
+    """Open a file, or make one.
+
+    Args:
+        path: the file; its folder is created.
+        kind: what it must be.
+
+    Returns:
+        A connection that threads may share, one at a time.
+
+    Raises:
+        InputError: the file is something else, or cannot be read or written here.
+        EngineError: it is damaged, or another process keeps it locked. It is left as it was.
+    """
+    try:
+        _recognize(path, kind)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if not path.exists() or path.stat().st_size == 0:
+            _create(path, kind)
+    except (PermissionError, NotADirectoryError, FileExistsError) as error:
+        raise InputError(f"{path}: cannot be a {kind.name} ({error.strerror}); choose another place") from error
+    except OSError as error:
+        raise EngineError(f"{path}: cannot be used as a {kind.name} ({error.strerror or error})") from error
+    with explained(path, kind):
+        database = sqlite3.connect(
+            f"{path.resolve().as_uri()}?mode=rw", uri=True, timeout=PATIENCE, check_same_thread=False
+        )
+    try:
+        with explained(path, kind):
+            (found,) = database.execute("PRAGMA quick_check(1)").fetchone()
+            if found != "ok":
+                raise _damaged(path, kind, found.splitlines()[-1])
+            database.execute(kind.probe)
+            # Writes nothing, but finds out now, not after hours of work, that the file cannot be written.
+            database.execute("BEGIN IMMEDIATE")
+            database.rollback()
+    except LimRankError:
+        database.close()
+        raise
+    return database
+
+
+@contextmanager
+def explained(path: Path, kind: Kind) -> Iterator[None]:
+    """Turn SQLite's errors into ours.
+
+    Args:
+        path: the file, for the message.
+        kind: what it is.
+
+    Raises:
+        LimRankError: SQLite failed inside the block.
+    """
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise _failure(path, kind, error) from error
+
+
+def _failure(path: Path, kind: Kind, error: sqlite3.Error) -> LimRankError:
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF  # the lowest byte is the primary code
+    name = kind.name
+    if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+        return _damaged(path, kind, error)
+    if code == sqlite3.SQLITE_READONLY:
+        said = f"the {name} cannot be written; check the file's permissions, or use another file"
+        return InputError(f"{path}: {said} ({error})")
+    if code == sqlite3.SQLITE_CANTOPEN:
+        said = f"the {name} cannot be opened; check the file's permissions, or use another file"
+        return InputError(f"{path}: {said} ({error})")
+    if code == sqlite3.SQLITE_BUSY:
+        said = f"another process keeps the {name} locked; wait for it, or use another file"
+    elif code == sqlite3.SQLITE_FULL:
+        said = f"no space is left for the {name}; free some, or use a file somewhere else"
+    else:
+        said = f"the {name} failed; use another file, or move this one away to start a new one"
+    return EngineError(f"{path}: {said} ({error})")
+
+
+def _damaged(path: Path, kind: Kind, reason: object) -> EngineError:
+    return EngineError(f"{path}: the {kind.name} is damaged ({reason}); move it away to start a new one")
+
+
+def _recognize(path: Path, kind: Kind) -> None:
+    """Refuse any other file by its first bytes."""
+    if path.is_dir():
+        raise InputError(f"{path}: is a folder; name a file for the {kind.name}")
+    if not path.exists() or path.stat().st_size == 0:
+        return
+    with path.open("rb") as file:
+        header = file.read(100)
+    is_sqlite = len(header) == 100 and header.startswith(b"SQLite format 3\0")
+    if not is_sqlite or int.from_bytes(header[68:72], "big") != kind.application_id:
+        raise InputError(f"{path}: is not a LimRank {kind.name} and is left alone; use another file")
+    layout = int.from_bytes(header[60:64], "big")
+    if layout != kind.layout:
+        raise InputError(
+            f"{path}: is a {kind.name} of layout {layout}, but this version reads {kind.layout}; use another file"
+        )
+
+
+def _create(path: Path, kind: Kind) -> None:
+    """Make an empty file beside `path` and give it that name, unless another process was faster."""
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    os.close(handle)
+    try:
+        with sqlite3.connect(name) as database:
+            database.execute(f"PRAGMA application_id={kind.application_id}")
+            database.execute(f"PRAGMA user_version={kind.layout}")
+            database.execute(kind.table)
+        database.execute(f"PRAGMA journal_mode={kind.mode}")
+        database.close()
+        if path.exists() and path.stat().st_size == 0:
+            os.replace(name, path)
+        else:
+            os.link(name, path)
+    except FileExistsError:
+        pass
+    finally:
+        Path(name).unlink(missing_ok=True)
