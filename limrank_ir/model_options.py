@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from difflib import get_close_matches
-from typing import Any, Literal, TypedDict
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 from limrank_ir.errors import InputError
 from limrank_ir.models import Think
-from limrank_ir.store import VerdictStore
+
+if TYPE_CHECKING:
+    from limrank_ir.store import VerdictStore
 
 BUDGET = 8192  # tokens of a thought, as in the released code's rank1.py
 PromptFormatName = Literal["rank1", "qwen3"]

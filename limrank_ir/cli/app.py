@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import typer
 
@@ -20,8 +20,13 @@ from limrank_ir.cli.retrieve import retrieve
 from limrank_ir.cli.serve import serve
 from limrank_ir.formats.output import write_stdout
 
+
+class _Root(shell.Commands):
+    elsewhere: ClassVar = dict.fromkeys(("train", "export", "push"), "limrank_ir.train.cli")
+
+
 app = typer.Typer(
-    cls=shell.Commands,
+    cls=_Root,
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode="markdown",
@@ -82,17 +87,6 @@ app.add_typer(
     typer.Typer(cls=_Synth, no_args_is_help=True), name="synth", help="Make training data with a language model."
 )
 
-
-class _Train(shell.LazyCommand):
-    module = "limrank_ir.train.cli"
-
-
-for _name, _help in {
-    "train": "Train an adapter on your own or published rows.",
-    "export": "Make a trained adapter into something to publish or to convert.",
-    "push": "Upload an export to the Hugging Face hub.",
-}.items():
-    app.command(_name, cls=_Train, help=_help)(lambda: None)
 
 shell.behaving(app)
 

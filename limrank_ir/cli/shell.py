@@ -6,11 +6,11 @@ import functools
 import os
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import typer
 from rich.text import Text
@@ -54,7 +54,23 @@ class Command(TyperCommand):
 
 
 class Commands(TyperGroup):
-    """The commands together: what goes wrong in one becomes a line on stderr and an exit status."""
+    """All commands: what goes wrong in one becomes a line on stderr and an exit status.
+
+    Attributes:
+        elsewhere: commands of other modules, by name; a module is imported when its command is asked for.
+    """
+
+    elsewhere: ClassVar[Mapping[str, str]] = {}
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """The commands' names."""
+        return [*super().list_commands(ctx), *self.elsewhere]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """A command, or None."""
+        if cmd_name in self.elsewhere:
+            return _loaded(self.elsewhere[cmd_name])[cmd_name]
+        return super().get_command(ctx, cmd_name)
 
     def invoke(self, ctx: Any) -> Any:
         """Run a command."""
@@ -102,20 +118,6 @@ class Lazy(TyperGroup):
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """A command, or None."""
         return _loaded(self.module).get(cmd_name)
-
-
-class LazyCommand(TyperCommand):
-    """A command in a module that is imported when the command is called.
-
-    Attributes:
-        module: its name; the command is the one of this name in its `app`.
-    """
-
-    module = ""
-
-    def make_context(self, info_name: Any, args: list[str], parent: Any = None, **extra: Any) -> Any:
-        """Parse the arguments as the command itself does, which then runs in this one's place."""
-        return _loaded(self.module)[str(self.name)].make_context(info_name, args, parent, **extra)
 
 
 @functools.cache
