@@ -1,4 +1,4 @@
-"""`limrank train`, `export` and `push` as their users meet them."""
+"""`limrank train`, `export`, and `push` on the command line."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests import tiny
 from tests.test_train_export import CONFIG, ROWS
 
 CONFIGS = Path(__file__).parents[1] / "train" / "configs"
-GPUS = 2  # of the released runs (shared/reference/limrank.md, section 2.4)
+GPUS = 2  # in the paper and in the released settings
 
 
 def limrank(*arguments):
@@ -41,7 +41,7 @@ def _logging_as_it_was():
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory, smol_folder):
-    """A configuration whose data lie elsewhere."""
+    """A configuration whose data is in another folder."""
     folder = tmp_path_factory.mktemp("home")
     tiny.make(folder / "base", smol_folder)
     (folder / "elsewhere" / "toy").mkdir(parents=True)
@@ -53,7 +53,7 @@ def home(tmp_path_factory, smol_folder):
 
 @pytest.fixture(scope="module")
 def run(home):
-    """The output folder of a run by the command."""
+    """The output folder of a run of the command."""
     result = train(home, "--output", home / "run")
     assert result.exit_code == 0, result.output
     return home / "run"
@@ -73,34 +73,36 @@ def train(home, *arguments):
 # train
 
 
-def test_train_takes_other_folders_and_leaves_adapter_card_sources_and_plot(home, run):
+def test_train_writes_adapter_record_sources_and_plot_to_the_given_folder(home, run):
     assert {"adapter", "run.json", "data.json", "loss.png", "settings.json"} <= {path.name for path in run.iterdir()}
     ((source),) = json.loads((run / "data.json").read_text())
     assert (source["path"], source["pairs"], source["licenses"]) == ("toy/train.jsonl", 12, ["MIT"])
     assert not (home / "out").exists()
 
 
-def test_a_dry_run_tells_what_the_run_did_and_leaves_nothing(home, run):
+def test_a_dry_run_predicts_the_run_and_writes_nothing(home, run):
     result = train(home, "--dry-run", "--output", home / "dry")
     assert result.exit_code == 0, result.output
     header, source, total, _, *facts = (line.split("\t") for line in result.stdout.splitlines())
-    card = json.loads((run / "run.json").read_text())
+    record = json.loads((run / "run.json").read_text())
     assert source[:5] == ["toy/train.jsonl", "MIT", "4", "12", "33%"] and total[2:5] == ["4", "12", "33%"]
     assert dict(zip(header, source, strict=True))["cut"] == "0" and int(source[5]) > 30
     found = dict(facts)
-    assert (found["examples"], found["batch"], found["steps"]) == ("4", "2", str(card["steps"]))
-    assert found["data"] == card["data_sha256"]
+    assert (found["examples"], found["batch"], found["steps"]) == ("4", "2", str(record["steps"]))
+    assert found["data"] == record["data_sha256"]
     assert not (home / "dry").exists() and not (home / "out").exists()
 
 
 def test_a_setting_can_be_changed_on_the_command_line(home):
-    plan = train(home, "--dry-run", "--output", home / "dry", "--set", "training.max_steps=7", "--set", "data.share=.5")
-    facts = dict(line.split("\t") for line in plan.stdout.splitlines()[-4:])
+    result = train(
+        home, "--dry-run", "--output", home / "dry", "--set", "training.max_steps=7", "--set", "data.share=.5"
+    )
+    facts = dict(line.split("\t") for line in result.stdout.splitlines()[-4:])
     assert (facts["steps"], facts["examples"]) == ("7", "2")
 
 
 @pytest.mark.parametrize("how", [["--dry-run"], [], ["--cross-encoder"]])
-def test_misspelled_settings_are_named_with_those_that_were_meant(home, how):
+def test_misspelled_settings_are_named_with_suggestions(home, how):
     changes = ["training.max_step=7", "training.learning_speed=1", "training.zzz=1"]
     result = train(home, *how, *(part for change in changes for part in ("--set", change)))
     assert (result.exit_code, result.stderr.count("\n")) == (2, 1), result.output
@@ -115,17 +117,17 @@ def test_misspelled_settings_are_named_with_those_that_were_meant(home, how):
     assert "data.sources.0.path: Field required" in result.stderr and "did you mean path?" in result.stderr
 
 
-def test_a_dry_run_is_none_of_a_cross_encoder(home):
+def test_a_cross_encoder_has_no_dry_run(home):
     result = train(home, "--dry-run", "--cross-encoder")
     assert result.exit_code == 2 and "--dry-run does not work with --cross-encoder" in result.stderr
 
 
-def test_a_dry_run_names_the_checkpoint_from_which_the_run_would_go_on(home, run):
+def test_a_dry_run_names_the_checkpoint_to_continue_from(home, run):
     result = train(home, "--dry-run", "--output", run)
     assert f"checkpoint\t{run}/checkpoint-2" in result.stdout
 
 
-def test_the_same_command_goes_on_and_fresh_refuses_to(home, run):
+def test_the_same_command_continues_and_fresh_refuses(home, run):
     result = train(home, "--output", run, "--fresh")
     assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
     assert "contains checkpoints; continue with --resume" in result.stderr
@@ -143,7 +145,7 @@ def test_the_same_command_goes_on_and_fresh_refuses_to(home, run):
         ("model: ", "model: limrank-smal #", "unknown model 'limrank-smal'"),
     ],
 )
-def test_mistakes_are_one_line_that_names_the_users_own_file(home, tmp_path, old, new, message, dry):
+def test_mistakes_give_one_line_that_names_the_users_file(home, tmp_path, old, new, message, dry):
     config = tmp_path / "run.yaml"
     config.write_text((home / "run.yaml").read_text().replace(old, new))
     result = limrank("train", config, "--data", home / "elsewhere", "--output", tmp_path / "out", *dry)
@@ -166,7 +168,7 @@ def test_nothing_heavy_is_imported_for_help():
 
 
 @pytest.mark.parametrize("command", ["train", "export", "push"])
-def test_every_command_has_a_help_with_an_example(command):
+def test_the_help_of_every_command_has_an_example(command):
     result = limrank(command, "--help")
     assert result.exit_code == 0
     assert "For example:" in result.stdout and f"limrank {command}" in result.stdout
@@ -177,7 +179,7 @@ def test_every_command_has_a_help_with_an_example(command):
 
 
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
-def test_every_configuration_parses(path):
+def test_every_configuration_is_valid(path):
     read_config(path)
 
 
@@ -197,7 +199,7 @@ def test_the_7b_configurations_have_the_published_values(name, rate, epochs, bat
     assert config.lora.add_tokens == tokens and config.lora.layers is None
     assert (config.data.cutoff, config.dtype, config.objectives) == (2500, "bfloat16", {"traces": 1.0})
     assert [source.path.name for source in config.data.sources] == ["train_limrank.json"]
-    # Accepted by transformers; bf16 alone would want the GPU.
+    # transformers accepts the settings; without use_cpu, bf16 would need a GPU.
     arguments = TrainingArguments(output_dir="none", use_cpu=True, **config.training)
     assert (arguments.learning_rate, arguments.num_train_epochs) == (rate, epochs)
     assert (arguments.lr_scheduler_type, arguments.bf16, arguments.gradient_checkpointing) == ("cosine", True, True)
@@ -205,7 +207,7 @@ def test_the_7b_configurations_have_the_published_values(name, rate, epochs, bat
     assert arguments.per_device_train_batch_size * arguments.gradient_accumulation_steps * GPUS == batch
 
 
-def test_the_7b_configurations_differ_only_where_paper_and_released_settings_do():
+def test_the_7b_configurations_differ_only_where_the_published_settings_differ():
     one, other = (
         yaml.safe_load((CONFIGS / f"{name}.yaml").read_text()) for name in ("limrank-7b", "limrank-7b-released")
     )
@@ -218,7 +220,7 @@ def test_the_7b_configurations_differ_only_where_paper_and_released_settings_do(
 
 @pytest.fixture
 def hub():
-    """Imitates the four endpoints of the hub that an upload needs; remembers what was sent."""
+    """A server with the four endpoints of the Hub that an upload needs; it records what was sent."""
     seen: list[tuple[str, object]] = []
 
     class Handler(BaseHTTPRequestHandler):
@@ -267,7 +269,7 @@ def hub():
 
 
 def push(folder, endpoint, tmp_path, token="good", *arguments):
-    """In a process of its own: huggingface_hub reads its environment when it is imported."""
+    """Run in a separate process, because huggingface_hub reads its environment at import."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "HUGGING"))}
     environment = {**kept, "HF_ENDPOINT": endpoint, "HF_HOME": str(tmp_path / "hub"), "HF_TOKEN": token}
     command = [sys.executable, "-m", "limrank_ir", "push", str(folder), "me/mine", *arguments]
@@ -304,7 +306,7 @@ def test_push_creates_the_repository_and_uploads_every_file(exported, hub, tmp_p
         ("good", True, 1, "cannot be reached"),
     ],
 )
-def test_push_says_in_one_line_why_the_hub_is_not_to_be_had(exported, hub, tmp_path, token, dead, status, message):
+def test_push_says_in_one_line_why_the_upload_failed(exported, hub, tmp_path, token, dead, status, message):
     done = push(exported, "http://127.0.0.1:9" if dead else hub[0], tmp_path, token)
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (status, "", 1), done.stderr
     assert message in done.stderr
@@ -326,7 +328,7 @@ def test_a_dry_run_lists_the_files_without_hub_or_token(exported):
         ("nowhere", "me/mine", "not an export"),
     ],
 )
-def test_push_refuses_what_is_no_export_and_no_name(home, exported, monkeypatch, folder, name, message):
+def test_push_refuses_other_folders_and_invalid_names(home, exported, monkeypatch, folder, name, message):
     monkeypatch.chdir(home)
     result = limrank("push", folder, name, "--dry-run")
     assert (result.exit_code, result.stderr.count("\n")) == (2, 1), result.output

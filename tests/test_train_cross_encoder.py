@@ -1,4 +1,4 @@
-"""The cross-encoder for comparison: sentence-transformers' own, on the rows of a configuration."""
+"""The sentence-transformers cross-encoder that is trained for comparison, on the rows of a configuration."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ def test_it_learns_and_opens_in_sentence_transformers(config, tmp_path):
     for group in groups:
         scores = model.predict([(group.query, candidate.text) for candidate in group.candidates])
         first += scores.argmax() == 0
-    assert first > 0.6 * len(groups)  # by chance: a third or fewer
-    # Query and passage are told apart, and the score is read at a token of its own.
+    assert first > 0.6 * len(groups)  # by chance: at most a third
+    # Query and passage are separated, and the score is read at an extra token.
     ids = model.tokenizer("a query", "a passage")["input_ids"]
     plain = [model.tokenizer(text)["input_ids"] for text in ("a query", "a passage")]
     assert ids == [*plain[0], ids[len(plain[0])], *plain[1], ids[-1]] and ids[-1] != model.tokenizer.pad_token_id
 
 
-def test_it_goes_on_from_a_checkpoint(config, tmp_path):
+def test_it_continues_from_a_checkpoint(config, tmp_path):
     from sentence_transformers import CrossEncoder
 
     whole = train_cross_encoder(config, output=tmp_path / "whole", changes=["training.max_steps=8"])
@@ -67,7 +67,7 @@ def test_whole_rankings_are_refused(tmp_path, smol_folder):
     st.floats(0, 2),
     st.floats(0.01, 2),
 )
-def test_it_aims_where_contrastive_and_distill_do(passages, distill, contrastive):
+def test_its_gradient_is_that_of_contrastive_and_distill(passages, distill, contrastive):
     weights = {"contrastive": contrastive, "distill": distill, "binary": 0.5}
     cosines, odds = ([each[part] for each in passages] for part in (0, 1))
     candidates = [Candidate(str(number), number == 0, None, None, cosine) for number, cosine in enumerate(cosines)]

@@ -1,4 +1,4 @@
-"""Training data: rows of all layouts, the mixture, whole rankings, and what is said of bad input, before any load."""
+"""Training data: rows of all layouts, the mixture, whole rankings, and errors for bad input before anything loads."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def alpaca(query, passage, output, end="", **more):
 
 
 @pytest.mark.parametrize("end", ["", "\n", "\n<think>"])
-def test_alpaca_rows_give_back_what_the_prompt_was_made_of(tmp_path, end):
+def test_alpaca_rows_are_parsed_back_into_query_and_passage(tmp_path, end):
     thought = "Okay.\n\nIt says so. </think> is a tag."
     path = write(
         tmp_path,
@@ -77,12 +77,12 @@ def test_alpaca_rows_give_back_what_the_prompt_was_made_of(tmp_path, end):
     assert (first.query, first.instruction, second.query) == ("two\nlines?", None, "q")
     found = [(c.label, c.reasoning) for group in (first, second) for c in group.candidates]
     assert found == [(True, thought), (False, None), (False, None)]
-    # What stands behind the passage in some sets is no part of it: the prompt is the wire format again.
+    # Text that some datasets have after the passage is not part of it; the prompt is the wire format again.
     prompt = RANK1.render(first.query, first.candidates[0].text, think=True)
     assert prompt.text == (f"{RANK1.query_line.format(query=first.query)}it is\nso\n<think>")
 
 
-def test_a_list_and_gzip_are_read_too(tmp_path):
+def test_json_lists_and_gzip_files_are_read(tmp_path):
     rows = training.groups(3)
     plain = read_groups(write(tmp_path, *rows))
     listed = tmp_path / "list.json"
@@ -178,7 +178,7 @@ def test_the_same_seed_draws_the_same_and_another_does_not(tmp_path):
     assert data_hash(mix(data, 1)) == data_hash(mix(data, 1))
 
 
-def test_what_is_drawn_of_a_source_does_not_depend_on_the_others(tmp_path):
+def test_the_sample_of_a_source_does_not_depend_on_the_others(tmp_path):
     data = sources(tmp_path, 16, 16, 16, queries=5, negatives=2, keep_instruction=0.5)
 
     def drawn(chosen):
@@ -191,14 +191,14 @@ def test_what_is_drawn_of_a_source_does_not_depend_on_the_others(tmp_path):
     assert drawn((one, two, three)) == alone and drawn((three, two)) == alone
 
 
-def test_a_smaller_share_is_a_part_of_a_larger_one(tmp_path):
+def test_a_smaller_share_is_a_subset_of_a_larger_one(tmp_path):
     data = sources(tmp_path, 16, 16, queries=7, negatives=2, keep_instruction=0.5)
     parts = [mix(data.model_copy(update={"share": share}), 3) for share in (0.25, 0.5, 1.0)]
     assert [len(part) for part in parts] == [4, 8, 14]  # rounded up, source by source
     assert set(parts[0]) < set(parts[1]) < set(parts[2]) == set(mix(data, 3))
 
 
-def test_the_order_is_mixed_over_sources(tmp_path):
+def test_sources_are_shuffled_together(tmp_path):
     order = [group.qid[0] for group in mix(sources(tmp_path, 16, 16), 3)]
     assert sorted(order) == ["0"] * 16 + ["1"] * 16 and order != sorted(order) and order != sorted(order)[::-1]
 
@@ -221,7 +221,7 @@ def test_groups_have_one_positive_and_some_negatives(tmp_path):
     assert all(sum(c.label for c in group.candidates) == 1 and len(group.candidates) == 10 for group in every)
 
 
-def test_reasoning_about_the_query_is_the_thought_of_all_its_passages(tmp_path):
+def test_reasoning_about_the_query_becomes_the_thought_of_all_its_passages(tmp_path):
     path = write(tmp_path, {"query": "q", "pos": ["p"], "neg": ["n"], "reasoning": "why", "licence": "MIT"})
     mixed = {
         kind: mix(Data(folder=tmp_path, sources=(DataSource(path=path, reasoning=kind),)), 0)
@@ -232,7 +232,7 @@ def test_reasoning_about_the_query_is_the_thought_of_all_its_passages(tmp_path):
     assert data_hash(mixed["positives"]) != data_hash(mixed["all"])
 
 
-def test_a_query_without_positives_is_one_group_unless_no_negatives_are_wanted(tmp_path):
+def test_a_query_without_positives_is_one_group_unless_negatives_is_0(tmp_path):
     rows = [{"query": query, "passage": "p", "label": query == "a", "licence": "MIT"} for query in "abc"]
     source = DataSource(path=write(tmp_path, *rows), groups_per_query=3)
     groups = mix(Data(folder=tmp_path, sources=(source,)), 0)
@@ -245,7 +245,7 @@ def test_a_query_without_positives_is_one_group_unless_no_negatives_are_wanted(t
     assert only.query == "a"
 
 
-def test_words_and_instructions_are_kept_as_asked(tmp_path):
+def test_only_the_requested_words_and_instructions_are_kept(tmp_path):
     row = {"query": "one  two three", "pos": [" a b\tc d"], "neg": ["e"], "instruction": "i", "licence": "MIT"}
     rows = [row | {"query": f"{row['query']} {number}"} for number in range(40)]
     source = DataSource(path=write(tmp_path, *rows), query_words=2, passage_words=3, keep_instruction=0.5)
@@ -302,7 +302,7 @@ def test_open_licenses_pass(license):
     check_license(license, "a row")
 
 
-def test_a_closed_pair_closes_its_group(tmp_path):
+def test_one_closed_pair_makes_its_group_closed(tmp_path):
     pairs = [PAIR | {"licence": "MIT"}, PAIR | {"passage": "b", "license": "CC BY-NC 4.0"}]
     data = Data(folder=tmp_path, sources=(DataSource(path=write(tmp_path, *pairs)),))
     with pytest.raises(LimRankError, match=r"'q' is not openly licensed \(MIT; CC BY-NC 4.0\)"):
@@ -319,7 +319,7 @@ def rankings(tmp_path, layout, *rows, **settings):
     return read_rankings(Data(folder=tmp_path, sources=(source,), layout=layout), 1)
 
 
-def test_rankings_come_as_they_stand(tmp_path):
+def test_rankings_are_read_unchanged(tmp_path):
     row = LIST | {"output": "[2] > [1] > [3]"}
     thought = LIST | {"output": "<think>\n[1] or [2]?\n</think>\n[3] > [2]>[1]"}
     rows, digest = rankings(tmp_path, "listwise", row, thought)
@@ -382,7 +382,7 @@ def test_bad_rankings_are_named(tmp_path, layout, change, message):
         rankings(tmp_path, layout, good, good | change)
 
 
-# What a run says, before any weights load
+# Errors of a run, before any weights load
 
 
 def config(tmp_path, **changes):
@@ -391,7 +391,7 @@ def config(tmp_path, **changes):
 
 @pytest.fixture
 def no_weights(tmp_path, monkeypatch):
-    """A model that is a folder without weights; whoever looks for them gets another error than the expected one."""
+    """A run on a folder without weights; looking for them raises another error than the expected one."""
     (tmp_path / "no-weights-here").mkdir()
     import limrank_ir.train.run as run
 
@@ -441,7 +441,7 @@ def test_a_bad_configuration_is_named_before_weights_load(tmp_path, no_weights, 
         no_weights(config(tmp_path, **changes))
 
 
-def test_traces_need_reasoning_in_every_group_when_they_are_alone(tmp_path, no_weights):
+def test_traces_alone_need_reasoning_in_every_group(tmp_path, no_weights):
     rows = training.groups()
     del rows[3]["reasoning"]
     write_rows(tmp_path / "rows.jsonl", rows)
@@ -462,7 +462,7 @@ def test_traces_need_reasoning_in_every_group_when_they_are_alone(tmp_path, no_w
         ("model: x", "data: Field required; objectives: Field required; output: Field required"),
     ],
 )
-def test_a_file_that_is_no_configuration(tmp_path, text, message):
+def test_a_file_that_is_not_a_configuration(tmp_path, text, message):
     path = tmp_path / "run.yaml"
     path.write_text(text)
     with pytest.raises(LimRankError, match=rf"run\.yaml: .*{message}"):
@@ -471,7 +471,7 @@ def test_a_file_that_is_no_configuration(tmp_path, text, message):
         read_config(tmp_path / "other.yaml")
 
 
-def test_settings_can_be_changed_from_outside(tmp_path):
+def test_settings_can_be_overridden(tmp_path):
     path = write_config(tmp_path / "run.yaml", "m")
     changes = ["training.max_steps=7", "data.share=0.25", "lora.layers=[1, 2]", "seed=3", "training.report_to=none"]
     read, plain = read_config(path, changes=changes), read_config(path)
@@ -493,7 +493,7 @@ def test_settings_can_be_changed_from_outside(tmp_path):
         "seed=-1": "seed: Input should be greater than or equal to 0",
     }.items(),
 )
-def test_settings_that_cannot_be_changed(tmp_path, change, message):
+def test_overrides_that_are_not_valid(tmp_path, change, message):
     with pytest.raises(LimRankError, match=message):
         read_config(write_config(tmp_path / "run.yaml", "m"), changes=[change])
 
@@ -508,7 +508,7 @@ def test_paths_are_relative_to_the_configuration(tmp_path):
     assert read.data.exclude_topics == (tmp_path / "data/b/topics.jsonl",)
 
 
-def test_bad_data_costs_no_torch(tmp_path):
+def test_bad_data_is_found_without_loading_torch(tmp_path):
     (tmp_path / "no-weights-here").mkdir()
     write_rows(tmp_path / "rows.jsonl", [GROUP | {"grades": [2, 0]}])
     code = (
@@ -532,7 +532,7 @@ def test_a_number_that_yaml_reads_as_text(tmp_path):
     assert (made.learning_rate, made.max_steps) == (1e-4, 5)
 
 
-def test_the_shipped_configurations_are_whole():
+def test_the_shipped_configurations_are_installed_and_valid():
     import limrank_ir.train
 
     places = sorted((Path(limrank_ir.train.__file__).parent / "configs").glob("*.yaml"))

@@ -1,4 +1,4 @@
-"""Rows of token ids against inference: what is trained on is what is judged, token by token."""
+"""Token sequences for training against inference: prompts have the same token ids in both."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ THOUGHT = "It names red.\n\nSo it is relevant, 日本語 <|im_end|> and all!"
 
 @pytest.fixture(scope="module", params=["plain", "tags"])
 def tokenizer(request, smol_folder):
-    """The default model's tokenizer, and the same with the tags that the released LimRank adds."""
+    """The default model's tokenizer, without and with the tags that the released LimRank adds."""
     from transformers import AutoTokenizer
 
     made = AutoTokenizer.from_pretrained(smol_folder)
@@ -39,7 +39,7 @@ def encoder(tokenizer, fmt=RANK1):
 
 
 class Recorder:
-    """An engine that keeps the prompts it is given."""
+    """An engine that records its prompts."""
 
     identity = "recorder"
 
@@ -49,7 +49,7 @@ class Recorder:
 
 
 def judged_ids(tokenizer, pairs, *, think, prompt_format="rank1"):
-    """The ids that `LimRank` and the local engine's tokenizer make of pairs."""
+    """The token ids that `LimRank` and the local engine's tokenizer produce for pairs."""
     engine = Recorder()
     LimRank("limrank-smol-untrained", prompt_format=prompt_format, think=think, engine=engine).judge(pairs)
     ours = encoder(tokenizer, {"rank1": RANK1, "qwen3": QWEN3}[prompt_format])
@@ -72,7 +72,7 @@ GROUPS = [
 
 @pytest.mark.parametrize("think", ["never", "always"])
 @pytest.mark.parametrize("number", range(len(GROUPS)))
-def test_a_trained_prompt_has_the_ids_of_a_judged_one(tokenizer, number, think):
+def test_a_prompt_has_the_same_ids_in_training_and_inference(tokenizer, number, think):
     one = GROUPS[number]
     make = trace_sequences if think == "always" else verdict_sequences
     rows = make([GROUPS[0], one], RANK1, encoder(tokenizer), 2500)[2:]
@@ -81,7 +81,7 @@ def test_a_trained_prompt_has_the_ids_of_a_judged_one(tokenizer, number, think):
     assert [(row.group, row.groups, row.cut, row.candidate) for row in rows] == [(1, 2, 0, c) for c in one.candidates]
 
 
-def test_a_trained_prompt_of_another_format(tokenizer):
+def test_a_prompt_of_another_format_has_the_same_ids(tokenizer):
     one = GROUPS[1]
     ours = encoder(tokenizer, QWEN3)
     rows = verdict_sequences([one], QWEN3, ours, 2500)
@@ -91,23 +91,23 @@ def test_a_trained_prompt_of_another_format(tokenizer):
     assert [row.ids[row.prompt :].tolist() for row in rows] == [[ours.label_ids[0]], [ours.label_ids[1]]]
 
 
-def test_a_verdicts_response_is_the_token_that_is_scored(tokenizer):
+def test_the_response_of_a_verdict_is_the_token_that_is_scored(tokenizer):
     ours = encoder(tokenizer)
     rows = verdict_sequences(GROUPS, RANK1, ours, 2500)
     (true,), (false,) = (tokenizer(label, add_special_tokens=False).input_ids for label in (" true", " false"))
-    # `Loaded.log_odds` takes these two columns.
+    # `Loaded.log_odds` reads these two columns.
     assert ours.label_ids == (true, false)
     assert [row.ids[row.prompt :].tolist() for row in rows] == [[true], [false]] * len(GROUPS)
 
 
-def test_a_traces_response_is_tokenized_by_itself_and_has_no_end_token(tokenizer):
+def test_the_response_of_a_trace_is_tokenized_separately_without_an_end_token(tokenizer):
     one = group("what is red?", "the thing is red", "a dog", reasoning=" It names red.\nSo it is relevant!\n")
     rows = trace_sequences([one], RANK1, encoder(tokenizer), 2500)
     for row, label in zip(rows, (" true", " false"), strict=True):
         response = f"\nIt names red.\nSo it is relevant!\n</think>{label}"
         assert row.ids[row.prompt :].tolist() == tokenizer(response, add_special_tokens=False).input_ids
         assert tokenizer.eos_token_id not in row.ids
-        # The label is the token that is scored behind a thought that the model thinks.
+        # The label is the token that inference scores after a thought.
         assert row.ids[-1] in encoder(tokenizer).label_ids
     begin, end = tokenizer.convert_tokens_to_ids(["<think>", "</think>"])
     if end != tokenizer.unk_token_id and end is not None:
@@ -121,8 +121,8 @@ def test_a_thought_cannot_end_itself(tokenizer):
     assert text == "\nIt is so.  Or not.\n</think> true"
 
 
-def test_a_trained_thought_continues_into_the_forced_prompt(tokenizer):
-    """A forced verdict stands behind the very ids that a trained verdict stands behind (but for a token border)."""
+def test_a_forced_verdict_follows_the_same_text_as_a_trained_one(tokenizer):
+    """The text before a forced verdict is the text before a trained one (token borders may differ)."""
     thought = "It names red. So it is relevant."
     one = group("what is red?", "the thing is red", reasoning=thought)
     (row,) = trace_sequences([one], RANK1, encoder(tokenizer), 2500)
@@ -132,18 +132,18 @@ def test_a_trained_thought_continues_into_the_forced_prompt(tokenizer):
     assert decode(whole.ids.tolist()) == decode(row.ids[:-1].tolist())
 
 
-def test_candidates_without_reasoning_make_no_trace(tokenizer):
+def test_candidates_without_reasoning_are_skipped(tokenizer):
     one = Group("1", "q", None, (Candidate("a", True, reasoning="Yes."), Candidate("b", False)))
     rows = trace_sequences([group("x", "y", reasoning=None), one], RANK1, encoder(tokenizer), 500)
     assert [(row.candidate.text, row.group, row.groups) for row in rows] == [("a", 1, 2)]
 
 
-def test_rankings_are_encoded_as_they_stand(tokenizer):
+def test_rankings_are_encoded_unchanged(tokenizer):
     rows = ranking_sequences([("f:1", "[1] a <|im_end|>\n[2] b", "<think>x</think> [2] > [1]")], encoder(tokenizer), 99)
     ((prompt, answer),) = [(row.ids[: row.prompt].tolist(), row.ids[row.prompt :].tolist()) for row in rows]
     decode = encoder(tokenizer).decode
     assert (decode(prompt), decode(answer)) == ("[1] a <|im_end|>\n[2] b", "<think>x</think> [2] > [1]")
-    assert tokenizer.convert_tokens_to_ids("<|im_end|>") not in prompt  # a passage's control token is plain text
+    assert tokenizer.convert_tokens_to_ids("<|im_end|>") not in prompt  # control tokens in a passage are plain text
     count = len(prompt) + len(answer)
     ranking_sequences([("f:1", "[1] a <|im_end|>\n[2] b", "<think>x</think> [2] > [1]")], encoder(tokenizer), count)
     with pytest.raises(LimRankError, match=rf"f:1: {count} tokens, more than data.cutoff \({count - 1}\); raise it"):
@@ -159,7 +159,7 @@ WORDS = st.lists(st.sampled_from(["red", "things.", "日本語", "x.y(z)", "1234
 
 @settings(max_examples=120, deadline=None)
 @given(query=WORDS, passage=WORDS, thought=WORDS, cutoff=st.integers(150, 400))
-def test_rows_fit_and_lose_only_what_they_must(tokenizer, query, passage, thought, cutoff):
+def test_sequences_fit_and_lose_only_what_they_must(tokenizer, query, passage, thought, cutoff):
     ours = encoder(tokenizer)
     query, passage, thought = (" ".join(["so", *words]) for words in (query, passage, thought))
     one = group(query, passage, reasoning=thought)
@@ -172,14 +172,14 @@ def test_rows_fit_and_lose_only_what_they_must(tokenizer, query, passage, though
         assert verdict.cut == 0 and verdict.ids.tolist() == whole.ids.tolist()
     else:
         assert verdict.cut > 0
-    # The query is the last to go: whole, or half of the cutoff.
+    # The query is whole, or cut to half of the cutoff.
     text = ours.decode(trace.ids.tolist())
     shown = text.removeprefix(RANK1.query_line.split("{query}")[0]).split("\nPassage: ")[0]
     if query_tokens <= cutoff * QUERY_SHARE:
         assert shown == query
     else:
         assert query.startswith(shown) and len(ours.encode_text(shown)) <= cutoff * QUERY_SHARE
-    # The thought is whole, or its longest beginning in whole sentences that takes a quarter.
+    # The thought is whole, or its longest beginning in whole sentences that fits into a quarter.
     response = ours.decode(trace.ids[trace.prompt :].tolist())
     end = "\n</think> true"
     kept = response.removeprefix("\n").removesuffix(end)
@@ -195,7 +195,7 @@ def test_rows_fit_and_lose_only_what_they_must(tokenizer, query, passage, though
             if len(more) > len(kept):
                 assert len(ours.encode_text(f"\n{more}", end)) > most
                 break
-    # The passage keeps as much of its beginning as fits, but for a few tokens of a word that would not.
+    # The passage keeps as much of its beginning as fits, except for a few tokens of a word that does not.
     for row, end in ((trace, "\n<think>"), (verdict, "\n<think>\n\n</think>")):
         prompt = ours.decode(row.ids[: row.prompt].tolist())
         assert prompt.endswith(end)
@@ -204,12 +204,12 @@ def test_rows_fit_and_lose_only_what_they_must(tokenizer, query, passage, though
         assert shown == passage.strip() or cutoff - len(row.ids) <= 6
 
 
-def test_a_thought_without_blanks_is_cut_and_not_dropped(tokenizer):
+def test_a_thought_without_spaces_is_cut_and_not_dropped(tokenizer):
     (row,) = trace_sequences([group("q", "p", reasoning="这段话说的是红色" * 60)], RANK1, encoder(tokenizer), 400)
     assert 80 < len(row.ids) - row.prompt <= 100
 
 
-def test_a_query_that_leaves_no_room_is_named_before_the_run(tokenizer):
+def test_a_query_that_leaves_no_room_is_an_error_before_the_run(tokenizer):
     ours = encoder(tokenizer)
     long = Group("q9", "why?", "only what explains it " * 30, (Candidate("a", True),), source="rows.jsonl")
 
@@ -223,6 +223,6 @@ def test_a_query_that_leaves_no_room_is_named_before_the_run(tokenizer):
     assert survey(encode, [GROUPS[0], group("q", "a " * 200, "b", "c " * 200)]) == (2, 5)
 
 
-def test_ids_fit_the_models_types(tokenizer):
+def test_ids_are_int32(tokenizer):
     for row in verdict_sequences(GROUPS, RANK1, encoder(tokenizer), 200):
         assert row.ids.dtype == np.int32

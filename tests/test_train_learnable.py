@@ -1,4 +1,4 @@
-"""Rows of which there is nothing to learn: an error, before anything is loaded; lost groups are counted."""
+"""Rows with nothing to learn are an error before anything loads; useless groups are counted."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_contrastive_needs_one_query_with_both(labels):
             check_learnable(groups, NAMES)
 
 
-def test_lost_groups_are_counted(caplog):
+def test_useless_groups_are_counted(caplog):
     with caplog.at_level(logging.INFO, "limrank_ir"):
         check_learnable([group(True, False), *ONLY_TRUE, group(False)], ["contrastive"])
         assert "learns nothing from 3 of 4 queries (2 have only relevant passages, 1 have none)" in caplog.text
@@ -83,7 +83,7 @@ def test_lost_groups_are_counted(caplog):
         assert "all 1 thoughts end in true" in caplog.text
 
 
-def test_a_cross_encoder_leaves_out_what_it_cannot_learn_from():
+def test_a_cross_encoder_skips_groups_with_nothing_to_learn():
     assert _row(group(False, False), {"contrastive": 1.0}) is None
     assert _row(group(True), {"binary": 1.0}) is None
     assert _row(group(True, False), {"binary": 1.0})["labels"][0] == pytest.approx(0, abs=1e-5)

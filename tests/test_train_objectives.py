@@ -1,4 +1,4 @@
-"""Each objective against a plain loop and against trl; what a group weighs does not depend on its batch."""
+"""Each objective against a plain loop and against trl; a group's weight does not depend on its batch."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def random_groups(seed=0, count=6):
 
 
 def batch(groups, more=0):
-    """The tensors of a batch, with `more` columns of padding that is no number a loss may see."""
+    """The tensors of a batch, with `more` columns of padding, whose values must not affect the loss."""
     wide = max(map(len, groups)) + more
     columns = [
         torch.tensor([[row[part] for row in group] + [filler] * (wide - len(group)) for group in groups])
@@ -73,7 +73,7 @@ def naive(name, group):
 
 
 @pytest.mark.parametrize("name", FROM_VERDICTS)
-def test_an_objective_is_its_definition(name):
+def test_an_objective_matches_its_definition(name):
     groups = random_groups()
     expected = [naive(name, group) for group in groups]
     assert len({round(value, 6) for value in expected}) > 2
@@ -97,7 +97,7 @@ def test_padding_does_not_matter_and_gradients_are_finite(name, kinds):
     torch.testing.assert_close(found[0][0], torch.stack(alone))
 
 
-def test_contrast_pulls_the_positive_up_and_the_others_down():
+def test_contrastive_pulls_the_positive_up_and_the_others_down():
     verdicts = batch([[(0.0, 0.0, 1.0, 1.0, 0.0), (1.0, 0.0, 0.0, 0.0, 0.0), (3.0, 0.0, 0.0, 0.0, 0.0)]])
     objective("contrastive")(verdicts).sum().backward()
     up, down, more = verdicts.log_odds.grad[0].tolist()
@@ -109,7 +109,7 @@ def test_distill_is_zero_where_the_student_has_the_teachers_scores():
     assert objective("distill")(batch([group])).item() == pytest.approx(0, abs=1e-6)
 
 
-def test_traces_are_a_mean_over_tokens_then_rows_then_groups():
+def test_traces_are_averaged_over_tokens_then_sequences_then_groups():
     losses = [[1.0, 2.0, 6.0], [4.0], [5.0, 7.0]]
     row = torch.tensor([0, 0, 0, 1, 2, 2])
     flat = torch.tensor([loss for part in losses for loss in part], requires_grad=True)
@@ -144,7 +144,7 @@ def folder(tmp_path_factory, smol_folder):
 
 @pytest.fixture(scope="module")
 def trainer(folder):
-    """Makes trainers around two models, packed and padded, whose adapters do something from the start."""
+    """A factory of trainers around two models, packed and padded, whose adapters are not zero."""
     models = {}
 
     def make(objectives, *, pack=True):
@@ -209,7 +209,7 @@ def test_a_batch_of_one_kind_has_finite_gradients(trainer, pack):
 
 
 def plain_loss(model, rows):
-    """transformers' own loss of one row at a time, on its response alone."""
+    """transformers' own loss, one sequence at a time, on the response only."""
     losses = []
     for row in rows:
         ids = torch.from_numpy(row.ids).long()[None]
@@ -255,7 +255,7 @@ def test_the_same_loss_as_trl(trainer, folder, name, tmp_path):
         expected = theirs.compute_loss(made.model, dict(inputs))
         plain = plain_loss(made.model, rows)
         ours = loss_of(made, [one])
-    # The rows' responses are equally long: trl's mean over tokens is then ours over rows.
+    # All responses have the same length, so trl's mean over tokens equals our mean over sequences.
     assert len({len(row.ids) - row.prompt for row in rows}) == 1
     torch.testing.assert_close(ours, expected, rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(ours, torch.stack(plain).mean(), rtol=1e-5, atol=1e-5)
@@ -271,8 +271,8 @@ def made_lora():
     return Lora()
 
 
-def test_the_loss_is_on_the_response_alone(trainer, folder):
-    """Logits at other places than those in front of the response do not reach the loss."""
+def test_the_loss_is_on_the_response_only(trainer, folder):
+    """Only the logits that predict the response reach the loss."""
     made = trainer({"traces": 1.0, "verdict": 1.0}, pack=False)
     rows = trace_sequences(GROUPS, RANK1, encode_with(folder), 128)
     from limrank_ir.train.forward import packed, padded
@@ -290,8 +290,8 @@ def test_the_loss_is_on_the_response_alone(trainer, folder):
     torch.testing.assert_close(again, logits, rtol=1e-3, atol=1e-3)
 
 
-def test_passages_that_come_twice_do_not_share_their_thoughts(trainer):
-    """Two rows with one prompt and thoughts that begin alike: the shared prefix must end with the prompt."""
+def test_identical_prompts_do_not_share_their_thoughts(trainer):
+    """With the same prompt and thoughts that start the same, the shared prefix must end with the prompt."""
     thoughts = ["It says so, and so it is.", "It says so, and yet it is not."]
     twice = Group("1", "q", None, tuple(Candidate("p", place == 0, reasoning=t) for place, t in enumerate(thoughts)))
     with torch.no_grad():

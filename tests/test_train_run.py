@@ -1,4 +1,4 @@
-"""Whole runs on tiny models: packed as padded, killed and resumed, in two processes, and what they leave behind."""
+"""Complete runs on tiny models: packed and padded, killed and resumed, in two processes, and their output."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def place(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def trained(place, llama):
-    """A run that nothing interrupted: its configuration and what it made."""
+    """A run without interruption: its configuration and its adapter."""
     path = write_config(place / "whole.yaml", llama, output="whole", training=LONG, lora=DROPOUT)
     return path, train(path)
 
@@ -70,7 +70,7 @@ def losses(adapter: Path) -> list[float]:
 
 
 def gradients(folder, place, *, pack, **changes):
-    """Loss and gradients of a batch with every kind of row, the adapter's second half no longer zero."""
+    """Loss and gradients of a batch with every objective, for an adapter that is not zero."""
     path = write_config(place / "one.yaml", folder, objectives=ALL, **changes)
     config = read_config(path)
     tokenizer = load_tokenizer(folder, config.lora)
@@ -96,7 +96,7 @@ def gradients(folder, place, *, pack, **changes):
 
 
 @pytest.mark.parametrize("targets", ["all-linear", ["v_proj"]], ids=["all", "values"])
-def test_packed_is_padded(family, place, targets):
+def test_packed_and_padded_agree(family, place, targets):
     loss, found = gradients(family, place, pack=True, lora={"targets": targets})
     expected, wanted = gradients(family, place, pack=False, lora={"targets": targets})
     torch.testing.assert_close(loss, expected, rtol=1e-4, atol=1e-4)
@@ -108,7 +108,7 @@ def test_packed_is_padded(family, place, targets):
 
 
 def test_added_tokens_train_embeddings_and_head(place, tmp_path_factory, smol_folder):
-    """PEFT copies both modules: the copies must be what runs and what learns, in the trainer and in the engine."""
+    """PEFT copies both modules; the copies must be used and trained, in the trainer and in the engine."""
     folder = tiny.make(tmp_path_factory.mktemp("untied"), smol_folder, tie_word_embeddings=False, vocab_size=49153)
     lora = {"add_tokens": ["<think>", "</think>"]}
     _, found = gradients(folder, place, pack=True, lora=lora)
@@ -116,7 +116,7 @@ def test_added_tokens_train_embeddings_and_head(place, tmp_path_factory, smol_fo
     assert [name.split(".modules_to_save")[0].rsplit(".", 1)[1] for name in full] == ["embed_tokens", "lm_head"]
     for name in full:
         assert found[name].shape == (49154, 64) and found[name].abs().max() > 1e-3
-        assert found[name][49152:].any()  # the new tokens are among what is read and what is said
+        assert found[name][49152:].any()  # the new tokens occur in prompts and responses
     path = write_config(place / "tokens.yaml", folder, output="tokens", objectives=ALL, lora=lora)
     adapter = train(path)
     before, after = (
@@ -145,7 +145,7 @@ def test_bfloat16_on_a_cpu(llama, place):
     assert half == pytest.approx(full, rel=0.1) and half != full
 
 
-# What a run learns and leaves behind
+# What a run learns and writes
 
 
 def test_the_adapter_ranks_better(trained, llama, place):
@@ -166,15 +166,15 @@ def test_the_adapter_ranks_better(trained, llama, place):
     assert margin(after) > margin(before) + 1
 
 
-def test_the_run_card(trained, place):
+def test_the_record_of_a_run(trained, place):
     _, adapter = trained
-    card = json.loads((adapter.parent / "run.json").read_text())
+    record = json.loads((adapter.parent / "run.json").read_text())
     settings = json.loads((adapter.parent / "settings.json").read_text())
-    assert card["config"] == settings["config"] and card["data_sha256"] == settings["data_sha256"]
-    assert card["config"]["data"]["sources"][0]["path"] == "rows.jsonl" and str(place) not in json.dumps(settings)
-    assert (card["examples"], card["steps"], card["processes"]) == (16, 12, 1)
-    assert card["trained_parameters"] == sum(weight.numel() for weight in weights(adapter).values())
-    steps = [entry for entry in card["history"] if "loss" in entry]
+    assert record["config"] == settings["config"] and record["data_sha256"] == settings["data_sha256"]
+    assert record["config"]["data"]["sources"][0]["path"] == "rows.jsonl" and str(place) not in json.dumps(settings)
+    assert (record["examples"], record["steps"], record["processes"]) == (16, 12, 1)
+    assert record["trained_parameters"] == sum(weight.numel() for weight in weights(adapter).values())
+    steps = [entry for entry in record["history"] if "loss" in entry]
     assert [entry["step"] for entry in steps] == list(range(1, 13))
     for entry in steps:
         parts = entry["loss_contrastive"] + 0.5 * entry["loss_binary"]
@@ -191,7 +191,7 @@ def test_the_plot(trained, place, tmp_path):
     assert drawn.any(0).mean() > 0.5  # lines from left to right
 
     def height(values):
-        """How far down the line stands on its left and on its right end."""
+        """How far down the line is at its left and right ends."""
         plot_loss([{"step": step, "loss": value} for step, value in enumerate(values)], tmp_path / "loss.png")
         picture = np.asarray(Image.open(tmp_path / "loss.png").convert("RGB")).astype(int)
         blue = (picture.max(-1) - picture.min(-1)) > 60
@@ -204,7 +204,7 @@ def test_the_plot(trained, place, tmp_path):
     assert left > right
 
 
-# Killed, and gone on with
+# Killed and resumed
 
 KILLED = """
 import os, signal, sys
@@ -216,7 +216,7 @@ def die(*args, **kwargs):
     os.kill(os.getpid(), signal.SIGKILL)
 
 path, when = sys.argv[1:]
-if when == "saving":  # weights, optimizer and schedule are there; trainer_state.json is not yet
+if when == "saving":  # weights, optimizer, and schedule exist; trainer_state.json does not yet
     save = trainer.VerdictTrainer._save_rng_state
     trainer.VerdictTrainer._save_rng_state = lambda self, *a: die() if self.state.global_step == 6 else save(self, *a)
 else:
@@ -229,7 +229,7 @@ train(Path(path))
 
 
 @pytest.mark.parametrize(("when", "last"), [("saving", 3), ("training", 6)])
-def test_a_killed_run_goes_on_to_the_same_weights(trained, place, llama, when, last):
+def test_a_killed_run_ends_with_the_same_weights(trained, place, llama, when, last):
     path = write_config(place / f"{when}.yaml", llama, output=when, training=LONG, lora=DROPOUT)
     ended = subprocess.run([sys.executable, "-c", KILLED, str(path), when], capture_output=True, text=True)
     assert ended.returncode == -signal.SIGKILL, ended.stderr
@@ -245,7 +245,7 @@ def test_a_killed_run_goes_on_to_the_same_weights(trained, place, llama, when, l
     assert losses(adapter) == pytest.approx(losses(trained[1]), abs=1e-5)
 
 
-def test_a_checkpoint_whose_end_is_cut_short_is_not_whole(tmp_path):
+def test_incomplete_checkpoints_are_skipped(tmp_path):
     for step, text in ((2, '{"global_step": 2}'), (10, '{"global_step": 10}'), (30, '{"global_st'), (40, "{}")):
         (tmp_path / f"checkpoint-{step}").mkdir()
         (tmp_path / f"checkpoint-{step}" / "trainer_state.json").write_text(text)
@@ -254,7 +254,7 @@ def test_a_checkpoint_whose_end_is_cut_short_is_not_whole(tmp_path):
     assert last_complete_checkpoint(tmp_path / "none") is None
 
 
-def test_a_changed_run_is_not_gone_on_with(trained, llama, tmp_path):
+def test_a_changed_run_is_not_resumed(trained, llama, tmp_path):
     shutil.copytree(trained[1].parent, tmp_path / "whole")
     write_rows(tmp_path / "rows.jsonl", training.groups())
     path = tmp_path / "run.yaml"
@@ -270,8 +270,8 @@ def test_a_changed_run_is_not_gone_on_with(trained, llama, tmp_path):
         train(path)
 
 
-def test_a_run_may_move_to_another_folder(trained, llama, tmp_path):
-    """Nothing that is compared says where files are; what is done is not done again."""
+def test_a_run_can_be_moved_to_another_folder(trained, llama, tmp_path):
+    """The comparison ignores where files are, and finished work is not repeated."""
     shutil.copytree(trained[1].parent, tmp_path / "moved")
     shutil.rmtree(tmp_path / "moved" / "adapter")
     write_rows(tmp_path / "data" / "rows.jsonl", training.groups())
@@ -282,13 +282,13 @@ def test_a_run_may_move_to_another_folder(trained, llama, tmp_path):
     assert all(torch.equal(weight, expected[name]) for name, weight in weights(adapter).items())
 
 
-# Several batches a step
+# Several batches per step
 
 
-def test_two_processes_and_accumulation_are_one_batch(llama, place):
+def test_two_processes_and_accumulation_equal_one_batch(llama, place):
     def run(name, batch, *, processes=1, steps=1, pack=True):
         settings = {"per_device_train_batch_size": batch, "gradient_accumulation_steps": steps}
-        # Not Adam, which turns a gradient of almost 0 into a step of either sign.
+        # Not Adam, which turns a gradient near 0 into a full step of either sign.
         settings |= {"optim": "sgd", "learning_rate": 0.3}
         path = write_config(place / f"{name}.yaml", llama, output=name, training=settings, objectives=ALL, packed=pack)
         if processes == 1:
@@ -308,12 +308,12 @@ def test_two_processes_and_accumulation_are_one_batch(llama, place):
         return place / name / "adapter"
 
     one = run("one", 4)
-    card = json.loads((one.parent / "run.json").read_text())
-    expected = [entry for entry in card["history"] if "loss" in entry]
+    record = json.loads((one.parent / "run.json").read_text())
+    expected = [entry for entry in record["history"] if "loss" in entry]
     for adapter in (run("steps", 2, steps=2), run("both", 1, processes=2, steps=2)):
-        card = json.loads((adapter.parent / "run.json").read_text())
-        assert card["processes"] == (1 if adapter.parent.name == "steps" else 2)
-        found = [entry for entry in card["history"] if "loss" in entry]
+        record = json.loads((adapter.parent / "run.json").read_text())
+        assert record["processes"] == (1 if adapter.parent.name == "steps" else 2)
+        found = [entry for entry in record["history"] if "loss" in entry]
         for entry, other in zip(found, expected, strict=True):
             for name in ("loss", *(f"loss_{name}" for name in ALL)):
                 assert entry[name] == pytest.approx(other[name], rel=1e-5, abs=1e-4), (adapter, name)
@@ -349,7 +349,7 @@ def test_rankings_are_learned(llama, tmp_path):
         train(path)
 
 
-# What does not fit on the model
+# Adapters and models that do not fit
 
 
 @pytest.mark.parametrize(

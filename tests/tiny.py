@@ -1,4 +1,4 @@
-"""Tiny models made on the spot, for what needs no real one."""
+"""Tiny random models, for tests that do not need a real one."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ SIZES: dict[str, Any] = {
     "num_attention_heads": 4,
     "num_key_value_heads": 2,
     "max_position_embeddings": 2048,
-    "vocab_size": 49155,  # room for two thinking tags of their own
+    "vocab_size": 49155,  # room for two added thinking tags
     "bos_token_id": 1,
     "eos_token_id": 2,
     "pad_token_id": 2,
@@ -29,7 +29,7 @@ def make(
     torch.manual_seed(seed)
     config = AutoConfig.for_model(family, **{**SIZES, **settings})
     model = AutoModelForCausalLM.from_config(config).float()
-    for parameter in model.parameters():  # large enough that attention and positions matter
+    for parameter in model.parameters():  # large enough for attention and positions to matter
         torch.nn.init.normal_(parameter, std=std)
     model.save_pretrained(folder)
     AutoTokenizer.from_pretrained(tokenizer_folder).save_pretrained(folder)
@@ -37,7 +37,7 @@ def make(
 
 
 def teach(folder: Path, answers: dict[str, str], steps: int = 100) -> None:
-    """Teach a tiny model by heart what follows each prompt."""
+    """Make a tiny model memorize the answer to each prompt."""
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 

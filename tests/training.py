@@ -1,4 +1,4 @@
-"""What the tests of training share: rows that a tiny model can learn, and configurations for them."""
+"""Shared by the tests of training: rows that a tiny model can learn, and configurations for them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ COLORS = ["red", "green", "blue", "black", "white", "brown", "pink", "gray"]
 
 
 def groups(count: int = 16) -> list[dict[str, Any]]:
-    """Queries for a color; the passage with that color is relevant."""
+    """Queries for a color; the passage that names it is relevant."""
     rows = []
     for number in range(count):
         color, *others = COLORS[number % 8 :] + COLORS[: number % 8]
@@ -34,7 +34,7 @@ def write_rows(path: Path, rows: list[dict[str, Any]]) -> Path:
 
 
 def write_config(place: Path, folder: str | Path, **changes: Any) -> Path:
-    """A configuration of a short run, in JSON, which is YAML; `training` and `data` are merged with the defaults."""
+    """Write a configuration of a short run, as JSON (which is YAML), with `changes` merged into the defaults."""
     settings: dict[str, Any] = {
         "model": str(folder),
         "prompt_format": "rank1",
