@@ -90,7 +90,7 @@ def test_scores_are_the_models_own_with_the_instruction_and_fused_with_the_first
 def test_a_second_call_judges_nothing_and_gives_the_same_results(measured, data, monkeypatch):
     report, output = measured
     monkeypatch.setattr("limrank_ir.engines.local.LocalEngine.judge", lambda *_, **__: pytest.fail("judged again"))
-    monkeypatch.setattr("limrank_ir.retrieval.bm25.search", lambda *_, **__: pytest.fail("searched again"))
+    monkeypatch.setattr("limrank_ir.benchmarks.suite.first_stage.search", lambda *_, **__: pytest.fail("searched again"))
     again = run_suite([data], ["limrank-smol"], output, SHALLOW, command=COMMAND)
     assert again.results == report.results
 

@@ -104,7 +104,7 @@ def collections(report: SuiteReport) -> Table:
         ]
         for name, facts in report.collections.items()
     ]
-    return ["", "documents", "queries", "candidates", "pairs", "queries without any"], rows
+    return ["", "documents", "queries", "candidates", "pairs", "queries without candidates"], rows
 
 
 def work(report: SuiteReport) -> Table:
@@ -188,10 +188,13 @@ def _at_bound(report: SuiteReport) -> list[str]:
 def protocol(report: SuiteReport) -> str:
     """How the systems were measured, in a sentence."""
     settings = report.settings
-    sample = "all judged queries" if settings["queries"] is None else f"samples of {settings['queries']} judged queries"
+    if settings["queries"] is None:
+        queries = "all judged queries"
+    else:
+        queries = f"samples of {settings['queries']} judged queries (seed {settings['seed']})"
     cut = settings["models"].get("max_length")
     limit = "" if cut is None else f"; passages are cut if a prompt exceeds {cut} tokens"
-    return f"The first stage's top {settings['k']} documents; {sample} (seed {settings['seed']}){limit}."
+    return f"The first stage's top {settings['k']} documents; {queries}{limit}."
 
 
 def facts(report: SuiteReport) -> dict[str, str]:
