@@ -1,4 +1,4 @@
-"""The demonstration collection: what is in it, that it is the same everywhere, and that its judgments fit."""
+"""The demo's collection: what is in it, that it is the same everywhere, and that its judgments match."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ def test_passages_are_distinct_and_say_something(collection: dict[str, str]) -> 
     assert len(set(collection.values())) == len(collection)
     assert min(len(words(text)) for text in collection.values()) >= 8
     bodies = [text.partition("\n\n")[2] for text in collection.values()]
-    assert len(set(bodies)) == len(bodies)  # documentation that a subclass inherits is there once
+    assert len(set(bodies)) == len(bodies)  # inherited documentation appears once
 
 
-def test_docnos_fit_into_a_run_file(collection: dict[str, str]) -> None:
+def test_docnos_are_valid_in_a_run_file(collection: dict[str, str]) -> None:
     assert list(collection) == sorted(collection)
     assert not [docno for docno in collection if not re.fullmatch(r"[!-~]+", docno)]
 
@@ -66,7 +66,7 @@ def test_docnos_fit_into_a_run_file(collection: dict[str, str]) -> None:
         ("object.__hash__", "object.__hash__\n\nobject.__hash__(self)\n\nCalled by built-in function"),
     ],
 )
-def test_things_have_the_names_that_people_use(collection: dict[str, str], name: str, start: str) -> None:
+def test_objects_have_the_names_that_people_use(collection: dict[str, str], name: str, start: str) -> None:
     assert collection[name].startswith(start)
 
 
@@ -84,13 +84,13 @@ def test_the_language_reference_joins_the_docstring(collection: dict[str, str]) 
     assert "If *key* is in the dictionary, return its value." in text
 
 
-def test_nothing_of_this_process_shows(collection: dict[str, str]) -> None:
+def test_nothing_depends_on_this_process(collection: dict[str, str]) -> None:
     assert not [docno for docno, text in collection.items() if re.search(r" at 0x[0-9a-fA-F]", text)]
     assert not [docno for docno, text in collection.items() if sys.prefix in text or sys.base_prefix in text]
 
 
 def test_same_bytes_in_every_process_and_nothing_on_stderr() -> None:
-    # Without -I, so that the seed counts: sets and the like are in another order each time.
+    # Without -I, so that the seed matters: sets are ordered differently in each run.
     command = [sys.executable, "-P", docstrings.__file__]
     runs = [
         subprocess.run(command, env={**os.environ, "PYTHONHASHSEED": seed}, capture_output=True, check=True)
@@ -127,7 +127,7 @@ def test_questions() -> None:
     assert max(len(words(query)) for _, query in asked) <= 60
 
 
-def test_judgments_fit_the_questions_and_the_collection(collection: dict[str, str]) -> None:
+def test_judgments_match_the_questions_and_the_collection(collection: dict[str, str]) -> None:
     judged = qrels()
     assert list(judged) == [qid for qid, _ in queries()]
     for qid, relevant in judged.items():

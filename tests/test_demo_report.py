@@ -1,4 +1,4 @@
-"""The demo's HTML page: what it says, that it is well-formed, and that nothing in it can run or be fetched."""
+"""The demo's HTML page: what it says, that it is well-formed, and that no text in it can run or fetch anything."""
 
 from __future__ import annotations
 
@@ -9,16 +9,17 @@ from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
+from markupsafe import escape
 
-from limrank_ir.demo.report import QueryReport, Report, Row, render
+from limrank_ir.demo.report import DemoReport, QueryReport, ReportedPassage, render
 
 MINUS = "\u2212"
 VOID = {"meta", "link", "input", "br", "hr", "img", "wbr"}
-HOSTILE = "</script><script>alert(1)</script> <img src=\"https://x.test/a\" onerror='alert(1)'> &amp; ${title} $$"
+HOSTILE = "</script><script>alert(1)</script> <img src=\"https://x.test/a\" onerror='alert(1)'> &amp; {{ title }}"
 
 
 class Page(HTMLParser):
-    """Parses strictly: every tag closed in order, every attribute collected."""
+    """A strict parser: every tag must be closed in order, and every attribute is collected."""
 
     def __init__(self, source: str) -> None:
         super().__init__()
@@ -50,7 +51,7 @@ class Page(HTMLParser):
         return "".join(self.words)
 
     def all(self, name: str, **wanted: str) -> list[dict[str, str | None]]:
-        """Attributes of the tags of this name that have a class (``kind``) or attribute values."""
+        """The attributes of all tags of this name with this class (``kind``) and these attribute values."""
         kind = wanted.pop("kind", None)
         return [
             attrs
@@ -62,14 +63,16 @@ class Page(HTMLParser):
 
 
 def query(n: int, old: float, new: float, /, **changes) -> QueryReport:
-    first = [Row(f"mod.name_{n}.f{k}", f"Do {k} < {n} & more.\n\nDetails.", 9.5 - k, k % 3) for k in range(10)]
-    again = [Row(row.docno, row.text, 6.0 - 2 * k, row.grade) for k, row in enumerate(reversed(first))]
+    first = [
+        ReportedPassage(f"mod.name_{n}.f{k}", f"Do {k} < {n} & more.\n\nDetails.", 9.5 - k, k % 3) for k in range(10)
+    ]
+    again = [ReportedPassage(row.docno, row.text, 6.0 - 2 * k, row.grade) for k, row in enumerate(reversed(first))]
     made = QueryReport(f"q{n}", f"how do I do {n}?", first, again, {"nDCG@10": (old, new), "RR@10": (0.5, 1.0)})
     return replace(made, **changes)
 
 
-def report(*queries: QueryReport, **changes) -> Report:
-    made = Report(
+def report(*queries: QueryReport, **changes) -> DemoReport:
+    made = DemoReport(
         title="A demo",
         first_stage="BM25",
         reranker="BM25 >> limrank-smol",
@@ -83,10 +86,10 @@ def report(*queries: QueryReport, **changes) -> Report:
     return replace(made, **changes)
 
 
-def test_says_everything():
+def test_the_page_says_everything():
     queries = [query(1, 0.2, 0.5), query(2, 0.7, 0.6), query(3, 0.3, 0.3)]
     page = Page(render(report(*queries)))
-    for wanted in ("A demo", "3,600 passages", "BM25 >> limrank-smol", "limrank demo", "3,250 pairs", "25 ms a pair"):
+    for wanted in ("A demo", "3,600 passages", "BM25 >> limrank-smol", "limrank demo", "3,250 pairs", "25 ms per pair"):
         assert wanted in page.text
     for one in queries:
         assert one.query in page.text and one.qid in page.text
@@ -99,7 +102,7 @@ def test_measures_and_differences_have_the_right_sign():
     page = Page(render(report(query(1, 0.2, 0.5), query(2, 0.7, 0.6), query(3, 0.3, 0.3))))
     assert "nDCG@10 rises from 0.400 to 0.550" in page.text
     assert "+0.150" in page.text and f"{MINUS}0.050" in page.text
-    assert "better than BM25 on 1, the same on 1 and worse on 1" in page.text
+    assert "better than BM25 on 1, the same on 1, and worse on 1" in page.text
     assert "+81.2 s" in page.text
     states = [(attrs["data-state"], attrs["data-delta"]) for attrs in page.all("article")]
     assert states == [("improved", "0.300000"), ("worsened", "-0.100000"), ("unchanged", "0.000000")]
@@ -128,10 +131,10 @@ def test_a_loss_is_called_a_loss(means, finding, difference):
 
 
 def test_hostile_text_stays_text():
-    row = Row(HOSTILE, HOSTILE, 1.0, 2)
+    row = ReportedPassage(HOSTILE, HOSTILE, 1.0, 2)
     bad = QueryReport(HOSTILE, HOSTILE, [row], [row], {"nDCG@10": (0.1, 0.2), HOSTILE: (0.0, 1.0)})
     source = render(
-        Report(
+        DemoReport(
             title=HOSTILE,
             first_stage=HOSTILE,
             reranker=HOSTILE,
@@ -145,7 +148,7 @@ def test_hostile_text_stays_text():
     )
     page, usual = Page(source), Page(render(report(query(1, 0.1, 0.2))))
     assert len(page.all("script")) == 1 and not page.all("img")
-    assert source.count("</script>") == 1 and html.escape(HOSTILE) in source
+    assert source.count("</script>") == 1 and escape(HOSTILE) in source
     assert page.text.count(HOSTILE) >= 10
     assert {name for _, attrs in page.tags for name in attrs} <= {name for _, attrs in usual.tags for name in attrs}
 
@@ -157,7 +160,7 @@ def test_characters_html_cannot_hold(bad):
     source.encode("utf-8")
 
 
-def test_fetches_nothing():
+def test_the_page_fetches_nothing():
     source = render(report(query(1, 0.2, 0.5, query="see https://x.test/page")))
     page = Page(source)
     for tag, attrs in page.tags:
@@ -168,7 +171,7 @@ def test_fetches_nothing():
     assert policy and "default-src 'none'" in (policy[0]["content"] or "")
 
 
-def test_links_and_ids_fit():
+def test_links_and_ids_match():
     page = Page(render(report(*(query(n, 0.1 * n, 0.5) for n in range(1, 9)))))
     ids = [attrs["id"] for _, attrs in page.tags if "id" in attrs]
     assert len(ids) == len(set(ids))
@@ -181,17 +184,17 @@ def test_links_and_ids_fit():
 
 
 def test_rank_changes_and_grades():
-    a, b, c, d = (Row(name, name, 1.0, grade) for name, grade in (("a", 0), ("b", 1), ("c", 2), ("d", 0)))
+    a, b, c, d = (ReportedPassage(name, name, 1.0, grade) for name, grade in (("a", 0), ("b", 1), ("c", 2), ("d", 0)))
     source = render(report(QueryReport("1", "q", [a, b, c], [c, b, d], {"nDCG@10": (0.5, 0.8)})))
     page = Page(source)
     moves = [attrs["title"] for attrs in page.all("span", kind="c")]
     assert moves == [
         "not in the top after reranking",
-        "same rank after",
+        "same rank after reranking",
         "goes to rank 1",
         "up from rank 3",
         "same rank as before",
-        "not in the top of the first ranking",
+        "not in the top before reranking",
     ]
     for shown in ("▲2", "→1", "new", "out"):
         assert f">{shown}</span>" in source
@@ -226,7 +229,7 @@ def test_other_measures_lead_when_ndcg_is_missing():
 
 def test_log_odds():
     scores = [1e9, 40.0, 8.0, 0.0, -4.0, -1e9, math.inf, -math.inf, math.nan]
-    rows = [Row(f"d{n}", "text", score, 0) for n, score in enumerate(scores)]
+    rows = [ReportedPassage(f"d{n}", "text", score, 0) for n, score in enumerate(scores)]
     source = render(report(query(1, 0.2, 0.5, after=rows)))
     page = Page(source)
     bars = re.findall(r'<span class="bar"><i( class="n")? style="--v:([\d.]+)"></i></span>', source)
@@ -244,17 +247,17 @@ def test_log_odds():
 
 def test_long_text_is_cut_and_the_page_stays_small():
     text = "First line.\n" + "Some words <of> a doc string. " * 100
-    row = Row("package.module.Class.method", text, 1.0, 1)
+    row = ReportedPassage("package.module.Class.method", text, 1.0, 1)
     many = [query(n, 0.2, 0.5, before=[row] * 10, after=[row] * 10) for n in range(65)]
     source = render(report(*many))
-    assert len(source.encode("utf-8")) < 2_000_000  # every passage longer than the cut: the worst case
+    assert len(source.encode("utf-8")) < 2_000_000  # the worst case: every passage is cut
     bodies = re.findall(r"<pre>(.*?)</pre>", source, re.DOTALL)
     assert len(bodies) == 1300 and all(len(html.unescape(body)) <= 702 for body in bodies)
     assert html.unescape(bodies[0]).endswith(" …") and text.startswith(html.unescape(bodies[0])[:-2])
 
 
-def test_a_word_without_end_is_cut_too():
-    source = render(report(query(1, 0.2, 0.5, before=[Row("d", "x" * 5000, 1.0, 0)], after=[])))
+def test_an_endless_word_is_cut_too():
+    source = render(report(query(1, 0.2, 0.5, before=[ReportedPassage("d", "x" * 5000, 1.0, 0)], after=[])))
     assert "x" * 700 + " …</pre>" in source and "x" * 701 not in source
 
 
@@ -265,7 +268,7 @@ def test_real_doc_strings_stay_below_the_bound():
     import typing
 
     docs = [doc for m in (shutil, subprocess, typing) for o in vars(m).values() if (doc := inspect.getdoc(o))]
-    rows = [Row(f"standard.library.name_{n}", doc, 3.0, n % 3) for n, doc in enumerate(docs)]
+    rows = [ReportedPassage(f"standard.library.name_{n}", doc, 3.0, n % 3) for n, doc in enumerate(docs)]
     tens = [[rows[(n * 7 + k) % len(rows)] for k in range(10)] for n in range(66)]
     source = render(report(*(query(n, 0.2, 0.5, before=tens[n], after=tens[n + 1]) for n in range(65))))
     Page(source)

@@ -23,7 +23,7 @@ RUNS = ("bm25", "bm25-limrank-smol", "bm25+limrank-smol")
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory):
-    """The command as a user types it, on three queries, in a process of its own: PISA writes past Python's streams."""
+    """The command as a user types it, on three queries, in another process because PISA bypasses Python's streams."""
     out = tmp_path_factory.mktemp("demo")
     command = [sys.executable, "-m", "limrank_ir", "demo", "--queries", "3", "--k", "6", "--out", str(out)]
     done = subprocess.run(command, capture_output=True, text=True, check=True, env=os.environ | {"COLUMNS": "100"})
@@ -61,7 +61,7 @@ def test_runs_and_figures_agree(demo):
         assert both == pytest.approx(fuse(odds, bm25, MODELS["limrank-smol"].fuse).tolist(), abs=1e-4)
 
 
-def test_the_report_holds_every_query_and_ranking(demo):
+def test_the_report_contains_every_query_and_ranking(demo):
     out, _ = demo
     page = (out / "report.html").read_text(encoding="utf-8")
     for qid, _ in queries()[:3]:
@@ -72,7 +72,7 @@ def test_the_report_holds_every_query_and_ranking(demo):
     assert "limrank demo" in page and "torch" in page
 
 
-def test_bad_places_and_options_are_found_before_the_work(tmp_path):
+def test_bad_folders_and_options_fail_before_the_work(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(LimRankError, match="is a file, not a folder"):
         run_demo(tmp_path / "file" / "x")
@@ -81,7 +81,7 @@ def test_bad_places_and_options_are_found_before_the_work(tmp_path):
     assert json.dumps([entry.name for entry in tmp_path.iterdir()]) == '["file"]'
 
 
-def test_an_unknown_model_is_known_before_anything_is_indexed(tmp_path, capsys):
+def test_an_unknown_model_fails_before_indexing(tmp_path, capsys):
     with pytest.raises(LimRankError, match=r"unknown model 'limrank-smal'.*did you mean limrank-smol\?"):
         run_demo(tmp_path, model="limrank-smal")
     assert capsys.readouterr().err == ""

@@ -31,11 +31,11 @@ LOOK = """
 import importlib.util as u
 import limrank_ir
 from limrank_ir.demo.collection import passages, qrels, queries
-from limrank_ir.demo.report import Report, render
+from limrank_ir.demo.report import DemoReport, render
 assert "site-packages" in limrank_ir.__file__, limrank_ir.__file__
 assert len(queries()) >= 60 and set(qrels()) == {qid for qid, _ in queries()}
 assert len(passages()) > 3000
-assert "</html>" in render(Report("t", "a", "b", "c", {}, (0.0, 0.0), 0, [], {}))
+assert "</html>" in render(DemoReport("t", "a", "b", "c", {}, (0.0, 0.0), 0, [], {}))
 assert all(u.find_spec(f"limrank_ir.{name}") for name in ("synth", "train", "benchmarks"))
 assert not any(u.find_spec(name) for name in ("synth", "train", "benchmarks", "tests"))
 """

@@ -1,13 +1,13 @@
-"""The demonstration collection: Python's own documentation strings, and questions with judgments.
+"""The demo's collection: Python's own documentation strings, and questions with judgments.
 
-Every machine that runs this package already holds the text: some 5,400 passages, one for each documented module,
-class, function and method of the standard library, and the language reference behind ``help("with")``. Each begins
-with its name and signature, as in ``os.fsync(fd)``, and the name is the docno.
+Every machine that runs this package already has the text: about 5,400 passages, one for each documented module, class,
+function, and method of the standard library, plus the language reference behind ``help("with")``. Each passage starts
+with its name and signature, as in ``os.fsync(fd)``. The name is the docno.
 
 The 100 questions (``queries.jsonl``) ask for what one of the passages does. The odd ones (q001, q003, ...) describe a
-symptom in everyday words, the even ones use the words of a programmer who has heard of the thing. Every judgment holds
-on Python 3.11, 3.12 and 3.13. What only one of them has is not judged; four relevant passages are about calls that
-only Linux has, such as ``select.epoll``.
+symptom in everyday words; the even ones use the words of a programmer who has heard of the answer. Every judgment holds
+on Python 3.11, 3.12, and 3.13. What only one of them has is not judged. Four relevant passages are about calls that
+exist only on Linux, such as ``select.epoll``.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from limrank_ir.formats.corpus import Passage
 
 
 def passages() -> list[Passage]:
-    """Build the collection, sorted by docno, in a second or two.
+    """Build the collection, sorted by docno. This takes a second or two.
 
-    One interpreter always gives the same passages, whatever the caller has imported and whatever the environment.
+    An interpreter always gives the same passages, regardless of what the caller has imported and of the environment.
 
     Returns:
-        The passages: no two with the same documentation, none shorter than 8 words.
+        The passages. No two have the same documentation, and none is shorter than 8 words.
     """
     # -I and -S: no environment variables, no site-packages, nothing that could change the standard library.
     command = [sys.executable, "-I", "-S", docstrings.__file__]
@@ -49,7 +49,7 @@ def qrels() -> dict[str, dict[str, int]]:
     """Read the judgments.
 
     Returns:
-        For each qid, the relevant docnos with their grades: 2 answers the question, 1 helps.
+        For each qid, the relevant docnos and their grades: 2 answers the question, 1 helps.
     """
     return {line["qid"]: dict(line["relevant"]) for line in _lines()}
 

@@ -1,8 +1,8 @@
-"""Collect the documentation strings of the standard library. Run as a script, it prints them as one JSON object.
+"""Collect the documentation strings of the standard library. As a script, print them as one JSON object.
 
-`limrank_ir.demo.collection` runs it so, in an interpreter of its own: the answer does not depend on what the
+`limrank_ir.demo.collection` runs this script in a separate interpreter. That way the result does not depend on what the
 caller's process has loaded (torch and transformers replace and add functions in inspect and logging), and importing
-some 300 modules leaves no trace there. Hence this module needs nothing but the standard library.
+about 300 modules leaves no trace there. For the same reason this module imports only the standard library.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from collections.abc import Iterator
 from typing import Any
 
 MIN_WORDS = 8
-"""Shorter passages, name and signature counted, say too little to be judged. os.fsync has nine."""
+"""Shorter passages, including name and signature, say too little to be judged. os.fsync has nine words."""
 
 MAX_WORDS = 300
-"""Where a topic of the language reference is cut. Docstrings are never cut: one object, one passage."""
+"""Topics of the language reference are split at this length. Docstrings are never split: one object, one passage."""
 
 
-# Modules left out:
-# - importing them does something (prints, opens a browser, sets readline's completer) or needs a display;
-# - platform twins of os and os.path, whose names nobody writes;
-# - modules that Python 3.12 or 3.13 dropped, and internals that no program uses: without them the three versions
-#   have nearly the same passages, and no old twin (pipes.quote, crypt.crypt) is left unjudged on one of them.
+# Modules to skip:
+# - modules that do something on import (print, open a browser, set readline's completer) or need a display;
+# - platform-specific twins of os and os.path, whose names nobody writes;
+# - modules that Python 3.12 or 3.13 dropped, and internals that no program uses. Without them, the three versions have
+#   nearly the same passages, and no old twin (pipes.quote, crypt.crypt) is left unjudged on one of them.
 _SKIPPED = frozenset(
     re.findall(
         r"\S+",
@@ -45,13 +45,13 @@ _SKIPPED = frozenset(
 )
 
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
-_SIGNATURE_ONLY = re.compile(r"\w*(\([^()]*\))?( -> \w+)?")  # of a namedtuple, a dataclass, a node of ast
+_SIGNATURE_ONLY = re.compile(r"\w*(\([^()]*\))?( -> \w+)?")  # as in namedtuples, dataclasses, and ast nodes
 _UNDERLINE = re.compile(r"([*=\-~^#])\1+")
 _DEFINITION = re.compile(r"(?:(?:async|class|classmethod|exception|static) )*([A-Za-z_][\w.]*)(?:\(.*\)|\[.*\])?")
 
 
 def docstrings() -> dict[str, str]:
-    """Return docno -> text of everything in the standard library that has documentation."""
+    """Return docno -> text for everything in the standard library that has documentation."""
     texts = _docstrings()
     _add_topics(texts)
     return dict(sorted(texts.items()))
@@ -61,10 +61,10 @@ def docstrings() -> dict[str, str]:
 
 
 def _docstrings() -> dict[str, str]:
-    """Return docno -> text for everything in the standard library that has a docstring of its own."""
+    """Return docno -> text for everything in the standard library that has its own docstring."""
     modules = dict(_modules())
-    # Several names lead to one object: asyncio.run is asyncio.runners.run, os.error is OSError. All candidates are
-    # collected with a rank, and the best name of each object wins; then the best class name of each method.
+    # An object may have several names: asyncio.run is asyncio.runners.run, and os.error is OSError. Collect all names
+    # with a rank and keep the best one for each object, then the best class name for each method.
     ranked: list[tuple[tuple[Any, ...], str, Any]] = [((0,), name, module) for name, module in modules.items()]
     documented = set(map(id, modules.values()))
     for position, (module_name, module) in enumerate(modules.items()):
@@ -79,10 +79,10 @@ def _docstrings() -> dict[str, str]:
             if not (builtin or at_home or name in exported) or qualified in _SKIPPED:
                 continue
             alias = name != getattr(obj, "__name__", name)  # array.ArrayType is array.array
-            # Where it belongs, by its own name, by the shortest path, where it is exported.
+            # Prefer the module where it belongs, its own name, the shortest path, and a module that exports it.
             rank = (1, not builtin, not at_home, alias, qualified.count("."), name not in exported, position)
             ranked.append((rank, qualified, obj))
-            if not exported or name in exported:  # else an internal of the module, unless another one exports it
+            if not exported or name in exported:  # otherwise internal, unless another module exports it
                 documented.add(id(obj))
     ranked.sort(key=lambda candidate: (candidate[0], candidate[1]))
 
@@ -91,8 +91,8 @@ def _docstrings() -> dict[str, str]:
     for _, name, obj in ranked:
         if id(obj) in documented and named.setdefault(id(obj), name) == name:
             objects.append((name, obj))
-    # Base classes and short names first, so that what classes share is found where people look for it: in bytes
-    # rather than bytearray, in ExitStack rather than AsyncExitStack.
+    # Base classes and short names first, so that what classes share is listed where people look for it: under bytes
+    # rather than bytearray, and under ExitStack rather than AsyncExitStack.
     classes = [(name, obj) for name, obj in objects if inspect.isclass(obj)]
     classes.sort(key=lambda pair: (_home(pair[1]) != "builtins", len(pair[1].__mro__), len(pair[0])))
     members = [(f"{name}.{attr}", member) for name, cls in classes for attr, member in _own(cls, named)]
@@ -115,15 +115,15 @@ def _is_long_enough(text: str) -> bool:
 
 
 def _modules() -> Iterator[tuple[str, types.ModuleType]]:
-    """Import the public modules of the standard library, packages before what is in them."""
+    """Import the public modules of the standard library, packages before their contents."""
     pending = sorted(name for name in sys.stdlib_module_names if not name.startswith("_") and name not in _SKIPPED)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # importing a deprecated module says so
+        warnings.simplefilter("ignore")  # importing a deprecated module warns
         while pending:
             name = pending.pop(0)
             try:
                 module = importlib.import_module(name)
-            except Exception:  # another platform's module, or an optional one that was not built
+            except Exception:  # for another platform, or optional and not built
                 continue
             yield name, module
             if name == "os":
@@ -133,7 +133,7 @@ def _modules() -> Iterator[tuple[str, types.ModuleType]]:
 
 
 def _own(cls: type, public: dict[int, str]) -> Iterator[tuple[str, Any]]:
-    """Yield the public members that a class defines, or has from a base that nobody sees (``_io._IOBase``)."""
+    """Yield the public members that a class defines or inherits from a private base (``_io._IOBase``)."""
     for base in cls.__mro__:
         if base is cls or id(base) not in public:
             yield from ((name, obj) for name, obj in sorted(vars(base).items()) if not name.startswith("_"))
@@ -149,10 +149,10 @@ def _root(module_name: str) -> str:
 
 
 def _doc(obj: Any) -> str:
-    """Return an object's own docstring, cleaned; for a class, with what its constructor says."""
+    """Return an object's own docstring, cleaned up. A class's docstring includes its constructor's."""
     doc = getattr(obj, "__doc__", None)
     if not isinstance(doc, str) or (not inspect.isclass(obj) and doc == type(obj).__doc__):
-        return ""  # an instance shows its class's docstring
+        return ""  # inherited from its class
     parts = [doc]
     if inspect.isclass(obj) and inspect.isfunction(init := vars(obj).get("__init__")):
         parts.append(init.__doc__ or "")
@@ -162,9 +162,9 @@ def _doc(obj: Any) -> str:
 def _signature(obj: Any) -> str:
     """Return ``(a, b=1)``, or nothing.
 
-    Annotations are left out, and so are defaults other than plain constants: the repr of anything else may hold a
-    memory address, the order of a set or the state of this process (``file=sys.stdout``), and an absolute path is
-    where this Python happens to be installed.
+    Annotations are dropped, and defaults that are not plain constants become ``...``: their repr may contain a memory
+    address, the order of a set, or the state of this process (``file=sys.stdout``). So do absolute paths, which depend
+    on where this Python is installed.
     """
     if isinstance(obj, (classmethod, staticmethod)):
         obj = obj.__func__
@@ -172,7 +172,7 @@ def _signature(obj: Any) -> str:
         return ""
     try:
         signature = inspect.signature(obj)
-    except Exception:  # many C functions, which have it in their docstring instead; each fails in its own way
+    except Exception:  # many C functions, each failing in its own way; their docstring has the signature
         return ""
     parameters = []
     for parameter in signature.parameters.values():
@@ -204,15 +204,16 @@ def _is_constant(value: Any) -> bool:
 def _add_topics(texts: dict[str, str]) -> None:
     """Add the topics of ``help()`` to docno -> text.
 
-    A topic runs to 9,000 words, and long ones repeat short ones. Whole, such a topic would answer a hundred
-    questions, each in a sentence that a reranker never reaches; cut blindly, "#7" would be another text on the next
-    version of Python. So a topic is cut where its authors cut it: a section is ``topic:compound/the-match-statement``,
-    a definition is its own passage (``object.__hash__``) or joins the docstring of the same name (``str.partition``).
-    Only what is still long is cut at paragraphs, and numbered (``#2``).
+    Topics have up to 9,000 words, and long ones repeat short ones. As one passage, such a topic would answer a hundred
+    questions, each in a sentence that a reranker never reaches. Split at fixed lengths, "#7" would be a different text
+    in the next version of Python. So topics are split where their authors divide them: a section becomes
+    ``topic:compound/the-match-statement``, and a definition becomes a passage (``object.__hash__``) or joins the
+    docstring of the same name (``str.partition``). Only what is still long is split at
+    paragraphs and numbered (``#2``).
     """
     try:
         topics: dict[str, str] = importlib.import_module("pydoc_data.topics").topics
-    except ImportError:  # some distributions leave it out
+    except ImportError:  # some distributions omit it
         return
     seen: set[str] = set()
     for topic, source in sorted(topics.items(), key=lambda item: (len(item[1]), item[0])):
@@ -230,12 +231,12 @@ def _add_topics(texts: dict[str, str]) -> None:
 
 
 def _chunks(source: str, texts: dict[str, str], docno: str, owner: str = "") -> Iterator[tuple[str, str, str]]:
-    """Yield (docno, title, chunk): a chunk is a paragraph together with the indented ones that follow it."""
+    """Yield (docno, title, chunk). A chunk is a paragraph and the indented ones that follow it."""
     blocks = re.split(r"\n\s*\n", source.strip("\n"))
     starts = [i for i, block in enumerate(blocks) if i == 0 or not block.startswith(" ")]
     base, title = docno, owner
     headings: list[str] = []
-    marks: list[str] = []  # underlines in order of appearance: the level of a heading is the place of its mark
+    marks: list[str] = []  # underline characters in order of appearance: a heading's level is the index of its mark
     for start, end in zip(starts, [*starts[1:], len(blocks)], strict=True):
         head, body = blocks[start], inspect.cleandoc("\n" + "\n\n".join(blocks[start + 1 : end]))
         lines = head.splitlines()
@@ -259,7 +260,7 @@ def _chunks(source: str, texts: dict[str, str], docno: str, owner: str = "") -> 
 
 
 def _packed(chunks: list[str]) -> Iterator[str]:
-    """Join chunks to pieces of up to `MAX_WORDS` words; a longer chunk is taken apart, a longer paragraph is not."""
+    """Join chunks into pieces of up to `MAX_WORDS` words. Longer chunks are split, longer paragraphs are not."""
     piece: list[str] = []
     size = 0
     for chunk in chunks:
@@ -275,5 +276,5 @@ def _packed(chunks: list[str]) -> Iterator[str]:
 
 
 if __name__ == "__main__":
-    # On a line of its own: importing readline prints an escape sequence on some terminals.
+    # On a separate line, because importing readline prints an escape sequence on some terminals.
     print("\n" + json.dumps(docstrings()))

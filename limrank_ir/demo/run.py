@@ -1,4 +1,4 @@
-"""``limrank demo``: BM25, reranked and fused with it, on Python's own documentation; measured, shown, written down."""
+"""``limrank demo``: rerank BM25 on Python's own documentation, fuse the two, and measure and show the difference."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from rich.table import Table
 from rich.text import Text
 
 from limrank_ir.demo.collection import passages, qrels, queries
-from limrank_ir.demo.report import QueryReport, Report, Row, render
+from limrank_ir.demo.report import DemoReport, QueryReport, ReportedPassage, render
 from limrank_ir.errors import InputError
 from limrank_ir.formats.files import replacing
 from limrank_ir.formats.output import check_folder
@@ -35,28 +35,34 @@ from limrank_ir.models import DEFAULT, Think, resolve
 from limrank_ir.pyterrier import LimRankReranker
 from limrank_ir.reranker import LimRank
 
-QUERIES, DEPTH, MAX_LENGTH = 60, 10, 224  # what two cores read in about two minutes
-SHOWN_QUERIES, SHOWN_ROWS, REPORT_ROWS = 3, 5, 10
+# What two cores read in about two minutes.
+QUERIES = 60
+DEPTH = 10
+MAX_LENGTH = 224
+
+PRINTED_QUERIES = 3
+PRINTED_PASSAGES = 5
+REPORTED_PASSAGES = 10
 MEASURES = {"nDCG@10": nDCG @ 10, "RR@10": RR @ 10}
 
-Rankings = dict[str, list[tuple[str, float]]]
+ScoredRun = dict[str, list[tuple[str, float]]]
 """qid to (docno, score), best first."""
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What the experiment gave.
+class DemoResult:
+    """The results of the experiment.
 
     Attributes:
-        names: of the pipelines: the first stage, the reranker behind it, both fused.
-        rankings: by pipeline.
+        names: names of the pipelines: the first stage, the reranker after it, and the two fused.
+        runs: each pipeline's run.
         measures: pipeline to measure to qid to value; the qid ``"all"`` is the mean.
-        seconds: wall-clock seconds of each pipeline; fusing uses the reranker's verdicts and judges nothing.
+        seconds: wall-clock seconds of each pipeline. Fusion reuses the reranker's verdicts and judges nothing.
         pairs: pairs that the model read.
     """
 
     names: tuple[str, str, str]
-    rankings: dict[str, Rankings]
+    runs: dict[str, ScoredRun]
     measures: dict[str, dict[str, dict[str, float]]]
     seconds: dict[str, float]
     pairs: int
@@ -71,102 +77,103 @@ def run_demo(
     think: Think | None = None,
     max_length: int = MAX_LENGTH,
     quiet: bool = False,
-) -> Outcome:
-    """Run the demonstration: print its figures, write its runs and its report.
+) -> DemoResult:
+    """Run the demo: print the figures, write the runs and the report.
 
     Args:
-        out: folder for the runs and the report; made when it is not there.
-        k: passages of BM25 that are reranked for each query.
-        count: how many of the queries to run, from the first on.
+        out: folder for the runs and the report; created if it does not exist.
+        k: how many of BM25's passages to rerank for each query.
+        count: how many queries to run, starting with the first.
         model: the model.
         think: its think mode; None: its default.
         max_length: the most tokens of a prompt; longer passages are cut.
         quiet: no progress bars and no notes.
 
     Returns:
-        The rankings and figures.
+        The runs and figures.
 
     Raises:
-        InputError: an option is impossible, or the folder cannot be written.
+        InputError: an option is out of range, the model is unknown, or the folder cannot be written.
     """
     if k < 1 or count < 1:
-        raise InputError(f"k is {k} and the number of queries {count}; both must be at least 1")
+        raise InputError(f"k is {k} and the number of queries is {count}; both must be at least 1")
     check_folder(f"--out {out}", out)
-    resolve(model)  # a name that nobody knows is an error now, not after the indexing
+    resolve(model)  # fail on an unknown name before indexing
     notes = Console(stderr=True, quiet=quiet, highlight=False)
     notes.print("Collecting the documentation of Python's standard library ...")
     texts = {passage.docno: passage.text for passage in passages()}
     asked = dict(queries()[:count])
     notes.print(f"{len(texts):,} passages, {len(asked)} queries. Indexing with PISA, then reranking the top {k} ...")
     with tempfile.TemporaryDirectory() as folder:
-        # The store lets the fused pipeline use what the reranker judged.
+        # With a store, the fused pipeline reuses the reranker's verdicts.
         limrank = LimRank(model, think=think, max_length=max_length, store=Path(folder) / "verdicts.sqlite")
-        outcome = experiment(texts, asked, limrank, k, Path(folder) / "index.pisa", verbose=not quiet)
+        result = experiment(texts, asked, limrank, k, Path(folder) / "index.pisa", verbose=not quiet)
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 100)
-    _print_figures(console, outcome, len(asked))
-    _print_examples(console, outcome, asked, texts)
-    for name, ranking in outcome.rankings.items():
+    _print_figures(console, result, len(asked))
+    _print_examples(console, result, asked)
+    for name, ranking in result.runs.items():
         write_run(out / f"{_file_name(name)}.run", ranking, tag=_file_name(name))
     with replacing(out / "report.html") as file:
-        file.write(render(_report(outcome, asked, texts, limrank, k, max_length)))
+        file.write(render(_report(result, asked, texts, limrank, k, max_length)))
     console.print(Text(f"Report: {out / 'report.html'}\nRuns:   {out}/*.run", no_wrap=True), soft_wrap=True)
-    return outcome
+    return result
 
 
 def experiment(
-    texts: dict[str, str], asked: dict[str, str], limrank: LimRank, k: int, index_place: Path, *, verbose: bool
-) -> Outcome:
-    """Index the passages and compare BM25, BM25 >> LimRank and their fusion in ``pt.Experiment``.
+    texts: dict[str, str], asked: dict[str, str], limrank: LimRank, k: int, index_folder: Path, *, verbose: bool
+) -> DemoResult:
+    """Index the passages and compare BM25, BM25 >> LimRank, and their fusion with ``pt.Experiment``.
 
     Args:
         texts: docno to passage.
         asked: qid to query.
         limrank: the reranker.
-        k: passages of BM25 that are reranked for each query.
-        index_place: where to put the index.
-        verbose: draw progress bars.
+        k: how many of BM25's passages to rerank for each query.
+        index_folder: where to put the index.
+        verbose: show progress bars.
 
     Returns:
-        Rankings, measures and times.
+        Runs, measures, and times.
     """
     with _silenced():  # PISA reports its progress on both standard streams
-        index = PisaIndex(str(index_place), stemmer="porter2", text_field="text", overwrite=True)
+        index = PisaIndex(str(index_folder), stemmer="porter2", text_field="text", overwrite=True)
         index.index({"docno": docno, "text": text} for docno, text in texts.items())
-        index.bm25(num_results=k).search("python")  # the first query writes the files of its weighting model
-    kept: dict[str, pd.DataFrame] = {}
-    # PISA's tokenizer wants words; the reranker reads the question as it was asked.
+        index.bm25(num_results=k).search("python")  # the first query writes the weighting model's files
+    frames: dict[str, pd.DataFrame] = {}
+    # PISA's tokenizer wants bare words; the reranker reads the question as it is.
     bm25 = pt.apply.query(lambda row: _words(row["query"])) >> index.bm25(num_results=k) >> pt.rewrite.reset()
     candidates = bm25 >> pt.apply.text(lambda row: texts[row["docno"]])
     reranker, fused = LimRankReranker(limrank, verbose=verbose), LimRankReranker(limrank, fuse=True)
     names = ("BM25", f"BM25 >> {limrank.model.name}", f"BM25 + {limrank.model.name}")
     systems = {
-        names[0]: bm25 >> _keep(kept, names[0]),
-        names[1]: candidates >> reranker >> _keep(kept, names[1]),
-        names[2]: candidates >> fused >> _keep(kept, names[2]),
+        names[0]: bm25 >> _record(frames, names[0]),
+        names[1]: candidates >> reranker >> _record(frames, names[1]),
+        names[2]: candidates >> fused >> _record(frames, names[2]),
     }
     topics = pd.DataFrame({"qid": list(asked), "query": list(asked.values())})
     judged = pd.DataFrame(
         [(qid, docno, grade) for qid, row in qrels().items() if qid in asked for docno, grade in row.items()],
         columns=["qid", "docno", "label"],
     )
-    limrank.judge([(next(iter(asked.values())), "")])  # loads (and the first time converts) the weights: not timed
+    limrank.judge([(next(iter(asked.values())), "")])  # loads the weights, converting them the first time: not timed
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # PyTerrier proposes to share stages; here each pipeline is timed on its own
+        warnings.simplefilter("ignore")  # PyTerrier suggests sharing stages, but each pipeline is timed separately
         table = pt.Experiment(systems, topics, judged, [*MEASURES.values(), "mrt"], validate="error").set_index("name")
     measures = {
-        name: {m: {"all": float(table.loc[name, m]), **_by_query(kept[name], judged, m)} for m in MEASURES}
+        name: {m: {"all": float(table.loc[name, m]), **_by_query(frames[name], judged, m)} for m in MEASURES}
         for name in names
     }
     seconds = {name: float(table.loc[name, "mrt"]) / 1000 * len(asked) for name in names}
-    rankings = {name: _rankings(kept[name]) for name in names}
-    return Outcome(names, rankings, measures, seconds, sum(len(rows) for rows in rankings[names[1]].values()))
+    runs = {name: _scored_run(frames[name]) for name in names}
+    pairs = sum(len(documents) for documents in runs[names[1]].values())
+    return DemoResult(names, runs, measures, seconds, pairs)
 
 
-def _keep(kept: dict[str, pd.DataFrame], name: str) -> pt.Transformer:
-    """A transformer that remembers what passes through it."""
+def _record(frames: dict[str, pd.DataFrame], name: str) -> pt.Transformer:
+    """A transformer that records what passes through it."""
 
     def remember(frame: pd.DataFrame) -> pd.DataFrame:
-        kept[name] = frame
+        frames[name] = frame
         return frame
 
     return pt.apply.generic(remember)
@@ -178,7 +185,7 @@ def _by_query(run: pd.DataFrame, judged: pd.DataFrame, measure: str) -> dict[str
     return {row.query_id: row.value for row in ir_measures.iter_calc([MEASURES[measure]], judged, run)}
 
 
-def _rankings(frame: pd.DataFrame) -> Rankings:
+def _scored_run(frame: pd.DataFrame) -> ScoredRun:
     ordered = frame.sort_values(["qid", "rank"])
     return {
         str(qid): list(zip(rows["docno"], rows["score"].astype(float), strict=True))
@@ -187,95 +194,110 @@ def _rankings(frame: pd.DataFrame) -> Rankings:
 
 
 def _words(query: str) -> str:
-    return " ".join("".join(mark if mark.isalnum() else " " for mark in query).split())
+    letters = (character if character.isalnum() else " " for character in query)
+    return " ".join("".join(letters).split())
 
 
-def _print_figures(console: Console, outcome: Outcome, queries: int) -> None:
+def _print_figures(console: Console, result: DemoResult, queries: int) -> None:
     table = Table(title="Questions to Python's documentation", title_justify="left")
     table.add_column("")
     for column in (*MEASURES, "seconds", "pairs/s"):
         table.add_column(column, justify="right")
-    for name in outcome.names:
-        values = [f"{outcome.measures[name][measure]['all']:.3f}" for measure in MEASURES]
-        seconds = outcome.seconds[name]
-        rate = f"{outcome.pairs / seconds:.1f}" if name == outcome.names[1] else ""
-        table.add_row(name, *values, f"{seconds:.1f}" if name != outcome.names[2] else "", rate)
+    first, reranked, fused = result.names
+    times = {
+        first: (f"{result.seconds[first]:.1f}", ""),
+        reranked: (f"{result.seconds[reranked]:.1f}", f"{result.pairs / result.seconds[reranked]:.1f}"),
+        fused: ("", ""),
+    }
+    for name in result.names:
+        values = [f"{result.measures[name][measure]['all']:.3f}" for measure in MEASURES]
+        table.add_row(name, *values, *times[name])
     console.print(table)
-    before, alone, fused = (outcome.measures[name]["nDCG@10"]["all"] for name in outcome.names)
+    base, alone, both = (result.measures[name]["nDCG@10"]["all"] for name in result.names)
     over = "1 query" if queries == 1 else f"{queries} queries"
-    console.print(
-        f"nDCG@10 over {over}, against BM25's: reranked {_compared(alone, before)}, fused with BM25's scores (+) "
-        f"{_compared(fused, before)}. {few(queries)}".rstrip()
-        + "\n"
+    sentence = (
+        f"nDCG@10 over {over}, compared to BM25: reranked {_compare(alone, base)}, fused with BM25's scores (+) "
+        f"{_compare(both, base)}."
     )
+    console.print(f"{sentence} {few(queries)}".rstrip() + "\n")
 
 
-def _compared(after: float, before: float) -> str:
+def _compare(after: float, before: float) -> str:
     change = f"{(after - before) / before:+.0%}" if before else "undefined"
-    return f"{'better' if after > before else 'worse' if after < before else 'the same'} ({change})"
+    if after > before:
+        return f"better ({change})"
+    if after < before:
+        return f"worse ({change})"
+    return f"the same ({change})"
 
 
-def _print_examples(console: Console, outcome: Outcome, asked: dict[str, str], texts: dict[str, str]) -> None:
-    """The first queries, whatever became of them: not the ones that look best."""
+def _print_examples(console: Console, result: DemoResult, asked: dict[str, str]) -> None:
+    """Print the first queries, not the ones that look best."""
     judged = qrels()
-    for qid in list(asked)[:SHOWN_QUERIES]:
+    for qid in list(asked)[:PRINTED_QUERIES]:
         console.print(Text(f"{qid}  {asked[qid]}", style="bold"))
         table = Table(box=None, pad_edge=False)
         table.add_column("rank", justify="right")
-        for name in outcome.names:
+        for name in result.names:
             table.add_column(name, overflow="fold")
-        columns = [outcome.rankings[name].get(qid, [])[:SHOWN_ROWS] for name in outcome.names]
+        columns = [result.runs[name].get(qid, [])[:PRINTED_PASSAGES] for name in result.names]
         for rank in range(max(map(len, columns), default=0)):
-            cells = [column[rank][0] if rank < len(column) else "" for column in columns]
-            table.add_row(str(rank + 1), *(_marked(docno, judged[qid].get(docno, 0)) for docno in cells))
+            docnos = [column[rank][0] if rank < len(column) else "" for column in columns]
+            table.add_row(str(rank + 1), *(_with_grade(docno, judged[qid].get(docno, 0)) for docno in docnos))
         console.print(table)
         console.print()
     console.print("** answers the question, * helps\n", style="dim")
 
 
-def _marked(docno: str, grade: int) -> Text:
+def _with_grade(docno: str, grade: int) -> Text:
     return Text(f"{docno} {'*' * grade}".rstrip(), style="green" if grade else "")
 
 
 def _report(
-    outcome: Outcome, asked: dict[str, str], texts: dict[str, str], limrank: LimRank, k: int, max_length: int
-) -> Report:
+    result: DemoResult, asked: dict[str, str], texts: dict[str, str], limrank: LimRank, k: int, max_length: int
+) -> DemoReport:
     judged = qrels()
+    first, alone, fused = result.names
 
-    first, second, fused = outcome.names
+    def values(qid: str) -> dict[str, tuple[float, float]]:
+        """Each measure's value (before, after)."""
+        before, after = result.measures[first], result.measures[fused]
+        return {measure: (before[measure].get(qid, 0.0), after[measure].get(qid, 0.0)) for measure in MEASURES}
 
-    def both(measure: str, qid: str) -> tuple[float, float]:
-        before, after = (outcome.measures[name][measure].get(qid, 0.0) for name in (first, fused))
-        return before, after
-
-    def rows(name: str, qid: str) -> list[Row]:
-        ranking = outcome.rankings[name].get(qid, [])[:REPORT_ROWS]
-        # In the fused order the page shows the model's own verdicts.
-        scores = dict(outcome.rankings[second if name == fused else first].get(qid, []))
-        # A passage begins with a signature; what the thing does should be in the line that the page shows.
+    def passages_of(qid: str, order: str, scores: str) -> list[ReportedPassage]:
+        """The top of one pipeline's ranking with the scores of another."""
+        score = dict(result.runs[scores].get(qid, []))
+        top = [docno for docno, _ in result.runs[order].get(qid, [])[:REPORTED_PASSAGES]]
         return [
-            Row(docno, texts[docno].replace("\n\n", "  ", 1), scores[docno], judged[qid].get(docno, 0))
-            for docno, _ in ranking
+            # A passage begins with its signature. Join it to the first sentence, so that the page's line shows both.
+            ReportedPassage(docno, texts[docno].replace("\n\n", "  ", 1), score[docno], judged[qid].get(docno, 0))
+            for docno in top
         ]
 
-    return Report(
+    return DemoReport(
         title="LimRank-IR: a demonstration",
         first_stage=first,
         reranker=fused,
         collection=f"{len(texts):,} documentation strings of Python {platform.python_version()}'s standard library",
-        measures={measure: both(measure, "all") for measure in MEASURES},
-        seconds=(outcome.seconds[first], outcome.seconds[second]),
-        pairs=outcome.pairs,
+        measures=values("all"),
+        seconds=(result.seconds[first], result.seconds[alone]),
+        pairs=result.pairs,
         queries=[
-            QueryReport(qid, query, rows(first, qid), rows(fused, qid), {m: both(m, qid) for m in MEASURES})
+            QueryReport(
+                qid=qid,
+                query=query,
+                before=passages_of(qid, order=first, scores=first),
+                after=passages_of(qid, order=fused, scores=alone),
+                measures=values(qid),
+            )
             for qid, query in asked.items()
         ],
         environment={
             "command": shlex.join(["limrank", *sys.argv[1:]]),
-            "reranked": f"top {k} of BM25 (PISA, porter2), passages cut where a prompt exceeds {max_length} tokens",
+            "reranked": f"top {k} of BM25 (PISA, porter2), passages cut if a prompt exceeds {max_length} tokens",
             "model": repr(limrank),
-            "order": f"{limrank.model.fuse:g} of the model's z-score and {1 - limrank.model.fuse:g} of BM25's",
-            "reranker alone": ", ".join(f"{m} {outcome.measures[second][m]['all']:.3f}" for m in MEASURES),
+            "order": f"{limrank.model.fuse:g} times the model's z-score plus {1 - limrank.model.fuse:g} times BM25's",
+            "reranker alone": ", ".join(f"{m} {result.measures[alone][m]['all']:.3f}" for m in MEASURES),
             "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
             "date": time.strftime("%Y-%m-%d"),
             **{name: version(name) for name in ("limrank-ir", "torch", "transformers", "pyterrier", "pyterrier-pisa")},
@@ -289,17 +311,17 @@ def _file_name(name: str) -> str:
 
 @contextmanager
 def _silenced() -> Iterator[None]:
-    """Send both standard streams to nowhere, for libraries that write past Python."""
+    """Discard both standard streams, for libraries that write to them without Python."""
     sys.stdout.flush()
     sys.stderr.flush()
     saved = os.dup(1), os.dup(2)
-    nowhere = os.open(os.devnull, os.O_WRONLY)
+    devnull = os.open(os.devnull, os.O_WRONLY)
     try:
-        os.dup2(nowhere, 1)
-        os.dup2(nowhere, 2)
+        os.dup2(devnull, 1)
+        os.dup2(devnull, 2)
         yield
     finally:
         for stream, copy in zip((1, 2), saved, strict=True):
             os.dup2(copy, stream)
             os.close(copy)
-        os.close(nowhere)
+        os.close(devnull)
