@@ -1,4 +1,6 @@
-"""Every example in docs/ runs, in a folder with small files of the names that the pages use."""
+"""The README and docs/: every example runs, in a folder with small files of the names that the pages use; every link
+leads somewhere; every command has the options that it is shown with; and the site builds.
+"""
 
 from __future__ import annotations
 
@@ -11,13 +13,18 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+import typer
 from typer.testing import CliRunner
 
 from limrank_ir.cli.app import app
 
 ROOT = Path(__file__).parents[1]
-PAGES = sorted(path for path in (ROOT / "docs").glob("*.md") if path.name != "README.md")
-BLOCK = re.compile(r"^```(python|bash)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+PAGES = sorted((ROOT / "docs").glob("*.md"))
+MANUALS = [ROOT / name for name in ("synth/README.md", "train/README.md", "benchmarks/suite/README.md")]
+TEXTS = [*sorted(ROOT.glob("*.md")), *PAGES, *sorted((ROOT / "docs" / "api").glob("*.md")), *MANUALS]
+BLOCK = re.compile(r"^ *```(python|bash)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
+CODE = re.compile(r"^ *```.*?^ *```$|`[^`\n]+`", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"\]\((?![a-z]+:)([^)\s]+)\)")
 CORPUS = {"d1": "os.fsync(fd) forces a file to disk.", "d2": "A cake needs flour.", "d3": "shutil.copy copies a file."}
 PORT = "18787"
 NEEDED = {"rank_llm": "rank_llm", "mteb": "mteb", "http": "fastapi"}
@@ -35,6 +42,8 @@ def folder(tmp_path):
     (tmp_path / "corpus.tsv").write_text("".join(f"{docno}\t{text}\n" for docno, text in CORPUS.items()))
     (tmp_path / "topics.tsv").write_text("q1\thow do I copy a file?\nq2\tflour and baking\n")
     (tmp_path / "bm25.txt").write_text("q1 Q0 d1 1 2 bm25\nq1 Q0 d3 2 1 bm25\nq2 Q0 d2 1 3 bm25\n")
+    (tmp_path / "hybrid.txt").write_text("q1 Q0 d3 1 2 hybrid\nq1 Q0 d1 2 1 hybrid\nq2 Q0 d2 1 3 hybrid\n")
+    (tmp_path / "qrels.txt").write_text("q1 0 d3 1\nq2 0 d2 1\n")
     return tmp_path
 
 
@@ -51,9 +60,81 @@ def bash(code, folder, environment=None):
     return ran(["bash", "-euo", "pipefail", "-c", code], folder, environment)
 
 
-def test_all_pages_are_listed():
-    listed = (ROOT / "docs" / "README.md").read_text()
-    assert len(PAGES) > 5 and all(f"({page.name})" in listed for page in PAGES)
+def names(paths):
+    return [str(path.relative_to(ROOT)) for path in paths]
+
+
+def anchors(path):
+    """What links can point at in a page, by GitHub's rule."""
+    headings = re.findall(r"^#+ (.*)$", CODE.sub(lambda code: code[0].strip("`"), path.read_text()), re.MULTILINE)
+    slugs = [re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-") for heading in headings]
+    return {*slugs, *re.findall(r'<a id="([^"]+)">', path.read_text())}
+
+
+def test_the_readme_is_short():
+    assert len((ROOT / "README.md").read_text().splitlines()) <= 150
+
+
+def test_the_first_page_lists_all_guides():
+    listed = (ROOT / "docs" / "index.md").read_text()
+    assert len(PAGES) > 15 and all(f"({page.name})" in listed for page in PAGES if page.name != "index.md")
+
+
+@pytest.mark.parametrize("path", TEXTS, ids=names(TEXTS))
+def test_links_lead_somewhere(path):
+    for link in LINK.findall(CODE.sub("", path.read_text())):
+        file, _, anchor = link.partition("#")
+        target = path.parent / file if file else path
+        assert target.exists(), f"{path.name}: {link}: no such file"
+        assert not anchor or anchor in anchors(target), f"{path.name}: {link}: no such heading"
+
+
+@pytest.mark.parametrize("path", TEXTS, ids=names(TEXTS))
+def test_commands_have_the_options_that_they_are_shown_with(path):
+    lines = [
+        line
+        for language, _, code in blocks(path)
+        if language == "bash"
+        for line in code.replace("\\\n", " ").splitlines()
+        if line.startswith("limrank ") and not line.startswith("limrank rank-llm ")  # RankLLM parses its own options
+    ]
+    for line in lines:
+        command, options = typer.main.get_command(app), set()
+        for word in shlex.split(line, comments=True)[1:]:
+            if hasattr(command, "commands") and not word.startswith("-"):
+                command = command.get_command(None, word)
+                assert command is not None, f"{path.name}: {line}: no command {word!r}"
+                loaded = command.make_context(word, [], resilient_parsing=True).command
+                options = {name for each in loaded.params for name in (*each.opts, *each.secondary_opts)}
+            elif re.match(r"--?[a-z]", word):
+                assert word.partition("=")[0] in options, f"{path.name}: {line}: no option {word}"
+
+
+def test_the_readmes_example_runs(folder, monkeypatch, capsys):
+    monkeypatch.chdir(folder)
+    (code,) = [code for language, _, code in blocks(ROOT / "README.md") if language == "python"]
+    exec(compile(code, "README.md", "exec"), {"__name__": "__main__"})
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 2 and "shutil.copy" in lines[0]
+
+
+def test_what_make_is_told_to_do_exists():
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    for path in TEXTS:
+        for _, _, code in blocks(path):
+            assert set(re.findall(r"^make (?:\w+=\S+ )?([a-z]+)", code, re.MULTILINE)) <= targets, path.name
+
+
+def test_the_site_builds_with_every_link_checked_and_fetches_nothing(tmp_path):
+    site = tmp_path / "site"
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(site)]
+    ran(command, ROOT, {"NO_MKDOCS_2_WARNING": "1"})
+    pages = {str(path.relative_to(site)): path.read_text(encoding="utf-8") for path in site.rglob("*.html")}
+    assert {"index.html", "pyterrier.html", "architecture.html", "api/reranker.html", "train/index.html"} <= set(pages)
+    assert "limrank_ir.reranker.LimRank.judge" in pages["api/reranker.html"]
+    for name, page in pages.items():
+        fetched = re.findall(r"""<(?:script|link|img)[^>]+(?:src|href)=["']?(https?:[^"' >]+)""", page)
+        assert not fetched, f"{name}: {fetched}"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
