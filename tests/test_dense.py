@@ -7,7 +7,7 @@ from typer.testing import CliRunner
 
 from limrank_ir.cli.app import app
 from limrank_ir.formats.trec import read_run
-from limrank_ir.retrieval.dense import fused
+from limrank_ir.retrieval.dense import reciprocal_rank_fusion
 
 TOPICS = "q1\tduplicate a document on disk\nq2\tbaking\n"
 CORPUS = """\
@@ -60,11 +60,11 @@ def test_a_graph_finds_the_same_and_both_indexes_are_kept(folder):
 
 def test_fusion_by_ranks():
     runs = [{"q": [("a", 9.0), ("b", 8.0)], "r": [("x", 1.0)]}, {"q": [("b", 0.9), ("c", 0.8)], "r": []}]
-    result = fused(runs, k=2)
+    result = reciprocal_rank_fusion(runs, k=2)
     assert [docno for docno, _ in result["q"]] == ["b", "a"]
     assert result["q"][0][1] == pytest.approx(1 / 61 + 1 / 60)
     assert result["r"] == [("x", pytest.approx(1 / 60))]
-    assert fused([{"q": []}, {"q": []}], k=2) == {"q": []}
+    assert reciprocal_rank_fusion([{"q": []}, {"q": []}], k=2) == {"q": []}
 
 
 def test_an_encoder_that_is_not_there(folder):
@@ -77,7 +77,7 @@ def test_an_encoder_that_is_not_there(folder):
 @pytest.mark.parametrize("given", [["--hnsw"], ["--encoder", "minilm"], ["--method", "dense", "--k1", 0.9]])
 def test_options_of_the_other_method_are_refused(folder, given):
     result = retrieve(*given)
-    assert result.exit_code == 2 and "has no meaning for --method" in result.stderr
+    assert result.exit_code == 2 and "has no effect with --method" in result.stderr
     assert not (folder / "run.txt").exists()
 
 

@@ -1,4 +1,4 @@
-"""Help to paste from, `~` in paths, and folders that are not made by a typo."""
+"""Examples to paste from the help, `~` in paths, and folders that a typo must not create."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ import typer
 from typer.testing import CliRunner
 
 from limrank_ir.cli.app import app, shell
-from limrank_ir.cli.shell import Command, behaving
+from limrank_ir.cli.shell import Command, customize
 from limrank_ir.errors import InputError
 from limrank_ir.formats.output import check_folder, check_places
 
 ROOT = typer.main.get_command(app)
-SIGNS = {"<", "&", ">", "|"}  # what the shell takes for itself, with what follows
+SIGNS = {"<", "&", ">", "|"}  # the shell interprets these and what follows
 
 
 def commands(group=ROOT, path=()):
-    """(path of words, command) of every command that does something."""
+    """The words of every command, without groups."""
     for name in group.list_commands(None):
         command = group.get_command(None, name)
         if hasattr(command, "list_commands"):
@@ -32,8 +32,8 @@ def commands(group=ROOT, path=()):
 ALL = [" ".join(path) for path in commands()]
 
 
-def helped(command, width=80):
-    if command == "rank-llm":  # its --help is RankLLM's own, where that is installed
+def help_text(command, width=80):
+    if command == "rank-llm":  # --help shows RankLLM's own help if it is installed
         return f"For example:\n\n{ROOT.get_command(None, command).examples}"
     result = CliRunner().invoke(
         app, [*command.split(), "--help"], env={"COLUMNS": str(width), "TERMINAL_WIDTH": str(width)}
@@ -43,13 +43,13 @@ def helped(command, width=80):
 
 
 def pasted(text):
-    """The commands below "For example:", as a shell would read them."""
+    """The commands below "For example:", split as a shell would."""
     examples = text.partition("For example:")[2].replace("\\\n", " ")
     return [shlex.split(line) for line in examples.splitlines() if line.strip()]
 
 
 def parse(words):
-    """Parse a command with the parser that will."""
+    """Parse a command with the real parser."""
     group, rest = ROOT, [*words]
     while hasattr(group, "list_commands"):
         name = rest.pop(0)
@@ -64,8 +64,8 @@ def test_the_commands_are_all_found():
 
 @pytest.mark.parametrize("command", ALL)
 def test_the_examples_of_the_help_can_be_pasted(command):
-    """From what stands on a terminal of 80 columns, not from the docstring: each option exists and takes its value."""
-    lines = pasted(helped(command))
+    """As shown on a terminal of 80 columns, not as in the docstring: each option exists and accepts its value."""
+    lines = pasted(help_text(command))
     own = [words for words in lines if words[: 1 + len(command.split())] == ["limrank", *command.split()]]
     assert own, f"no example of limrank {command}"
     for words in lines:
@@ -73,20 +73,20 @@ def test_the_examples_of_the_help_can_be_pasted(command):
         if plain[0] != "limrank":
             continue
         if plain[1] == "rank-llm":
-            theirs = pytest.importorskip("rank_llm.cli.main")
-            theirs.build_parser().parse_args(plain[2:])
+            rank_llm_main = pytest.importorskip("rank_llm.cli.main")
+            rank_llm_main.build_parser().parse_args(plain[2:])
         else:
             parse(plain[1:])
 
 
 @pytest.mark.parametrize("command", ALL)
 def test_the_help_fits_80_columns_and_cuts_nothing(command):
-    text = helped(command).partition("For example:")[0]  # an example's long lines are the terminal's to break
+    text = help_text(command).partition("For example:")[0]  # the terminal wraps long lines of examples
     assert "\u2026" not in text
     assert all(len(line.rstrip()) <= 80 for line in text.splitlines()), text
 
 
-def test_an_example_that_cannot_be_parsed_would_be_seen():
+def test_a_wrong_example_would_be_noticed():
     for wrong in (
         ["rerank", "--runs", "x"],
         ["synth", "mix", "-o"],
@@ -96,7 +96,7 @@ def test_an_example_that_cannot_be_parsed_would_be_seen():
             parse(wrong)
 
 
-def test_examples_stand_as_they_were_written_behind_the_prose():
+def test_examples_are_shown_as_written_after_the_prose():
     made = Command("x", help="First.\n\nFor example:\n\n    x --a \\\n        -b\n\n    x <y\n\nMore.", callback=None)
     assert made.help == "First.\n\nMore."
     assert made.examples == "    x --a \\\n        -b\n\n    x <y"
@@ -114,18 +114,18 @@ def home(tmp_path, monkeypatch):
 
 def test_a_tilde_is_the_home_folder_in_every_path(home):
     seen = {}
-    mine = typer.Typer()
+    cli = typer.Typer()
 
-    @mine.command()
+    @cli.command()
     def _show(paths: list[Path], one: Path = Path("~/one"), text: str = "~"):
         seen.update(paths=paths, one=one, text=text)
 
     arguments = ["~/a", "b/~", "--one=~/c", "--text", "~/d"]
-    assert CliRunner().invoke(behaving(mine), arguments).exit_code == 0
+    assert CliRunner().invoke(customize(cli), arguments).exit_code == 0
     assert seen == {"paths": [home / "home/a", Path("b/~")], "one": home / "home/c", "text": "~/d"}
 
 
-def test_a_command_opens_what_a_tilde_means(home):
+def test_a_command_opens_files_given_with_a_tilde(home):
     (home / "home/qrels.txt").write_text("q1 0 d1 1\n")
     (home / "home/run.txt").write_text("q1 Q0 d1 1 1 x\n")
     result = CliRunner().invoke(app, ["eval", "--qrels=~/qrels.txt", "~/run.txt", "--measures", "RR"])
@@ -141,14 +141,17 @@ def place(written, home):
 
 
 @pytest.mark.parametrize("written", ALLOWED)
-def test_folders_that_are_meant_are_made(home, written):
+def test_plausible_folders_are_allowed(home, written):
     check_places({"-o": place(written, home)}, {})
     check_folder("-o", place(written, home).parent)
-    assert sorted(path.name for path in home.rglob("*")) == ["home", "work"]  # by the work, not by the check
+    assert sorted(path.name for path in home.rglob("*")) == [
+        "home",
+        "work",
+    ]  # the check creates none
 
 
 @pytest.mark.parametrize("written", REFUSED)
-def test_folders_that_look_like_a_typo_are_not(home, written):
+def test_folders_that_look_like_a_typo_are_refused(home, written):
     path = place(written, home)
     with pytest.raises(
         InputError, match=rf"^-o {re.escape(str(path))}: there is no folder /.*; check the path, or make"
@@ -157,7 +160,7 @@ def test_folders_that_look_like_a_typo_are_not(home, written):
     assert not path.parent.exists()
 
 
-def test_the_root_folder_as_current_folder_allows_nothing_more(home, monkeypatch):
+def test_the_current_folder_being_the_root_allows_nothing_more(home, monkeypatch):
     monkeypatch.chdir("/")
     with pytest.raises(InputError, match="there is no folder /reslts;"):
         check_places({"-o": Path("reslts/x.run")}, {})
@@ -176,7 +179,7 @@ def test_the_root_folder_as_current_folder_allows_nothing_more(home, monkeypatch
         "bench suite collection -o /reslts",
     ],
 )
-def test_every_command_refuses_before_the_work(home, command):
+def test_every_command_checks_its_folders_before_the_work(home, command):
     result = CliRunner().invoke(app, command.split())
     assert result.exit_code == 2
     (line,) = result.stderr.splitlines()
@@ -191,7 +194,7 @@ def test_a_file_where_a_folder_is_wanted(home):
 
 
 def failing(module):
-    """What a group says of a command whose import fails."""
+    """The result of a command whose import fails."""
     group = typer.Typer(cls=shell.Commands)
 
     @group.command("eval")
@@ -205,20 +208,20 @@ def failing(module):
     return CliRunner().invoke(group, ["eval"])
 
 
-def test_a_package_that_no_check_foresaw_is_one_line_with_the_extra():
+def test_a_missing_package_that_no_check_found_is_one_line_with_the_extra():
     result = failing("somepackage")
     assert result.exit_code == 2
     assert result.stderr == "limrank: eval needs somepackage; run: pip install 'limrank-ir[pyterrier]'\n"
 
 
-def test_a_module_of_ours_that_is_missing_is_a_bug_and_looks_like_one():
+def test_a_missing_module_of_ours_is_a_bug_and_looks_like_one():
     assert isinstance(failing("limrank_ir").exception, ModuleNotFoundError)
 
 
 @pytest.mark.parametrize("given", [["--corpus", ""], ["--corpus="]])
-def test_a_path_from_a_variable_that_is_not_set_is_not_the_current_folder(home, given):
+def test_a_path_from_an_unset_variable_is_not_the_current_folder(home, given):
     Path("corpus.jsonl").write_text('{"docno": "d1", "text": "word"}\n')
     Path("topics.tsv").write_text("q1\tword\n")
     result = CliRunner().invoke(app, ["retrieve", "--topics", "topics.tsv", "-o", "x.run", *given])
     assert result.exit_code == 2
-    assert result.stderr == "limrank: --corpus: is given an empty value; fill it in, or leave the option out\n"
+    assert result.stderr == "limrank: --corpus: the value is empty; fill it in, or leave the option out\n"

@@ -1,1 +1,1 @@
-"""The command line: `app.py` puts the commands together, a file each."""
+"""The command line: one file per command; `app.py` assembles them."""

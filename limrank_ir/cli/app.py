@@ -22,7 +22,7 @@ from limrank_ir.formats.output import write_stdout
 
 
 class _Root(shell.Commands):
-    elsewhere: ClassVar = dict.fromkeys(("train", "export", "push"), "limrank_ir.train.cli")
+    lazy: ClassVar = dict.fromkeys(("train", "export", "push"), "limrank_ir.train.cli")
 
 
 app = typer.Typer(
@@ -47,18 +47,18 @@ def _limrank(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    """Rerank passages with a language model that reads, may reason, and says how relevant each one is.
+    """Rerank passages with a language model that reads each one, can reason about it, and says how relevant it is.
 
-    The usual way is `retrieve`, `rerank`, `eval`. To see it work at once: `limrank demo`.
+    A typical workflow is `retrieve`, `rerank`, `eval`. For a quick look, run `limrank demo`.
 
-    Results go to stdout or to files, notes and progress to stderr.
+    Results go to stdout or to files; notes and progress go to stderr.
 
-    Exit status: 0 success; 2 wrong usage or input; 1 any other failure; 130 Ctrl-C.
+    Exit status: 0 success; 2 wrong usage or bad input; 1 any other failure; 130 Ctrl-C.
     """
 
 
-app.command()(rerank)
 app.command()(retrieve)
+app.command()(rerank)
 app.command("eval")(evaluate)
 app.command()(judge)
 app.command("models")(list_models)
@@ -88,10 +88,10 @@ app.add_typer(
 )
 
 
-shell.behaving(app)
+shell.customize(app)
 
 
 def main() -> None:
     """Run the command line."""
-    console.hush()
+    console.silence_libraries()
     app(prog_name=None if sys.argv[0].endswith("__main__.py") else "limrank")

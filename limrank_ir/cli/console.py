@@ -1,4 +1,4 @@
-"""What the command line prints beside its results: notes, errors and progress, all on stderr."""
+"""What the command line prints besides its results: notes, errors, and progress, all on stderr; and tables."""
 
 from __future__ import annotations
 
@@ -22,27 +22,30 @@ from limrank_ir.formats.words import duration
 
 log = logging.getLogger("limrank_ir")
 
-NARROWEST, GAP = 8, 2  # of a table's text column, and between columns
-PULSE = 60.0  # seconds between lines of progress where there is no terminal to draw a bar on
-INPUT, FAILURE, INTERRUPTED = 2, 1, 130
+MIN_WIDTH = 8  # of a table's text column
+GAP = 2  # between columns
+REPORT_EVERY = 60.0  # seconds between progress lines when there is no terminal for a progress bar
+FAILURE = 1
+INPUT = 2
+INTERRUPTED = 130
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-_HUSHED = {"TRANSFORMERS_VERBOSITY": "error", "HF_HUB_VERBOSITY": "error", "TOKENIZERS_PARALLELISM": "false"}
+_QUIET_ENVIRONMENT = {"TRANSFORMERS_VERBOSITY": "error", "HF_HUB_VERBOSITY": "error", "TOKENIZERS_PARALLELISM": "false"}
 
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
 
 
-def hush() -> None:
-    """Keep libraries from talking to a user who asked us: to be called before they are imported."""
-    for name, value in _HUSHED.items():
+def silence_libraries() -> None:
+    """Keep libraries from printing logs and warnings. Call it before they are imported."""
+    for name, value in _QUIET_ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     logging.getLogger("ir_datasets").addFilter(lambda record: record.levelno > logging.INFO)  # sets its own level
-    if not sys.warnoptions:  # python -W, PYTHONWARNINGS: somebody wants to see them
+    if not sys.warnoptions:  # with python -W or PYTHONWARNINGS, the user wants to see them
         warnings.simplefilter("ignore")
 
 
 class _Notes(logging.Handler):
-    """Shows what the package logs as notes, a line each."""
+    """Shows log messages of the package as one-line notes."""
 
     def emit(self, record: logging.LogRecord) -> None:
         _line("note:", "dim", record.getMessage())
@@ -64,7 +67,7 @@ def session() -> Iterator[None]:
 
 
 def quiet(value: bool) -> bool:
-    """Silence notes and progress for the rest of the session, if ``value`` says so (the callback of ``--quiet``)."""
+    """Silence notes and progress for the rest of the session if ``value`` is true (the callback of ``--quiet``)."""
     if value:
         log.setLevel(logging.ERROR)
         os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
@@ -72,12 +75,12 @@ def quiet(value: bool) -> bool:
 
 
 def error(message: str) -> None:
-    """Say in one line what went wrong, whatever the message holds."""
+    """Print an error on one line, even if the message has several."""
     _line("limrank:", "bold red", message)
 
 
 def _line(head: str, style: str, message: str) -> None:
-    # A Text is printed as it is: brackets in a path are no markup. soft_wrap: a line stays a line.
+    # Text prints brackets in paths literally instead of as markup; soft_wrap keeps the message on one line.
     err.print(Text.assemble((head, style), " ", " ".join(message.splitlines())), soft_wrap=True)
 
 
@@ -85,21 +88,21 @@ def _line(head: str, style: str, message: str) -> None:
 def progress(
     task: str, total: int | None, unit: str, note: Callable[[], str] = lambda: ""
 ) -> Iterator[Callable[[int], None]]:
-    """Show how far a job is: a bar on a terminal, else a line a minute; nothing with ``--quiet``.
+    """Show progress: a bar on a terminal, otherwise a line every minute; nothing with ``--quiet``.
 
     Args:
         task: what is being done.
-        total: how many units there are, or None.
-        unit: the unit's name, in the plural.
-        note: what to say behind it, such as what it has cost so far.
+        total: the number of units, or None if unknown.
+        unit: the plural name of a unit.
+        note: returns text to append, such as the cost so far.
 
     Yields:
-        A function to be called with the number of units done since it was called last.
+        A function to call with the number of units done since the last call.
     """
     if not log.isEnabledFor(logging.INFO):
         yield lambda count: None
     elif not err.is_terminal:
-        yield _pulse(task, total, unit, note)
+        yield _progress_log(task, total, unit, note)
     else:
         columns = (
             TextColumn("{task.description}", markup=False),
@@ -109,7 +112,7 @@ def progress(
             _Note(note),
             TimeRemainingColumn(compact=True),
         )
-        # Rich would send what others print on stdout to this console, which is stderr.
+        # By default, Rich would redirect everything printed on stdout to this console, which is stderr.
         with Progress(
             *columns, console=err, transient=True, expand=True, redirect_stdout=False, redirect_stderr=False
         ) as bar:
@@ -118,7 +121,7 @@ def progress(
 
 
 class _Rate(ProgressColumn):
-    """Units a second."""
+    """Units per second."""
 
     def __init__(self, unit: str) -> None:
         super().__init__()
@@ -130,7 +133,7 @@ class _Rate(ProgressColumn):
 
 
 class _Note(ProgressColumn):
-    """What the job says of itself."""
+    """The text from the job's ``note`` function."""
 
     def __init__(self, note: Callable[[], str]) -> None:
         super().__init__()
@@ -140,8 +143,8 @@ class _Note(ProgressColumn):
         return Text(self.note())
 
 
-def _pulse(task: str, total: int | None, unit: str, note: Callable[[], str]) -> Callable[[int], None]:
-    """Log progress once in a while, for runs whose stderr goes into a file."""
+def _progress_log(task: str, total: int | None, unit: str, note: Callable[[], str]) -> Callable[[int], None]:
+    """Log progress from time to time, for runs whose stderr goes to a file."""
     started = last = time.monotonic()
     done = 0
 
@@ -149,24 +152,30 @@ def _pulse(task: str, total: int | None, unit: str, note: Callable[[], str]) -> 
         nonlocal done, last
         done += count
         now = time.monotonic()
-        if now - last < PULSE:
+        if now - last < REPORT_EVERY:
             return
-        last, rate = now, done / (now - started)
-        left = f" of {total:,}" if total else ""
-        rest = f", {duration((total - done) / rate)} left" if total and rate else ""
-        said = f", {note()}" if note() else ""
-        log.info("%s: %s%s %s, %s %s/s%s%s", task, f"{done:,}", left, unit, f"{rate:,.1f}", unit, rest, said)
+        last = now
+        rate = done / (now - started)
+        message = f"{task}: {done:,}"
+        if total:
+            message += f" of {total:,}"
+        message += f" {unit}, {rate:,.1f} {unit}/s"
+        if total and rate:
+            message += f", {duration((total - done) / rate)} left"
+        if extra := note():
+            message += f", {extra}"
+        log.info("%s", message)
 
     return advance
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]], *, left: int = 1) -> None:
-    """Print a result on stdout: a table on a terminal, else tab-separated lines for other programs.
+    """Print a result on stdout: a table on a terminal, otherwise tab-separated lines for other programs.
 
     Args:
         header: the columns' names.
         rows: the cells.
-        left: how many columns are text and stand at the left; those after them are numbers.
+        left: how many leading columns are left-aligned text; the rest are right-aligned numbers.
     """
     if not out.is_terminal:
         write_stdout("".join("\t".join(row) + "\n" for row in [header, *rows]))
@@ -174,19 +183,18 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], *, left: int = 1
     drawn = Table(box=None, pad_edge=False, padding=(0, GAP, 0, 0), header_style="bold")
     for name in header[:left]:
         drawn.add_column(Text(name), overflow="fold", vertical="bottom")
-    for name in header[left:]:  # numbers stay on one line, however narrow the terminal is
+    for name in header[left:]:  # numbers never wrap, however narrow the terminal is
         drawn.add_column(Text(name.replace(" ", "\n")), justify="right", no_wrap=True)
     for row in rows:
         drawn.add_row(*map(Text, row))
-    numbers = [
-        max(len(cell) for name in column for cell in name.split()) for column in zip(header, *rows, strict=True)
-    ][left:]
-    least = (NARROWEST + GAP) * left + sum(width + GAP for width in numbers)
-    if least > out.width:
-        drawn.width = least  # the terminal breaks the lines, but everything is there
+    columns = list(zip(header, *rows, strict=True))[left:]
+    widths = [max(len(word) for cell in column for word in cell.split()) for column in columns]
+    needed = (MIN_WIDTH + GAP) * left + sum(width + GAP for width in widths)
+    if needed > out.width:
+        drawn.width = needed  # the terminal wraps the lines, but nothing is lost
     out.print(drawn, crop=False, no_wrap=True)
 
 
 def status_of(failure: LimRankError) -> int:
-    """The exit status of a failure: 2 for what the user can mend, 1 for what the machine did."""
+    """The exit status of a failure: 2 if the user can fix it, 1 if the machine failed."""
     return INPUT if isinstance(failure, InputError) else FAILURE

@@ -14,17 +14,17 @@ from limrank_ir.models import DEFAULT
 
 def demo(
     out: Annotated[
-        Path, typer.Option("--out", "-o", metavar="FOLDER", help="Where the runs and the report go.")
+        Path, typer.Option("--out", "-o", metavar="FOLDER", help="Folder for the runs and the report.")
     ] = Path("limrank-demo"),
     k: o.Depth = 10,
-    queries: Annotated[int, typer.Option(min=1, metavar="N", help="How many of the 100 queries.")] = 60,
+    queries: Annotated[int, typer.Option(min=1, metavar="N", help="Number of queries, up to 100.")] = 60,
     model: o.ModelName = DEFAULT,
     think: o.ThinkMode = None,
     quiet: o.Quiet = False,
 ) -> None:
-    """Search Python's own documentation, rerank what was found, and show what that changed.
+    """Search Python's documentation, rerank the results, and show what changed.
 
-    Needs no data and no GPU, and takes some minutes.
+    Needs no data and no GPU; takes a few minutes.
 
     For example:
 

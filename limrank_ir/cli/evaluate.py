@@ -21,17 +21,17 @@ def evaluate(
     measures: Annotated[
         str, typer.Option("--measures", "-m", metavar="NAMES", help="Measures as ir_measures or trec_eval names them.")
     ] = "nDCG@10 RR@10 R@100",
-    per_query: Annotated[bool, typer.Option("--per-query", help="Also print the value of every query.")] = False,
+    per_query: Annotated[bool, typer.Option("--per-query", help="Also print the values of each query.")] = False,
     significance: Annotated[
-        bool, typer.Option("--significance", help="p-values against the first run: paired t-tests, Holm's correction.")
+        bool, typer.Option("--significance", help="p-values against the first run: paired t-tests, Holm correction.")
     ] = False,
     quiet: o.Quiet = False,
     as_json: o.Json = False,
 ) -> None:
-    """Score runs against judgments.
+    """Evaluate runs against relevance judgments.
 
-    A query of the judgments that a run does not have counts as 0. Grades below 0 take a document out of the ranking.
-    Equal scores are ranked as trec_eval does it.
+    A judged query that is missing from a run counts as 0. Documents with a negative grade are removed from the ranking.
+    Ties are ordered as in trec_eval.
 
     For example:
 
@@ -40,7 +40,7 @@ def evaluate(
     from limrank_ir.ranking import evaluate as scoring
 
     if significance and len(runs) < 2:
-        raise InputError("--significance compares runs with the first one; give at least two")
+        raise InputError("--significance compares runs with the first one; give at least two runs")
     found = scoring.evaluate(qrels, runs, scoring.parse_measures(measures))
     p_values = scoring.significance(found) if significance else []
     if as_json:

@@ -1,4 +1,4 @@
-"""The command line's first stage: BM25, dense, or both by their ranks, over indexes that are kept or made for once."""
+"""The command line's first stage: BM25, dense, or both with rank fusion, over saved or temporary indexes."""
 
 from __future__ import annotations
 
@@ -11,33 +11,36 @@ from limrank_ir.cli import console
 from limrank_ir.extras import need
 from limrank_ir.formats.corpus import Passage, iter_corpus
 from limrank_ir.formats.trec import Run, Topic
-from limrank_ir.retrieval import bm25 as retrieve
-from limrank_ir.retrieval import dense, minilm
+from limrank_ir.retrieval import bm25, dense, minilm
 from limrank_ir.retrieval.bm25 import Bm25Settings
 from limrank_ir.retrieval.dense import DenseSettings
 
 Method = Literal["bm25", "dense", "hybrid"]
+Make = Callable[[Iterator[Passage], Path, Callable[[int], None]], None]
+"""Builds an index of passages in a folder, and reports progress."""
 
-PISA = ("pyterrier_pisa",)
-DENSE = ("sentence_transformers", "pyterrier_dr", "faiss", "pyterrier_alpha")
-DEEPER = 10  # a hybrid fuses lists that are so many times longer than what is asked for, and not below 1,000
+BM25_PACKAGES = ("pyterrier_pisa",)
+DENSE_PACKAGES = ("sentence_transformers", "pyterrier_dr", "faiss", "pyterrier_alpha")
+# Hybrid fuses lists this many times longer than the result, and never shorter than the minimum.
+HYBRID_DEPTH = 10
+MIN_HYBRID_DEPTH = 1000
 
 
-def check(method: Method, embedded: DenseSettings) -> None:
-    """Make sure that what a method needs is installed.
+def check(method: Method, dense_settings: DenseSettings) -> None:
+    """Make sure that everything a method needs is installed.
 
     Args:
         method: the method.
-        embedded: its encoder, if it embeds.
+        dense_settings: the encoder, for the methods that use one.
 
     Raises:
-        InputError: something is not.
+        InputError: something is missing.
     """
     if method == "bm25":
-        need("retrieve", "pyterrier", *PISA)
+        need("retrieve", "pyterrier", *BM25_PACKAGES)
         return
-    need(f"retrieve --method {method}", "dense", *DENSE, *(PISA if method == "hybrid" else ()))
-    if embedded.encoder == minilm.NAME:
+    need(f"retrieve --method {method}", "dense", *DENSE_PACKAGES, *(BM25_PACKAGES if method == "hybrid" else ()))
+    if dense_settings.encoder == minilm.NAME:
         minilm.folder("--encoder minilm")
 
 
@@ -45,8 +48,8 @@ def search(
     corpus: Path,
     topics: Sequence[Topic],
     method: Method,
-    bm25: Bm25Settings,
-    embedded: DenseSettings,
+    bm25_settings: Bm25Settings,
+    dense_settings: DenseSettings,
     *,
     k: int,
     index: Path | None,
@@ -57,68 +60,65 @@ def search(
         corpus: the corpus.
         topics: the topics.
         method: ``"bm25"``, ``"dense"``, or ``"hybrid"``: both, fused by their ranks
-            (`limrank_ir.retrieval.dense.fused`).
-        bm25: how BM25 weights terms.
-        embedded: how the dense index embeds and searches.
-        k: how many documents of each topic.
-        index: keep the index here, and use it when it is there; a hybrid's two go into folders in it.
+            (`limrank_ir.retrieval.dense.reciprocal_rank_fusion`).
+        bm25_settings: how BM25 weights terms.
+        dense_settings: how the dense index embeds and searches.
+        k: the number of documents per topic.
+        index: folder to save the index in, or to reuse it from (hybrid uses a subfolder for each of its two); None
+            builds a temporary index.
 
     Returns:
-        The run; an empty list for a topic of which nothing is found.
+        The run, with an empty list for topics without a match.
 
     Raises:
-        InputError: the corpus is wrong, the index is another one's, or as for the methods themselves.
+        InputError: the corpus is bad, the folder holds another index, or the method itself fails.
     """
     with tempfile.TemporaryDirectory(prefix="limrank-index-") as temporary:
-        place = Path(temporary) if index is None else index
+        save = index is not None
+        if method == "hybrid":
+            folder = Path(temporary) if index is None else index
+            depth = max(MIN_HYBRID_DEPTH, HYBRID_DEPTH * k)
+            runs = [
+                _search_bm25(corpus, topics, bm25_settings, depth, folder / "bm25", save=save),
+                _search_dense(corpus, topics, dense_settings, depth, folder / "dense", save=save),
+            ]
+            return dense.reciprocal_rank_fusion(runs, k=k)
+        folder = Path(temporary, "index") if index is None else index
         if method == "bm25":
-            return _bm25(corpus, topics, bm25, k, place if index else place / method, keep=index is not None)
-        if method == "dense":
-            return _dense(corpus, topics, embedded, k, place if index else place / method, keep=index is not None)
-        depth = max(1000, DEEPER * k)
-        return dense.fused(
-            [
-                _bm25(corpus, topics, bm25, depth, place / "bm25", keep=index is not None),
-                _dense(corpus, topics, embedded, depth, place / "dense", keep=index is not None),
-            ],
-            k=k,
-        )
+            return _search_bm25(corpus, topics, bm25_settings, k, folder, save=save)
+        return _search_dense(corpus, topics, dense_settings, k, folder, save=save)
 
 
-def _bm25(corpus: Path, topics: Sequence[Topic], bm25: Bm25Settings, k: int, folder: Path, *, keep: bool) -> Run:
-    def make(passages: Iterator[Passage], place: Path, advance: Callable[[int], None]) -> None:
-        place.mkdir()
-        retrieve.build(passages, place, bm25, advance, source=corpus)
+def _search_bm25(
+    corpus: Path, topics: Sequence[Topic], settings: Bm25Settings, k: int, folder: Path, *, save: bool
+) -> Run:
+    def make(passages: Iterator[Passage], target: Path, advance: Callable[[int], None]) -> None:
+        target.mkdir()
+        bm25.build(passages, target, settings, advance, source=corpus)
 
-    _indexed(corpus, folder, {"stemmer": bm25.stemmer}, make, "indexing", keep=keep)
+    _make_index(corpus, folder, {"stemmer": settings.stemmer}, make, "indexing", save=save)
     run = {}
     with console.progress("searching", len(topics), "queries") as advance:
-        for qid, found in retrieve.search(folder, topics, bm25, k=k):
+        for qid, found in bm25.search(folder, topics, settings, k=k):
             run[qid] = found
             advance(1)
     return run
 
 
-def _dense(corpus: Path, topics: Sequence[Topic], embedded: DenseSettings, k: int, folder: Path, *, keep: bool) -> Run:
-    def make(passages: Iterator[Passage], place: Path, advance: Callable[[int], None]) -> None:
-        dense.build(passages, place, embedded, advance, source=corpus)
+def _search_dense(
+    corpus: Path, topics: Sequence[Topic], settings: DenseSettings, k: int, folder: Path, *, save: bool
+) -> Run:
+    def make(passages: Iterator[Passage], target: Path, advance: Callable[[int], None]) -> None:
+        dense.build(passages, target, settings, advance, source=corpus)
 
-    _indexed(corpus, folder, {"encoder": embedded.encoder}, make, "embedding", keep=keep)
+    _make_index(corpus, folder, {"encoder": settings.encoder}, make, "embedding", save=save)
     with console.progress("searching", len(topics), "queries") as advance:
-        return dense.search(folder, topics, embedded, k=k, advance=advance)
+        return dense.search(folder, topics, settings, k=k, advance=advance)
 
 
-def _indexed(
-    corpus: Path,
-    folder: Path,
-    settings: dict[str, str],
-    make: Callable[[Iterator[Passage], Path, Callable[[int], None]], None],
-    task: str,
-    *,
-    keep: bool,
-) -> None:
+def _make_index(corpus: Path, folder: Path, settings: dict[str, str], make: Make, task: str, *, save: bool) -> None:
     with console.progress(task, None, "passages") as advance:
-        if keep:
-            retrieve.keep(corpus, folder, settings, lambda passages, place: make(passages, place, advance))
+        if save:
+            bm25.ensure_index(corpus, folder, settings, lambda passages, target: make(passages, target, advance))
         else:
             make(iter_corpus(corpus), folder, advance)

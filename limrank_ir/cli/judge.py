@@ -16,9 +16,9 @@ from limrank_ir.models import DEFAULT
 
 def judge(
     query: Annotated[str, typer.Argument(help="The query.")],
-    passage: Annotated[str, typer.Argument(help="The passage; - reads it from stdin.")],
+    passage: Annotated[str, typer.Argument(help="The passage, or - to read it from stdin.")],
     instruction: Annotated[
-        str | None, typer.Option("--instruction", "-i", metavar="TEXT", help="What counts as relevant, in your words.")
+        str | None, typer.Option("--instruction", "-i", metavar="TEXT", help="What makes a passage relevant.")
     ] = None,
     model: o.ModelName = DEFAULT,
     adapter: o.Adapter = None,
@@ -32,7 +32,7 @@ def judge(
     quiet: o.Quiet = False,
     as_json: o.Json = False,
 ) -> None:
-    r"""Judge one passage: is it relevant to the query, how surely, and why.
+    r"""Judge one passage: whether it is relevant to the query, how likely, and why.
 
     For example:
 
@@ -68,12 +68,12 @@ def judge(
 
 
 def _passage(text: str) -> str:
-    """The passage that is meant: ``-`` is stdin."""
+    """The passage; ``-`` reads it from stdin."""
     if text == "-":
         try:
             text = sys.stdin.buffer.read().decode("utf-8-sig")
         except UnicodeDecodeError as error:
-            raise InputError(f"stdin: not UTF-8 (byte {error.object[error.start]:#04x}); convert it first") from error
+            raise InputError(f"stdin: not UTF-8 (byte {error.object[error.start]:#04x}); convert it") from error
     if not text.strip():
-        raise InputError("the passage is empty; give its text, or - and the text on stdin")
+        raise InputError("the passage is empty; give its text, or - to read it from stdin")
     return text

@@ -1,4 +1,4 @@
-"""``limrank models``: what is known by name, and what it runs well on."""
+"""``limrank models``: the known models and the hardware they run well on."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from limrank_ir.cli import options as o
 from limrank_ir.formats.output import write_json
 from limrank_ir.models import MODELS, Model
 
-GPU_SIZES = (6, 8, 12, 16, 24, 40, 48, 80)  # GB, as they are sold
+GPU_SIZES = (6, 8, 12, 16, 24, 40, 48, 80)  # GB of memory of common GPUs
 
 
 def list_models(as_json: o.Json = False) -> None:
-    """List the models that are known by name; folders and hub ids work, too.
+    """List the models that are known by name; local folders and hub ids work, too.
 
     For example:
 
@@ -26,7 +26,7 @@ def list_models(as_json: o.Json = False) -> None:
 
 
 def model_table() -> tuple[list[str], list[list[str]]]:
-    """Lay out all models: header and rows."""
+    """The table of all models: header and rows."""
     return ["name", "weights", "reads", "thinks", "size", "runs on"], [_row(model) for model in MODELS.values()]
 
 
@@ -36,10 +36,11 @@ def _row(model: Model) -> list[str]:
 
 
 def hardware(model: Model) -> str:
-    """What a model runs well on: in bfloat16 two bytes a parameter, and room for a batch's keys and values."""
+    """The hardware a model runs well on: two bytes per parameter (bfloat16), plus room for a batch's KV cache."""
     if model.parameters is None:
         return "?"
     if model.parameters < 1:
         return "CPU"
     needed = model.parameters * 2 * 1.2 + 2
-    return f"GPU {next((size for size in GPU_SIZES if size >= needed), round(needed))} GB"
+    size = next((size for size in GPU_SIZES if size >= needed), round(needed))
+    return f"GPU {size} GB"

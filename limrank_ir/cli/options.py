@@ -1,4 +1,4 @@
-"""The command line's options, each defined once."""
+"""Options that several commands share, each defined once."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from limrank_ir.cli import console
 from limrank_ir.models import Think
 
 RunFile = Annotated[
-    Path, typer.Option("--run", metavar="FILE", help="TREC run of the first stage: qid Q0 docno rank score tag.")
+    Path, typer.Option("--run", metavar="FILE", help="First-stage TREC run: qid Q0 docno rank score tag.")
 ]
 TopicsFile = Annotated[
     Path,
@@ -25,62 +25,65 @@ OptionalCorpusFile = Annotated[
 ]
 IndexFolder = Annotated[
     Path | None,
-    typer.Option("--index", metavar="FOLDER", help="Passages: a Lucene index of Pyserini's, with its texts."),
+    typer.Option("--index", metavar="FOLDER", help="Passages: a Pyserini (Lucene) index with stored text."),
 ]
 ExcludeFile = Annotated[
     Path | None,
-    typer.Option(
-        "--exclude", metavar="FILE", help="Documents to leave out: lines of 'qid docno' or 'qid 0 docno grade'."
-    ),
+    typer.Option("--exclude", metavar="FILE", help="Documents to leave out: lines 'qid docno' or 'qid 0 docno grade'."),
 ]
 OutputFile = Annotated[
-    Path, typer.Option("--output", "-o", metavar="FILE", help="Where the run goes; - is stdout, .gz is compressed.")
+    Path, typer.Option("--output", "-o", metavar="FILE", help="Run to write; - for stdout, .gz to compress it.")
 ]
-Depth = Annotated[int, typer.Option("-k", "--k", min=1, metavar="N", help="How many documents of each query.")]
-Tag = Annotated[str, typer.Option("--tag", metavar="NAME", help="Name of the system, the run's last column.")]
+Depth = Annotated[int, typer.Option("-k", "--k", min=1, metavar="N", help="Documents per query.")]
+Tag = Annotated[str, typer.Option("--tag", metavar="NAME", help="Run name, the last column of the run.")]
 ModelName = Annotated[
-    str, typer.Option("--model", "-m", metavar="NAME", help="A name of `limrank models`, a folder or a hub id.")
+    str, typer.Option("--model", "-m", metavar="NAME", help="A name from `limrank models`, a folder, or a hub id.")
 ]
-Adapter = Annotated[str | None, typer.Option(metavar="NAME", help="PEFT adapter on top of it: folder or hub id.")]
+Adapter = Annotated[str | None, typer.Option(metavar="NAME", help="PEFT adapter for the model: a folder or hub id.")]
 PromptFormatName = Annotated[
-    Literal["rank1", "qwen3"] | None, typer.Option(help="The prompt that a folder or hub id was trained on.")
+    Literal["rank1", "qwen3"] | None, typer.Option(help="Prompt format a folder or hub id was trained with.")
 ]
 ThinkMode = Annotated[
-    Think | None, typer.Option(help="Whether the model reasons before its verdict.  [default: the model's own]")
+    Think | None, typer.Option(help="Whether the model reasons before its verdict.  [default: depends on the model]")
 ]
-Budget = Annotated[int, typer.Option(min=1, metavar="N", help="The most tokens of a thought.")]
-Device = Annotated[str | None, typer.Option(metavar="NAME", help="cpu, cuda, cuda:1, ...  [default: a GPU if any]")]
+Budget = Annotated[int, typer.Option(min=1, metavar="N", help="Maximum reasoning tokens per passage.")]
+Device = Annotated[str | None, typer.Option(metavar="NAME", help="cpu, cuda, cuda:1, ...  [default: a GPU, if any]")]
 DtypeName = Annotated[
     Literal["float32", "bfloat16", "float16"] | None,
     typer.Option(metavar="NAME", help="float32, bfloat16 or float16.  [default: float32 on a CPU, bfloat16 on a GPU]"),
 ]
 MaxLength = Annotated[
-    int | None, typer.Option(min=1, metavar="N", help="The most tokens of a prompt; longer passages are cut.")
+    int | None, typer.Option(min=1, metavar="N", help="Maximum prompt tokens; longer passages are cut.")
 ]
 Fuse = Annotated[
-    bool, typer.Option("--fuse", help="Let the run's own scores count, too, with the model's weight for its verdicts.")
+    bool, typer.Option("--fuse", help="Combine the verdicts with the run's scores, using the model's default weight.")
 ]
 FuseWeight = Annotated[
     float | None,
-    typer.Option(min=0.0, max=1.0, metavar="X", help="--fuse with this weight: 0 the run's order, 1 the model's."),
+    typer.Option(
+        min=0.0,
+        max=1.0,
+        metavar="X",
+        help="Like --fuse, with this weight: 0 keeps the run's order, 1 uses only the verdicts.",
+    ),
 ]
 AllowMismatch = Annotated[
     bool,
     typer.Option(
         "--allow-mismatch",
-        help="Use an adapter that names another base, and weights with tensors that have no place.",
+        help="Accept an adapter for another base model, and weights with unused tensors.",
     ),
 ]
 Window = Annotated[
     int | None,
-    typer.Option(min=1, metavar="WORDS", help="Split documents into windows of so many words; the best one counts."),
+    typer.Option(min=1, metavar="WORDS", help="Split documents into windows of this many words; the best one counts."),
 ]
 Stride = Annotated[
     int | None,
-    typer.Option(min=1, metavar="WORDS", help="From one window's beginning to the next one's.  [default: half]"),
+    typer.Option(min=1, metavar="WORDS", help="Words from one window's start to the next.  [default: half a window]"),
 ]
-BatchSize = Annotated[int | None, typer.Option(min=1, metavar="N", help="The most passages in a batch.")]
+BatchSize = Annotated[int | None, typer.Option(min=1, metavar="N", help="Maximum passages per batch.")]
 Quiet = Annotated[
-    bool, typer.Option("--quiet", "-q", callback=console.quiet, help="No notes and no progress, only errors.")
+    bool, typer.Option("--quiet", "-q", callback=console.quiet, help="Print only errors, no notes or progress.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]

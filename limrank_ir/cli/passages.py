@@ -1,4 +1,4 @@
-"""Where the passages of a run come from: a corpus or an index."""
+"""The source of a run's passages: a corpus or an index."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ if TYPE_CHECKING:
 
 
 def passages(corpus: Path | None, index: Path | None) -> Passages:
-    """Where the passages come from: the one of the two that is given."""
+    """The source of the passages, from exactly one of ``--corpus`` and ``--index``."""
+    if corpus is not None and index is None:
+        from limrank_ir.formats.corpus import read_passages
+
+        return functools.partial(read_passages, corpus)
     if index is not None and corpus is None:
         from limrank_ir.pyserini import index_texts
 
         return index_texts(index)
-    if corpus is None or index is not None:
-        raise InputError("where are the passages? Give one of --corpus and --index")
-    from limrank_ir.formats.corpus import read_passages
-
-    return functools.partial(read_passages, corpus)
+    raise InputError("where are the passages? Give either --corpus or --index")

@@ -9,7 +9,7 @@ from limrank_ir.formats.output import write_stdout
 
 
 def rank_llm(context: typer.Context) -> None:
-    r"""RankLLM's own command line, which then knows limrank-* models.
+    r"""Run RankLLM's command line with support for limrank-* models.
 
     For example:
 
@@ -19,6 +19,6 @@ def rank_llm(context: typer.Context) -> None:
     if {"-h", "--help"} & set(context.args) and not installed("rank_llm"):
         write_stdout(context.get_help() + "\n")
         return
-    from limrank_ir.rank_llm import main as theirs
+    from limrank_ir.rank_llm import main as rank_llm_main
 
-    raise typer.Exit(theirs(context.args))
+    raise typer.Exit(rank_llm_main(context.args))

@@ -17,7 +17,7 @@ def requests(
     run: o.RunFile,
     topics: o.TopicsFile,
     output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="FILE", help="Where they go; - is stdout, .gz is compressed.")
+        Path, typer.Option("--output", "-o", metavar="FILE", help="File to write; - for stdout, .gz to compress it.")
     ],
     corpus: o.OptionalCorpusFile = None,
     index: o.IndexFolder = None,
@@ -25,7 +25,7 @@ def requests(
     exclude: o.ExcludeFile = None,
     quiet: o.Quiet = False,
 ) -> None:
-    r"""Write a run as requests for RankLLM: each query with its documents' texts, JSONL.
+    r"""Write a run as RankLLM requests: JSONL, each query with the text of its documents.
 
     For example:
 

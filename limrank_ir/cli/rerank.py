@@ -34,13 +34,13 @@ def rerank(
     budget: o.Budget = 8192,
     k: o.Depth = 100,
     task: Annotated[
-        str | None, typer.Option(metavar="NAME", help="BRIGHT task whose query prompt is put around every query.")
+        str | None, typer.Option(metavar="NAME", help="BRIGHT task whose prompt is wrapped around each query.")
     ] = None,
     explain: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="JSONL with score, probability and reasoning of each document.")
+        Path | None, typer.Option(metavar="FILE", help="JSONL to write: score, probability, reasoning per document.")
     ] = None,
     store: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Keeps verdicts: what is in it is not computed again.")
+        Path | None, typer.Option(metavar="FILE", help="File that keeps verdicts, so they are computed only once.")
     ] = None,
     exclude: o.ExcludeFile = None,
     window: o.Window = None,
@@ -58,17 +58,17 @@ def rerank(
 ) -> None:
     r"""Rerank a TREC run: a run, topics and a corpus in, a better run out.
 
-    The best k documents of each query are read by the model and ranked by its verdicts; the others are left out.
-    With --window a document is as relevant as its best part, and long ones are read to their end.
-    With --fuse they are ranked by w z(log-odds) + (1 - w) z(score in the run), z-scores over the k documents.
+    The model reads the best k documents of each query and ranks them by its verdicts; the others are left out.
+    With --window, long documents are read to the end, and each is as relevant as its best window.
+    With --fuse, documents are ranked by w z(log-odds) + (1 - w) z(run score), with z-scores over the k documents.
 
     For example:
 
         limrank rerank --run bm25.txt --topics topics.tsv --corpus corpus.jsonl \
             --store verdicts.db -o reranked.txt
 
-    With --store, a run that was stopped goes on where it was when the same command is given again, and its result is
-    that of a run that was never stopped.
+    With --store, repeat the command after an interruption: it continues where it stopped, and the result is the same
+    as without the interruption.
     """
     from limrank_ir.formats.trec import check_writable
     from limrank_ir.ranking import candidates
@@ -103,13 +103,12 @@ def rerank(
         candidates.write_explanations(explain, ranking)
     save_run(output, candidates.scores(ranking), tag)
     done = limrank.stats
-    fused = "" if weight is None else f", fused with the run's scores (weight {weight:g}),"
     documents = sum(map(len, ranking.values()))
-    parts = "" if split is None else f" in {done.pairs} windows"
+    in_windows = "" if split is None else f" in {done.pairs} windows"
+    fused = "" if weight is None else f", fused with the run's scores (weight {weight:g}),"
     console.log.info(
-        "%d documents%s of %d queries reranked by %s%s in %s (%d judged, %d from the store), written to %s",
-        *(documents, parts, len(ranking), limrank.model.name, fused),
-        *(duration(done.seconds), done.judged, done.stored, named(output)),
+        f"{documents} documents{in_windows} of {len(ranking)} queries reranked by {limrank.model.name}{fused} in "
+        f"{duration(done.seconds)} ({done.judged} judged, {done.stored} from the store), written to {named(output)}"
     )
     if as_json:
         summary = {"run": str(output), "model": limrank.model.name, "think": limrank.think, "fuse": weight}
@@ -117,20 +116,20 @@ def rerank(
 
 
 def _judged(limrank: LimRank, pairs: Sequence[tuple[str, str, str | None]]) -> list[Verdict]:
-    """Judge with a bar; what Ctrl-C leaves is said in its error."""
+    """Judge with a progress bar; after Ctrl-C, the error says what was kept."""
     done = 0
 
-    def arrived(count: int) -> None:
+    def count_and_advance(count: int) -> None:
         nonlocal done
         done += count
         advance(count)
 
-    opened = limrank.store  # now: a store that cannot be used shall be known before the model loads
+    store = limrank.store  # opened now, so that an unusable store is reported before the model loads
     try:
         with console.progress(limrank.model.name, len(pairs), "pairs") as advance:
-            return limrank.judge(pairs, progress=arrived)
+            return limrank.judge(pairs, progress=count_and_advance)
     except KeyboardInterrupt:
-        kept = "nothing was kept; with --store FILE a second run would go on from here"
-        if opened is not None:
-            kept = f"{done} verdicts are in {opened.path}; give the same command again to go on"
+        kept = "nothing was kept; use --store FILE to make a run resumable"
+        if store is not None:
+            kept = f"{done} verdicts are in {store.path}; run the same command again to continue"
         raise KeyboardInterrupt(f"interrupted after {done} of {len(pairs)} pairs; {kept}") from None

@@ -21,33 +21,29 @@ def retrieve(
     output: o.OutputFile,
     k: o.Depth = 100,
     method: Annotated[
-        Literal["bm25", "dense", "hybrid"], typer.Option(help="By words, by embeddings, or both fused by their ranks.")
+        Literal["bm25", "dense", "hybrid"], typer.Option(help="Words, embeddings, or both with rank fusion.")
     ] = "bm25",
     index: Annotated[
-        Path | None, typer.Option(metavar="FOLDER", help="Keep the index here, and use it when it is there.")
+        Path | None, typer.Option(metavar="FOLDER", help="Save the index here, or use the one saved here.")
     ] = None,
-    stemmer: Annotated[Literal["porter2", "none"], typer.Option(help="BM25: how words are cut to stems.")] = "porter2",
-    k1: Annotated[
-        float, typer.Option(min=0.0, metavar="X", help="BM25: how soon repeating a word stops counting.")
-    ] = 0.9,
-    b: Annotated[
-        float, typer.Option(min=0.0, max=1.0, metavar="X", help="BM25: how much length counts against a passage.")
-    ] = 0.4,
+    stemmer: Annotated[Literal["porter2", "none"], typer.Option(help="BM25: how words are stemmed.")] = "porter2",
+    k1: Annotated[float, typer.Option(min=0.0, metavar="X", help="BM25: term frequency saturation.")] = 0.9,
+    b: Annotated[float, typer.Option(min=0.0, max=1.0, metavar="X", help="BM25: length normalization.")] = 0.4,
     encoder: Annotated[
         str, typer.Option(metavar="NAME", help="Dense: minilm, or a sentence-transformers folder or hub id.")
     ] = "minilm",
-    hnsw: Annotated[bool, typer.Option("--hnsw", help="Dense: search an HNSW graph; faster, approximate.")] = False,
+    hnsw: Annotated[bool, typer.Option("--hnsw", help="Dense: use an HNSW graph; faster but approximate.")] = False,
     device: o.Device = None,
     tag: Annotated[
-        str | None, typer.Option(metavar="NAME", help="The run's last column.  [default: the method]")
+        str | None, typer.Option(metavar="NAME", help="Run name, the last column of the run.  [default: the method]")
     ] = None,
     quiet: o.Quiet = False,
     as_json: o.Json = False,
 ) -> None:
     """Find candidates with BM25 or embeddings: a corpus and topics in, a TREC run out.
 
-    BM25 is PISA's, without Java; it knows Latin letters and digits, accents are taken off, other scripts are not
-    found. Dense is pyterrier_dr's index with Faiss. Hybrid is reciprocal rank fusion of the two.
+    BM25 uses PISA and needs no Java; it indexes only Latin letters, without accents, and digits. Dense uses
+    pyterrier_dr's index with Faiss. Hybrid is reciprocal rank fusion of the two.
 
     For example:
 
@@ -58,14 +54,16 @@ def retrieve(
     from limrank_ir.retrieval.bm25 import Bm25Settings
     from limrank_ir.retrieval.dense import DenseSettings
 
-    others = {"bm25": ("encoder", "hnsw", "device"), "dense": ("stemmer", "k1", "b")}.get(method, ())
-    for name in others:
+    unused = {"bm25": ("encoder", "hnsw", "device"), "dense": ("stemmer", "k1", "b"), "hybrid": ()}
+    for name in unused[method]:
         source = context.get_parameter_source(name)
         if source is not None and source.name != "DEFAULT":
-            raise InputError(f"--{name} has no meaning for --method {method}; leave it out, or choose another method")
-    settings = Bm25Settings(stemmer, k1, b), DenseSettings(encoder, hnsw, device)
-    check(method, settings[1])
-    tag = method if tag is None else tag
+            raise InputError(f"--{name} has no effect with --method {method}; leave it out, or choose another method")
+    bm25_settings = Bm25Settings(stemmer, k1, b)
+    dense_settings = DenseSettings(encoder, hnsw, device)
+    check(method, dense_settings)
+    if tag is None:
+        tag = method
     check_writable("--tag", "tag", tag)
     check_places({"-o": output, "--json": STDOUT if as_json else None}, {"--corpus": corpus, "--topics": topics})
     if index is not None and not index.exists():
@@ -73,13 +71,13 @@ def retrieve(
     known = read_topics(topics)
     for qid in known:
         check_writable(topics, "qid", qid)
-    run = search(corpus, list(known.values()), method, *settings, k=k, index=index)
+    run = search(corpus, list(known.values()), method, bm25_settings, dense_settings, k=k, index=index)
     if empty := [qid for qid, found in run.items() if not found]:
         if len(empty) == len(run):
-            raise InputError(f"{topics}: no query shares a word with a passage of {corpus}; are they of one language?")
-        console.log.warning("%d of %d queries match nothing and have no lines (%s)", len(empty), len(run), some(empty))
+            raise InputError(f"{topics}: no query shares a word with a passage of {corpus}; is the language the same?")
+        console.log.warning(f"{len(empty)} of {len(run)} queries match nothing and are not in the run ({some(empty)})")
     save_run(output, run, tag)
     count = sum(map(len, run.values()))
-    console.log.info("%d documents of %d queries written to %s", count, len(run) - len(empty), named(output))
+    console.log.info(f"{count} documents of {len(run) - len(empty)} queries written to {named(output)}")
     if as_json:
         write_json({"run": str(output), "queries": len(run), "documents": count, "without_match": empty})

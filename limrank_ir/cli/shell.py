@@ -1,4 +1,4 @@
-"""How our commands behave: help to paste from, ``~`` in paths, and a line and an exit status for what goes wrong."""
+"""How our commands behave: examples to paste, ``~`` in paths, and one line and an exit status for every failure."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from limrank_ir.cli import console
 from limrank_ir.errors import InputError, LimRankError
 from limrank_ir.extras import EXTRAS, install
 
-_NOTHING = re.compile(r"--[\w-]+=")
+_EMPTY_OPTION = re.compile(r"--[\w-]+=")
 _EXAMPLE = re.compile(r"\n*^For example:\n((?:\n|    .*\n)+)", re.MULTILINE)
 
 
 class Command(TyperCommand):
-    """A command whose help ends with its examples as they were written, to be pasted.
+    """A command whose help ends with its examples exactly as written, ready to paste.
 
-    Typer would lay them out as prose: join their lines and eat their backslashes.
+    Typer would format them as prose: join the lines and drop the backslashes.
 
     Attributes:
         examples: the lines below "For example:" in the command's docstring.
@@ -40,10 +40,10 @@ class Command(TyperCommand):
         super().__init__(*arguments, help=_EXAMPLE.sub("\n\n", text).strip(), **options)
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Take the arguments apart; an option that is given nothing, as by a variable that is not set, is an error."""
+        """Parse the arguments. An option with an empty value, such as from an unset shell variable, is an error."""
         for option, value in pairwise([*args, "end"]):
-            if option.startswith("-") and (value == "" or _NOTHING.fullmatch(option)):
-                raise InputError(f"{option.rstrip('=')}: is given an empty value; fill it in, or leave the option out")
+            if option.startswith("-") and (value == "" or _EMPTY_OPTION.fullmatch(option)):
+                raise InputError(f"{option.rstrip('=')}: the value is empty; fill it in, or leave the option out")
         return super().parse_args(ctx, args)
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
@@ -54,22 +54,22 @@ class Command(TyperCommand):
 
 
 class Commands(TyperGroup):
-    """All commands: what goes wrong in one becomes a line on stderr and an exit status.
+    """All commands. A failure becomes one line on stderr and an exit status.
 
     Attributes:
-        elsewhere: commands of other modules, by name; a module is imported when its command is asked for.
+        lazy: command name to its module, which is imported only when the command is used.
     """
 
-    elsewhere: ClassVar[Mapping[str, str]] = {}
+    lazy: ClassVar[Mapping[str, str]] = {}
 
     def list_commands(self, ctx: Any) -> list[str]:
         """The commands' names."""
-        return [*super().list_commands(ctx), *self.elsewhere]
+        return [*super().list_commands(ctx), *self.lazy]
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """A command, or None."""
-        if cmd_name in self.elsewhere:
-            return _loaded(self.elsewhere[cmd_name])[cmd_name]
+        if cmd_name in self.lazy:
+            return _loaded(self.lazy[cmd_name])[cmd_name]
         return super().get_command(ctx, cmd_name)
 
     def invoke(self, ctx: Any) -> Any:
@@ -85,11 +85,12 @@ class Commands(TyperGroup):
             except KeyboardInterrupt as stop:
                 console.error(str(stop) or "interrupted")
                 status = console.INTERRUPTED
-            except BrokenPipeError:  # who read our output has seen enough
+            except BrokenPipeError:  # the reader of our output has closed the pipe, as `head` does
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
                 status = console.FAILURE
-            except ModuleNotFoundError as failure:  # what a check of the command's own did not foresee
-                package, extra = str(failure.name).partition(".")[0], EXTRAS.get(ctx.invoked_subcommand)
+            except ModuleNotFoundError as failure:  # the command's own check missed it
+                package = str(failure.name).partition(".")[0]
+                extra = EXTRAS.get(ctx.invoked_subcommand)
                 if extra is None or package == "limrank_ir":
                     raise
                 console.error(f"{ctx.invoked_subcommand} needs {package}; run: {install(extra)}")
@@ -97,16 +98,17 @@ class Commands(TyperGroup):
             except OSError as failure:
                 if failure.errno not in console.NO_ROOM:
                     raise
-                console.error(f"{failure.filename or 'output'}: {failure.strerror}; make room, or write somewhere else")
+                output = failure.filename or "output"
+                console.error(f"{output}: {failure.strerror}; free some space, or write somewhere else")
                 status = console.FAILURE
         raise typer.Exit(status)
 
 
 class Lazy(TyperGroup):
-    """A group of commands in a module that is imported when one of them is asked for.
+    """A group of commands whose module is imported only when one of them is used.
 
     Attributes:
-        module: its name; the commands are those of its `app`.
+        module: the module's name; its `app` holds the commands.
     """
 
     module = ""
@@ -123,22 +125,22 @@ class Lazy(TyperGroup):
 @functools.cache
 def _loaded(module: str) -> dict[str, Any]:
     """The commands of a module, by name."""
-    group: Any = typer.main.get_command(behaving(import_module(module).app))
+    group: Any = typer.main.get_command(customize(import_module(module).app))
     return group.commands
 
 
-def behaving(app: typer.Typer) -> typer.Typer:
-    """Make an app's commands ours: `Command`, and paths that begin with ``~``."""
+def customize(app: typer.Typer) -> typer.Typer:
+    """Give an app's commands our behavior: `Command`, and ``~`` in paths."""
     for command in app.registered_commands:
         assert command.callback is not None
         if command.cls is TyperCommand:
             command.cls = Command
-        command.callback = _at_home(command.callback)
+        command.callback = _expanding_home(command.callback)
     return app
 
 
-def _at_home(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Let ``~`` in paths be the home folder, as the shell does not in ``--store=~/verdicts.db``."""
+def _expanding_home(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Expand ``~`` in paths; the shell does not do so in ``--store=~/verdicts.db``."""
 
     def expanded(value: Any) -> Any:
         if isinstance(value, list):

@@ -101,7 +101,7 @@ def build(
         raise InputError(f"{source}: PISA indexed {indexed} of {sent} passages; look for odd characters in docnos")
 
 
-def keep(
+def ensure_index(
     corpus: Path, folder: Path, settings: Mapping[str, str], make: Callable[[Iterator[Passage], Path], None]
 ) -> None:
     """Index a corpus in a folder to be kept, unless the index is already there.

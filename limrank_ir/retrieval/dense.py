@@ -108,7 +108,7 @@ def search(
     return run
 
 
-def fused(runs: Sequence[Run], *, k: int) -> Run:
+def reciprocal_rank_fusion(runs: Sequence[Run], *, k: int) -> Run:
     """Reciprocal rank fusion: the sum of 1 / (60 + rank), ranks from 0 (pyterrier_alpha's ``rr_fusion``).
 
     Args:
