@@ -15,6 +15,7 @@ from mkdocs.structure.files import File, Files
 
 ROOT = Path(__file__).parents[1]
 LINK = re.compile(r"(?<=\]\()(?![a-z]+:|#|/)([^)#\s]+)")
+SKIPPED = re.compile(r' *(<span class="\w+">)?# doctest: \+SKIP(?(1)</span>)')
 CODE = re.compile(r"^```.*?^```$|`[^`\n]+`", re.MULTILINE | re.DOTALL)
 
 
@@ -45,6 +46,11 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str
         parts += [LINK.sub(rewritten, markdown[end : code.start()]), code[0]]
         end = code.end()
     return "".join([*parts, LINK.sub(rewritten, markdown[end:])])
+
+
+def on_page_content(html: str, page: Any, config: Any, files: Files) -> str:
+    """Leave out what the docstrings' examples tell doctest."""
+    return SKIPPED.sub("", html)
 
 
 def _add(files: Files, config: Any, name: str) -> File:

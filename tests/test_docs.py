@@ -33,7 +33,7 @@ NEEDED = {"rank_llm": "rank_llm", "mteb": "mteb", "http": "fastapi"}
 def blocks(page):
     """(language, what it needs, code) of each example."""
     for language, code in BLOCK.findall(page.read_text()):
-        needs = re.match(r"# needs: (.*)\n", code)
+        needs = re.match(r"(?:# needs: )?(.*)\n", code) if code.startswith(("# needs: ", "make ", "pip ")) else None
         yield language, needs[1] if needs else None, code
 
 
