@@ -77,6 +77,24 @@ def suite(
 
 
 @app.command()
+def render(
+    folders: Annotated[list[Path], typer.Argument(metavar="DIR...", help="Folders that `bench suite` wrote.")],
+    quiet: o.Quiet = False,
+) -> None:
+    """Write the tables, pages, and plots of earlier runs again, from their results.json. No model runs.
+
+    For example:
+
+        limrank bench render benchmarks/results/developer
+    """
+    from .suite.report import read_report, write_report
+
+    for folder in folders:
+        write_report(read_report(folder), folder)
+        console.log.info("wrote results.md, .csv, .json, .html, and plot.png to %s", folder)
+
+
+@app.command()
 def speed(
     model: o.ModelName = DEFAULT,
     pairs: Annotated[int, typer.Option(min=1, metavar="N", help="Passages for the one query.")] = 64,

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from limrank_ir.benchmarks.suite import results as figures
 from limrank_ir.benchmarks.suite import tables
+from limrank_ir.benchmarks.suite.report import read_report, write_report
 from limrank_ir.benchmarks.suite.results import SuiteReport, SystemResult
+from limrank_ir.errors import InputError
 from limrank_ir.formats.words import few
+
+COMMITTED = sorted((Path(__file__).parents[1] / "benchmarks" / "results").rglob("results.json"))
 
 
 def result(collection: str, variant: str, values: list[float]) -> SystemResult:
@@ -77,3 +83,26 @@ def test_p_values_are_corrected_over_systems_and_collections():
     found = [r.p["RR@10"] for r in figures.with_p_values(results) if r.variant != "first stage"]
     raw = [ttest_rel(base, values).pvalue for values in (alone, fused)] * 2
     assert found == pytest.approx(list(multipletests(raw, method="holm")[1]))
+
+
+@pytest.mark.parametrize("file", COMMITTED, ids=lambda file: "/".join(file.parent.parts[-2:]))
+def test_committed_pages_are_what_the_suite_writes_today(file, tmp_path):
+    """If this fails: ``limrank bench render`` with the folder."""
+    write_report(read_report(file.parent), tmp_path)
+    for name in ("results.json", "results.csv", "results.md", "results.html"):
+        assert (tmp_path / name).read_bytes() == (file.parent / name).read_bytes(), name
+
+
+def test_there_are_committed_results():
+    assert len(COMMITTED) >= 6
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(None, "cannot be read"), ("{", "not the results of the suite"), ("[]", "not the results of the suite")],
+)
+def test_other_folders_are_refused(content, message, tmp_path):
+    if content is not None:
+        (tmp_path / "results.json").write_text(content)
+    with pytest.raises(InputError, match=message):
+        read_report(tmp_path)

@@ -10,12 +10,14 @@ import secrets
 from pathlib import Path
 from typing import Any
 
+from limrank_ir.errors import InputError
 from limrank_ir.formats.files import replacing
 
 from . import tables
 from .page import page
 from .plot import png
 from .results import MEASURES, SuiteReport, SystemResult, summaries
+from .system import Work
 
 
 def write_report(report: SuiteReport, output: Path) -> None:
@@ -41,6 +43,34 @@ def write_report(report: SuiteReport, output: Path) -> None:
     temporary = image.with_name(f".{image.name}.{secrets.token_hex(4)}")
     temporary.write_bytes(png(report))
     os.replace(temporary, image)
+
+
+def read_report(folder: Path) -> SuiteReport:
+    """Read the results of an earlier run, to write its pages again.
+
+    Args:
+        folder: an output folder of the suite.
+
+    Returns:
+        The report.
+
+    Raises:
+        InputError: the folder has no results.json, or it is not the suite's.
+    """
+    file = folder / "results.json"
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+        results = [
+            SystemResult(**{**record, "work": None if record["work"] is None else Work(**record["work"])})
+            for record in (
+                {name: value for name, value in each.items() if name != "label"} for each in found["results"]
+            )
+        ]
+        return SuiteReport(results, found["collections"], found["systems"], found["settings"], found["environment"])
+    except OSError as error:
+        raise InputError(f"{file}: cannot be read ({error.strerror}); name a folder that the suite wrote") from error
+    except (ValueError, TypeError, KeyError) as error:
+        raise InputError(f"{file}: not the results of the suite ({error}); check the folder") from error
 
 
 def as_json(report: SuiteReport) -> dict[str, Any]:
