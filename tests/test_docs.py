@@ -9,6 +9,7 @@ import re
 import shlex
 import subprocess
 import sys
+import tomllib
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -108,6 +109,18 @@ def test_commands_have_the_options_that_they_are_shown_with(path):
                 options = {name for each in loaded.params for name in (*each.opts, *each.secondary_opts)}
             elif re.match(r"--?[a-z]", word):
                 assert word.partition("=")[0] in options, f"{path.name}: {line}: no option {word}"
+
+
+def test_the_architecture_names_what_exists():
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    named = [name for name in re.findall(r"`([^`\n]+)`", page) if re.fullmatch(r"[\w/]+(\.py|/)", name)]
+    missing = [name for name in named if not any((folder / name).exists() for folder in (ROOT, ROOT / "limrank_ir"))]
+    assert len(named) > 60 and not missing
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    (floors,) = [contract["layers"] for contract in contracts if contract["type"] == "layers"]
+    rooms = {room for floor in floors for room in re.findall(r"\w+", floor)} - {"__main__"}
+    drawing = re.search(r"```text\n(.*?)```", page, re.DOTALL)[1]
+    assert rooms <= set(re.findall(r"\w+", drawing))
 
 
 def test_the_readmes_example_runs(folder, monkeypatch, capsys):
