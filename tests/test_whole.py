@@ -1,4 +1,4 @@
-"""Models and adapters are loaded whole, or not at all: no tensor is made up, none is left out."""
+"""Models and adapters are loaded completely or not at all: no tensor is made up, and none is left out."""
 
 from __future__ import annotations
 
@@ -73,15 +73,15 @@ MISSING = {
 
 @pytest.mark.parametrize("change", MISSING.values(), ids=MISSING)
 @pytest.mark.parametrize("allow_mismatch", [False, True])
-def test_a_model_that_lacks_weights_is_never_used(model_copy, change, allow_mismatch, capfd):
+def test_a_model_with_missing_weights_is_never_used(model_copy, change, allow_mismatch, capfd):
     edit_tensors(model_copy, change)
-    with pytest.raises(InputError, match=r"lacks the tensor.*get its files again") as caught:
+    with pytest.raises(InputError, match=r"missing the tensor.*download the files again") as caught:
         judge(model_copy, allow_mismatch=allow_mismatch)
     assert str(model_copy) in str(caught.value) and "\n" not in str(caught.value)
     assert "LOAD REPORT" not in "".join(capfd.readouterr())
 
 
-def test_more_layers_than_the_configuration_knows_are_an_error(model_copy):
+def test_more_layers_than_in_the_configuration_are_an_error(model_copy):
     edit_config(model_copy, num_hidden_layers=1)
     with pytest.raises(InputError, match=r"has no place.*allow_mismatch=True") as caught:
         judge(model_copy)
@@ -89,19 +89,19 @@ def test_more_layers_than_the_configuration_knows_are_an_error(model_copy):
     assert judge(model_copy, allow_mismatch=True) == judge(model_copy, allow_mismatch=True)
 
 
-def test_buffers_that_every_model_computes_are_no_leftovers(model_copy, base):
+def test_buffers_that_every_model_computes_are_accepted(model_copy, base):
     edit_tensors(model_copy, lambda tensors: {**tensors, "model.layers.0.self_attn.rotary_emb.inv_freq": torch.ones(8)})
     assert judge(model_copy) == judge(base)
 
 
-def test_tied_embeddings_need_no_head_of_their_own(tmp_path, smol_folder):
+def test_tied_embeddings_need_no_separate_head(tmp_path, smol_folder):
     folder = make(tmp_path, smol_folder, "qwen2", tie_word_embeddings=True)
     assert "lm_head.weight" not in load_file(folder / "model.safetensors")
     judge(folder)
 
 
 @pytest.mark.parametrize("family", ["llama", "qwen2"])
-def test_a_classifier_is_no_language_model(tmp_path, smol_folder, family):
+def test_a_classifier_is_refused(tmp_path, smol_folder, family):
     from transformers import AutoConfig, AutoModelForSequenceClassification
 
     make(tmp_path, smol_folder, family)
@@ -109,17 +109,17 @@ def test_a_classifier_is_no_language_model(tmp_path, smol_folder, family):
     AutoModelForSequenceClassification.from_config(config).save_pretrained(tmp_path)
     with pytest.raises(InputError, match="ForSequenceClassification, not a causal language model"):
         judge(tmp_path)
-    edit_config(tmp_path, architectures=None)  # then its head gives it away
+    edit_config(tmp_path, architectures=None)  # now only its head reveals it
     with pytest.raises(InputError, match=r"score\.weight"):
         judge(tmp_path)
 
 
-def test_an_adapter_is_not_given_as_the_model(adapter):
-    with pytest.raises(InputError, match="an adapter, not a whole model; give its base"):
+def test_an_adapter_as_the_model_is_refused(adapter):
+    with pytest.raises(InputError, match="an adapter, not a model; give its base model"):
         check_model(adapter)
 
 
-def test_a_whole_adapter_is_merged(base, adapter):
+def test_a_complete_adapter_is_merged(base, adapter):
     assert abs(judge(base, adapter) - judge(base)) > 1e-3
 
 
@@ -137,13 +137,13 @@ def _more(tensors):
 
 
 BAD_ADAPTERS = {
-    "half its layers": (_half, r"lacks the tensors model\.layers\.0\."),
-    "other names": (_renamed, r"lacks the tensors .* the base has no place for the tensors transformer\."),
+    "half its layers": (_half, r"missing the tensors model\.layers\.0\."),
+    "other names": (_renamed, r"missing the tensors .* the base model has no place for the tensors transformer\."),
     "one tensor": (lambda tensors: {"x": torch.zeros(1)}, r"no place for the tensor x"),
-    "a layer too many": (_more, r"the base has no place for the tensor model\.layers\.7\."),
+    "one layer too many": (_more, r"the base model has no place for the tensor model\.layers\.7\."),
     "another rank": (
         lambda tensors: {name: value[:1] for name, value in tensors.items()},
-        r"weight has the shape \[1, 64\], where \[2, 64\] is wanted",
+        r"weight has shape \[1, 64\]; expected \[2, 64\]",
     ),
     "not a number": (
         lambda tensors: {name: value * float("nan") for name, value in tensors.items()},
@@ -153,7 +153,7 @@ BAD_ADAPTERS = {
 
 
 @pytest.mark.parametrize(("change", "message"), BAD_ADAPTERS.values(), ids=BAD_ADAPTERS)
-def test_an_adapter_that_does_not_fit_whole_is_never_used(base, adapter_copy, change, message):
+def test_an_adapter_that_does_not_fit_completely_is_never_used(base, adapter_copy, change, message):
     edit_tensors(adapter_copy, change, "adapter_model.safetensors")
     with pytest.raises(InputError, match=message) as caught:
         judge(base, adapter_copy)
@@ -161,24 +161,24 @@ def test_an_adapter_that_does_not_fit_whole_is_never_used(base, adapter_copy, ch
 
 
 BAD_SETTINGS = {
-    "a classifier's": ({"task_type": "SEQ_CLS"}, r"an adapter of a .*SEQ_CLS model"),
-    "no LoRA": ({"peft_type": "PROMPT_TUNING", "num_virtual_tokens": 3}, r"does not fit on the base|cannot be merged"),
-    "other modules": ({"target_modules": ["nothing"]}, r"does not fit on the base"),
+    "a classifier's": ({"task_type": "SEQ_CLS"}, r"an adapter for a .*SEQ_CLS model"),
+    "not LoRA": ({"peft_type": "PROMPT_TUNING", "num_virtual_tokens": 3}, r"does not fit the base|cannot be merged"),
+    "other modules": ({"target_modules": ["nothing"]}, r"does not fit the base model"),
 }
 
 
 @pytest.mark.parametrize(("settings", "message"), BAD_SETTINGS.values(), ids=BAD_SETTINGS)
-def test_an_adapter_of_another_kind_is_told(base, adapter_copy, settings, message):
+def test_an_adapter_of_another_kind_is_refused(base, adapter_copy, settings, message):
     edit_config(adapter_copy, "adapter_config.json", **settings)
     with pytest.raises(InputError, match=message):
         judge(base, adapter_copy)
 
 
-def test_a_folder_that_is_no_adapter_is_told(base, tmp_path):
+def test_a_folder_without_an_adapter_is_refused(base, tmp_path):
     with pytest.raises(InputError, match=r"no adapter_config\.json"):
         judge(base, tmp_path)
     shutil.copy(base / "config.json", tmp_path / "adapter_config.json")
-    with pytest.raises(InputError, match="no settings of a PEFT adapter"):
+    with pytest.raises(InputError, match="not the settings of a PEFT adapter"):
         judge(base, tmp_path)
 
 
@@ -188,7 +188,7 @@ def _merge(base, adapter, name, identity=None, **options):
 
 
 @pytest.mark.parametrize("name", ["owner/base", "copier/Base", None])
-def test_an_adapter_for_this_base_is_taken(base, adapter_copy, name):
+def test_an_adapter_for_this_base_is_accepted(base, adapter_copy, name):
     edit_config(adapter_copy, "adapter_config.json", base_model_name_or_path="owner/base")
     _merge(base, adapter_copy, name)
 
@@ -210,12 +210,12 @@ def test_a_recorded_base_is_compared_by_its_content(base, adapter_copy):
     (adapter_copy / BASE_RECORD).write_text(json.dumps({"base": fingerprint(base)}))
     edit_config(adapter_copy, "adapter_config.json", base_model_name_or_path="owner/anything")
     _merge(base, adapter_copy, "owner/base", fingerprint(base))  # the content counts, not the name
-    with pytest.raises(InputError, match="was trained on other weights"):
+    with pytest.raises(InputError, match="trained on other weights"):
         _merge(base, adapter_copy, "owner/base", "0123")
     _merge(base, adapter_copy, "owner/base", "0123", allow_mismatch=True)
 
 
-def test_the_adapter_that_ships_names_its_base_by_content():
+def test_the_shipped_adapter_names_its_base_by_content():
     from limrank_ir.models import DEFAULT, resolve
     from limrank_ir.weights import identity
 
@@ -223,7 +223,7 @@ def test_the_adapter_that_ships_names_its_base_by_content():
     assert json.loads((Path(shipped.adapter) / BASE_RECORD).read_text()) == {"base": identity(shipped.weights)}
 
 
-def test_embeddings_that_peft_saved_twice_are_no_leftovers(base, adapter, tmp_path):
+def test_embeddings_that_peft_saved_twice_are_accepted(base, adapter, tmp_path):
     from peft import LoraConfig, get_peft_model
     from transformers import AutoModelForCausalLM
 
@@ -235,5 +235,5 @@ def test_embeddings_that_peft_saved_twice_are_no_leftovers(base, adapter, tmp_pa
     assert any("modules_to_save" in name for name in load_file(tmp_path / "adapter_model.safetensors"))
     assert judge(base, tmp_path) == pytest.approx(judge(base), abs=1e-4)
     edit_config(tmp_path, "adapter_config.json", modules_to_save=None)
-    with pytest.raises(InputError, match="the base has no place for the tensor"):
+    with pytest.raises(InputError, match="the base model has no place for the tensor"):
         judge(base, tmp_path)

@@ -1,4 +1,4 @@
-"""Engines: what runs a language model over prompts and returns verdicts."""
+"""Engines run a language model over prompts and return verdicts."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from limrank_ir.verdict import Verdict
 
 
 class Engine(Protocol):
-    """What `limrank_ir.LimRank` asks of an engine; an object of your own with these two members will do."""
+    """The interface that `limrank_ir.LimRank` needs. Any object with these two members works."""
 
     @property
     def identity(self) -> str:
-        """Everything about the engine that changes a verdict (weights, precision, limits): part of the store's key."""
+        """Everything in the engine that can change a verdict (weights, precision, limits). Part of the store's key."""
         ...
 
     def judge(
@@ -24,12 +24,12 @@ class Engine(Protocol):
 
         Args:
             prompts: the rendered prompts.
-            think: whether the prompts ask for a thought before the verdict.
-            budget: the most tokens of a thought.
-            done: indices of prompts whose verdicts are known already and are not wanted again. They are passed so
-                that an engine can form the same batches as in a run that was never interrupted.
+            think: whether the model reasons before its verdict.
+            budget: the maximum number of tokens of a thought.
+            done: indices of prompts that already have a verdict. Skip them, but form the same batches as if they
+                were needed, so that a resumed run gives the same scores as an uninterrupted one.
 
         Yields:
-            Batches of (index of the prompt, its verdict), as soon as they are ready.
+            Batches of (index of the prompt, its verdict), each as soon as it is ready.
         """
         ...

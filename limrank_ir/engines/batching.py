@@ -1,4 +1,4 @@
-"""How prompts are grouped into waves and batches: the same every time for the same prompts."""
+"""Group prompts into waves and batches. The same prompts always give the same groups."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ T = TypeVar("T")
 
 GROUPS_PER_WAVE = 32
 PROMPTS_PER_WAVE = 2048
-LEAST_SHARED = 8  # a shorter common beginning is not worth a run of its own
+MIN_SHARED_TOKENS = 8  # running a shorter prefix separately does not pay
 
 
 def waves(prompts: Mapping[int, Prompt]) -> Iterator[list[list[int]]]:
-    """Group prompts by query and hand them out in portions, so that neither text nor tokens pile up in memory.
+    """Group prompts by query and return the groups in waves, which bounds the memory for text and tokens.
 
     Args:
         prompts: the prompts by index.
 
     Yields:
-        Waves; a wave is a list of groups, a group the indices of prompts with one prefix. Queries come in the
-        order of their first prompt.
+        Waves. A wave is a list of groups; a group is a list of indices of prompts with the same prefix. Queries keep
+        the order of their first prompts.
     """
     groups: dict[str, list[int]] = {}
     for index, prompt in prompts.items():
@@ -44,26 +44,33 @@ def waves(prompts: Mapping[int, Prompt]) -> Iterator[list[list[int]]]:
 
 
 def shared_length(rows: Sequence[np.ndarray]) -> int:
-    """How many first tokens all rows share, leaving each row at least one token; 0 if it is too few to matter."""
+    """The length of the rows' common prefix, which leaves at least one token in each row; 0 if it is too short to use.
+
+    Args:
+        rows: the token ids of each row.
+
+    Returns:
+        The number of shared tokens.
+    """
     if len(rows) < 2:
         return 0
     shortest = min(len(row) for row in rows) - 1
     heads = np.stack([row[:shortest] for row in rows])
     differ = np.flatnonzero((heads != heads[0]).any(axis=0))
     shared = int(differ[0]) if len(differ) else shortest
-    return shared if shared >= LEAST_SHARED else 0
+    return shared if shared >= MIN_SHARED_TOKENS else 0
 
 
 def batches(lengths: Sequence[int], tokens: int, rows: int | None = None) -> list[list[int]]:
-    """Split rows into batches of neighbors in length.
+    """Split rows into batches of similar length.
 
     Args:
-        lengths: tokens of each row.
-        tokens: the most tokens in a batch; a longer row makes a batch alone.
-        rows: the most rows in a batch, or None.
+        lengths: the number of tokens in each row.
+        tokens: the maximum number of tokens in a batch. A longer row gets a batch to itself.
+        rows: the maximum number of rows in a batch, or None.
 
     Returns:
-        Positions of the rows in `lengths`, batch by batch, shortest first. Equal lengths keep their order.
+        The positions of the rows in `lengths`, batch by batch, shortest first. Rows of equal length keep their order.
     """
     made: list[list[int]] = []
     size = 0
@@ -76,30 +83,31 @@ def batches(lengths: Sequence[int], tokens: int, rows: int | None = None) -> lis
     return made
 
 
-def halving(
+def run_or_halve(
     batch: list[int], run: Callable[[list[int]], T], out_of_memory: Callable[[Exception], bool]
-) -> Iterator[tuple[list[int], T]]:
-    """Run a batch; where memory runs out, run its halves instead.
+) -> Iterator[T]:
+    """Run a batch. If memory runs out, run its halves instead.
 
     Args:
         batch: the rows.
-        run: runs some of them.
-        out_of_memory: tells whether an error means that memory ran out (and frees what it can).
+        run: runs some of the rows.
+        out_of_memory: whether an error means that memory ran out; it may also free memory.
 
     Yields:
-        (rows, result) of each part that ran.
+        The result of each part, in the order of the rows.
 
     Raises:
-        Exception: any other error, and running out of memory with a single row.
+        Exception: memory ran out with a single row, or any other error.
     """
-    try:
-        result = run(batch)
-    except Exception as error:
-        if not out_of_memory(error) or len(batch) == 1:
-            raise
-    else:
-        yield batch, result
-        return
-    middle = len(batch) // 2
-    for half in (batch[:middle], batch[middle:]):
-        yield from halving(half, run, out_of_memory)
+    waiting = [batch]
+    while waiting:
+        part = waiting.pop()
+        try:
+            result = run(part)
+        except Exception as error:
+            if not out_of_memory(error) or len(part) == 1:
+                raise
+            middle = len(part) // 2
+            waiting += [part[middle:], part[:middle]]  # the first half is run next
+        else:
+            yield result

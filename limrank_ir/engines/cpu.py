@@ -1,11 +1,11 @@
-"""Faster layers for a CPU: the same arithmetic in fewer passes over memory.
+"""Faster layers for CPUs: the same arithmetic in fewer passes over memory.
 
-PyTorch's CPU build carries oneDNN; its linear layers with weights laid out beforehand, and with the activation or the
-product behind them done in the same pass, beat the general ones by a fifth on a 135M model. The operators are those
-that PyTorch's own compiler emits; unlike the compiler they need no C++ compiler on the user's machine.
+PyTorch's CPU build includes oneDNN. Its linear layers, with weights packed in advance and the following activation or
+product fused in, are a fifth faster than PyTorch's own on a 135M model. These are the operators that PyTorch's
+compiler emits, but using them directly needs no C++ compiler on the user's machine.
 
-With bfloat16 weights only the matrix products and the attention are in bfloat16, which CPUs with AVX-512 BF16 or AMX
-compute twice as fast or faster; the residual stream stays in float32, so that errors do not add up over the layers.
+With bfloat16 weights, only the matrix products and the attention run in bfloat16, which CPUs with AVX-512 BF16 or AMX
+compute at least twice as fast. The residual stream stays in float32, so that errors do not add up over the layers.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from typing import Any
 import torch
 from torch import nn
 
-ROWS = 1024  # tokens in a usual batch: the number of rows that oneDNN lays weights out for
+ROWS = 1024  # tokens in a typical batch; oneDNN packs weights for a given number of rows
 
 
 class PackedLinear(nn.Module):
-    """A linear layer with its weights in oneDNN's own layout."""
+    """A linear layer with its weights in oneDNN's packed layout."""
 
     def __init__(self, linear: nn.Linear, dtype: torch.dtype) -> None:
         super().__init__()
@@ -45,7 +45,7 @@ class GatedMLP(nn.Module):
         self.gate, self.up, self.down = (PackedLinear(part, dtype) for part in parts)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """The block's output, of the shape of `x`."""
+        """The block's output, in the shape of `x`."""
         return self.down(self.up.times(x, self.gate(x, "swish")))
 
 
@@ -57,37 +57,41 @@ class RMSNorm(nn.Module):
         self.weight, self.epsilon, self.dtype = norm.weight.detach(), norm.variance_epsilon, dtype
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """The normalized tensor, of the shape of `x`, in the precision of the products behind it."""
+        """The normalized tensor, in the shape of `x` and the precision of the matrix products that follow."""
         x = x.float()
         mean_square = torch.linalg.vector_norm(x, dim=-1, keepdim=True).square_().div_(x.shape[-1])
         return (x * mean_square.add_(self.epsilon).rsqrt_()).mul_(self.weight).to(self.dtype)
 
 
 def can_speed_up(dtype: torch.dtype) -> bool:
-    """Whether `speed_up` works here: this build of PyTorch has oneDNN, and this CPU computes in that precision."""
+    """Whether `speed_up` works here: this build of PyTorch has oneDNN, and this CPU supports the precision."""
     if not (torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")):
         return False
     return dtype == torch.float32 or (dtype == torch.bfloat16 and torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 def speed_up(model: Any, dtype: torch.dtype) -> None:
-    """Exchange the layers of a float32 model on a CPU.
+    """Replace the layers of a float32 model on a CPU by faster ones.
 
     Args:
-        model: a causal language model of a tested family; its decoder's layers are exchanged in place.
-        dtype: precision of the matrix products (`can_speed_up`).
+        model: a causal language model of a tested family. The layers of its decoder are replaced in place.
+        dtype: the precision of the matrix products; must be one that `can_speed_up` accepts.
     """
     decoder = model.get_decoder()
     if model.config.hidden_act in ("silu", "swish"):
-        _exchange(decoder, lambda part: GatedMLP(part, dtype) if type(part).__name__.endswith("MLP") else None)
-    _exchange(decoder, lambda part: PackedLinear(part, dtype) if type(part) is nn.Linear else None)
-    _exchange(decoder, lambda part: RMSNorm(part, dtype) if type(part).__name__.endswith("RMSNorm") else None)
+        _replace(decoder, lambda part: GatedMLP(part, dtype) if type(part).__name__.endswith("MLP") else None)
+    _replace(decoder, lambda part: PackedLinear(part, dtype) if type(part) is nn.Linear else None)
+    _replace(decoder, lambda part: RMSNorm(part, dtype) if type(part).__name__.endswith("RMSNorm") else None)
     if isinstance(decoder.norm, RMSNorm):
-        decoder.norm.dtype = torch.float32  # that of the logits
+        decoder.norm.dtype = torch.float32  # logits are computed in float32
 
 
-def _exchange(model: nn.Module, faster: Callable[[nn.Module], nn.Module | None]) -> None:
+def _replace(model: nn.Module, faster: Callable[[nn.Module], nn.Module | None]) -> None:
+    """Replace each layer for which `faster` returns a new one."""
     for parent in list(model.modules()):
         for name, part in list(parent.named_children()):
-            if type(part).__module__ != __name__ and (made := faster(part)) is not None:
-                setattr(parent, name, made)
+            if type(part).__module__ == __name__:  # already a layer of this module
+                continue
+            replacement = faster(part)
+            if replacement is not None:
+                setattr(parent, name, replacement)

@@ -1,4 +1,4 @@
-"""A model in memory: its layers with packed attention, its tokenizer, its label tokens."""
+"""Load a model with packed attention, its tokenizer, and its label tokens."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from limrank_ir.engines.whole import UNREADABLE, causal_model, check_model, merg
 from limrank_ir.errors import EngineError, InputError
 from limrank_ir.prompts import PromptFormat
 
-# Families whose packed attention is held against their own in the tests; others are checked when they load.
+# The tests compare packed attention with these families' own. Other families are checked when they load.
 TESTED_FAMILIES = {"llama", "mistral", "qwen2", "qwen3"}
 
 
@@ -30,10 +30,10 @@ class Loaded:
     """A model that is ready to run.
 
     Attributes:
-        model: the causal language model, adapter merged.
+        model: the causal language model, with its adapter merged.
         tokenizer: encodes prompts.
         fmt: the prompt format.
-        ends: ids of tokens at which the model ends its text.
+        ends: ids of the tokens with which the model ends its text.
     """
 
     model: Any
@@ -43,7 +43,7 @@ class Loaded:
 
     @property
     def device(self) -> torch.device:
-        """Where the model is."""
+        """The model's device."""
         return self.model.device
 
     @torch.inference_mode()
@@ -63,20 +63,20 @@ class Loaded:
 
     @torch.inference_mode()
     def logits(self, hidden: torch.Tensor) -> torch.Tensor:
-        """Logits of the whole vocabulary, ``[sequences, vocabulary]``."""
+        """Logits over the whole vocabulary, ``[sequences, vocabulary]``."""
         return self.model.get_output_embeddings()(hidden)
 
     @torch.inference_mode()
     def log_odds(self, hidden: torch.Tensor) -> list[float]:
-        """Log-odds of the positive label: two logits in float32, their difference in float64.
+        """Log-odds of the positive label: two logits in float32, and their difference in float64.
 
-        ``logprob(true) - logprob(false)`` needs no other logit: the softmax's sum cancels.
+        ``logprob(true) - logprob(false)`` needs no other logits, because the softmax's denominator cancels.
 
         Args:
             hidden: ``[sequences, hidden size]``.
 
         Returns:
-            One number a sequence.
+            One number for each sequence.
         """
         head = self.model.get_output_embeddings()
         labels = list(self.tokenizer.label_ids)
@@ -85,7 +85,7 @@ class Loaded:
         return (two[:, 0] - two[:, 1]).tolist()
 
     def key_value_bytes(self) -> int:
-        """Bytes that one token's keys and values take in all layers."""
+        """The size in bytes of one token's keys and values, over all layers."""
         config = self.model.config
         heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
         size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
@@ -106,37 +106,41 @@ def load(
     """Load a model from local folders.
 
     Args:
-        weights: folder of a transformers causal language model.
-        adapter: folder of a PEFT adapter, merged into the weights, or None.
+        weights: the folder of a transformers causal language model.
+        adapter: the folder of a PEFT adapter to merge into the weights, or None.
         fmt: the prompt format.
-        device: where to put it.
+        device: the device to run on.
         dtype: precision.
-        base: what the weights are called on the hub, or None.
-        identity: what they are named by, or None.
+        base: the hub id of the weights, or None.
+        identity: their identity (`limrank_ir.weights.identity`), or None.
         allow_mismatch: see `limrank_ir.engines.whole`.
 
     Returns:
         The model, ready to run.
 
     Raises:
-        InputError: a file is missing or broken, tensors are missing or fit nowhere, or the local engine cannot run
-            this family.
+        InputError: a file is missing or broken, tensors are missing or unexpected, or the local engine does not
+            support this family.
         EngineError: memory runs out.
     """
     from transformers import AutoConfig, AutoTokenizer
 
     packed.register()
-    # At exit the interpreter would walk all objects of torch and transformers once more, for a second.
+    # Without this, the garbage collector walks all objects of torch and transformers at exit, which takes a second.
     atexit.register(gc.freeze)
     faster = device.type == "cpu" and can_speed_up(dtype)
     try:
         check_model(weights)
-        # trust_remote_code stays off: weights are data, and data must not run code.
+        # trust_remote_code stays off: weights are data and must not run code.
         tokenizer = AutoTokenizer.from_pretrained(adapter if _has_tokenizer(adapter) else weights)
         config = AutoConfig.from_pretrained(weights)
         faster = faster and config.model_type in TESTED_FAMILIES
-        held = torch.float32 if faster else dtype
-        model = causal_model(weights, allow_mismatch=allow_mismatch, dtype=held, attn_implementation=packed.NAME)
+        model = causal_model(
+            weights,
+            allow_mismatch=allow_mismatch,
+            dtype=torch.float32 if faster else dtype,  # `speed_up` starts from float32
+            attn_implementation=packed.NAME,
+        )
         if adapter is not None:
             model = merged(
                 model,
@@ -172,7 +176,11 @@ def _end_ids(model: Any, tokenizer: Any) -> frozenset[int]:
 
 @torch.inference_mode()
 def _check_family(model: Any) -> None:
-    """Compare packed attention with the model's own, so that a family with other attention rules is not mis-scored."""
+    """Compare packed attention with the model's own, so that a family with other attention rules gets no wrong scores.
+
+    Raises:
+        InputError: they differ.
+    """
     ids = np.arange(10, 34) % model.config.vocab_size
     try:
         prefix = Packing([8], device=model.device, keep=True)
@@ -190,6 +198,6 @@ def _check_family(model: Any) -> None:
         agree = False
     if not agree:
         raise InputError(
-            f"the local engine cannot run models of the family {model.config.model_type!r} exactly; "
-            f"families that it runs: {', '.join(sorted(TESTED_FAMILIES))}"
+            f"the local engine does not support models of the family {model.config.model_type!r}; "
+            f"supported families: {', '.join(sorted(TESTED_FAMILIES))}"
         )

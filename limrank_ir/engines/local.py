@@ -1,8 +1,8 @@
 """The local engine: a transformers model on this machine's CPU or GPU.
 
-What makes it fast: a query's instruction and text are run once and their keys and values shared by all its passages;
-passages are batched by tokens, sorted by length and packed without padding; only the label tokens' logits are
-computed. A passage's score does not depend on which passages stand beside it (`packed`).
+It is fast because the query and its instruction are run once, and all passages share their keys and values; passages
+are sorted by length, batched by tokens, and packed without padding; and only the logits of the label tokens are
+computed. A passage's score does not depend on the other passages in its batch (`packed`).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, TypeVar
 
-from limrank_ir.engines.batching import batches, halving, shared_length, waves
+from limrank_ir.engines.batching import batches, run_or_halve, shared_length, waves
 from limrank_ir.errors import EngineError, InputError
 from limrank_ir.models import Model
 from limrank_ir.prompts import Prompt, prompt_format
@@ -31,28 +31,34 @@ if TYPE_CHECKING:
 log = logging.getLogger("limrank_ir")
 T = TypeVar("T")
 
-# On a CPU a batch's activations should stay near the caches (`python -m limrank_ir.benchmarks.speed --batch-tokens`).
+# On a CPU, small batches keep the activations in cache (`python -m limrank_ir.benchmarks.speed --batch-tokens`).
 TOKENS_PER_BATCH = {"cpu": 768, "cuda": 32768}
-CPU_CACHE_BYTES = 4 << 30  # keys and values of the thoughts that run at once
-FORCED_END = 8  # tokens kept free for the end of a thought that is forced
+CPU_KEY_VALUE_BYTES = 4 << 30  # for the thoughts that are generated at the same time
+FORCED_END = 8  # tokens reserved for the forced end of a thought
 
 
 @dataclass(frozen=True, slots=True)
 class BatchRow:
-    """A prompt on its way through the model."""
+    """One prompt in a batch.
+
+    Attributes:
+        index: the prompt's index.
+        tokens: its tokens.
+        span: the place of its shared prefix among the prefix tokens of the wave.
+    """
 
     index: int
     tokens: Tokens
-    span: tuple[int, int]  # where its shared prefix stands among the wave's prefix tokens
+    span: tuple[int, int]
 
     @property
     def own(self) -> int:
-        """Tokens after the shared prefix."""
+        """The number of tokens after the shared prefix."""
         return len(self.tokens.ids) - (self.span[1] - self.span[0])
 
 
 class LocalEngine:
-    """Runs one model with transformers; weights load on the first prompt."""
+    """Runs one model with transformers. The weights load with the first prompt."""
 
     def __init__(
         self,
@@ -68,25 +74,30 @@ class LocalEngine:
         """Choose a model and how to run it.
 
         Args:
-            model: what to run (`limrank_ir.models.resolve`).
-            device: ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ...; None: a GPU when there is one.
-            dtype: ``"float32"``, ``"bfloat16"`` or ``"float16"``; None: float32 on a CPU, bfloat16 on a GPU.
-            max_length: the most tokens of a prompt; None: the model's own limit. Longer passages are cut.
-            batch_size: the most passages in a batch; None: as many as `batch_tokens` allows.
-            batch_tokens: the most tokens in a batch; None: what suits the device. Halved when memory runs out.
-            allow_mismatch: load the model although an adapter names another base, or tensors find no place.
+            model: the model (`limrank_ir.models.resolve`).
+            device: ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ...; None: a GPU if there is one.
+            dtype: ``"float32"``, ``"bfloat16"``, or ``"float16"``; None: float32 on a CPU, bfloat16 on a GPU.
+            max_length: the maximum number of tokens in a prompt; None: the model's own limit. Longer passages are cut.
+            batch_size: the maximum number of passages in a batch; None: as many as `batch_tokens` allows.
+            batch_tokens: the maximum number of tokens in a batch; None: a default for the device. It is halved when
+                memory runs out.
+            allow_mismatch: load the model even if its adapter names another base model, or if the files hold tensors
+                that the model does not use.
 
         Raises:
-            LimRankError: an option has an impossible value.
+            InputError: an option has an invalid value.
         """
         if dtype not in (None, "float32", "bfloat16", "float16"):
-            raise InputError(f"unknown dtype {dtype!r}; choose float32, bfloat16 or float16")
+            raise InputError(f"unknown dtype {dtype!r}; choose float32, bfloat16, or float16")
         for name, value in (("max_length", max_length), ("batch_size", batch_size), ("batch_tokens", batch_tokens)):
             if value is not None and value < 1:
                 raise InputError(f"{name} is {value}; it must be at least 1")
         self.model = model
         self.max_length = min(max_length or model.context, model.context)
-        self._device, self._dtype, self._batch_size, self._batch_tokens = device, dtype, batch_size, batch_tokens
+        self._device = device
+        self._dtype = dtype
+        self._batch_size = batch_size
+        self._batch_tokens = batch_tokens
         self._allow_mismatch = allow_mismatch
 
     @cached_property
@@ -106,7 +117,7 @@ class LocalEngine:
 
     @cached_property
     def dtype(self) -> torch.dtype:
-        """The precision of weights and activations."""
+        """The precision of the weights and activations."""
         import torch
 
         if self._dtype is not None:
@@ -117,7 +128,7 @@ class LocalEngine:
 
     @cached_property
     def identity(self) -> str:
-        """Weights, adapter, precision and length limit, as the store's keys name them."""
+        """Weights, adapter, precision, and length limit, for the store's keys."""
         parts = [identity(self.model.weights)]
         if self.model.adapter is not None:
             parts.append(identity(self.model.adapter))
@@ -145,7 +156,8 @@ class LocalEngine:
         """Judge prompts batch by batch (see `limrank_ir.engines.Engine.judge`).
 
         Raises:
-            LimRankError: a prompt does not fit, memory runs out even for one passage, or the model yields NaN.
+            InputError: the model cannot be loaded, or a query leaves no room for a passage.
+            EngineError: memory runs out even for a single passage, or the model yields NaN.
         """
         for wave in waves(dict(enumerate(prompts))):
             if all(index in done for group in wave for index in group):
@@ -160,16 +172,16 @@ class LocalEngine:
                     ]
 
     def _score(self, hidden: torch.Tensor, packing: Packing) -> list[float]:
-        """Log-odds of prompts that end where the label comes."""
+        """Log-odds for prompts that end at the label position."""
         return self._loaded.log_odds(hidden)
 
     def _think(
         self, prompts: Sequence[Prompt], wave: list[list[int]], budget: int, done: Set[int]
     ) -> Iterator[list[tuple[int, Verdict]]]:
-        """Let the model think about a wave's prompts; force the verdicts of those that come to none."""
+        """Let the model think about the prompts of a wave, and force a verdict where it gives none."""
         from limrank_ir.engines.thinking import Thought, generate
 
-        # The prompt may fill half of the context; a thought gets at least the other half.
+        # A prompt may fill half of the context, or more if the budget is smaller than the other half.
         limit = max(self.max_length - budget, self.max_length // 2) - FORCED_END
         budget = min(budget, self.max_length - limit - FORCED_END)
 
@@ -188,8 +200,8 @@ class LocalEngine:
                 index: self._loaded.fmt.forced(prompts[index], thought.text)
                 for index, (_, thought) in open_rows.items()
             }
-            for again in waves(forced):
-                for ends, log_odds in self._forward(forced, again, frozenset(), self.max_length, self._score):
+            for forced_wave in waves(forced):
+                for ends, log_odds in self._forward(forced, forced_wave, frozenset(), self.max_length, self._score):
                     for end, odds in zip(ends, log_odds, strict=True):
                         row, thought = open_rows[end.index]
                         cut = row.tokens.cut
@@ -207,17 +219,17 @@ class LocalEngine:
         *,
         growth: int = 0,
     ) -> Iterator[tuple[list[BatchRow], list[T]]]:
-        """Run a wave: its shared prefixes once, then the rest of each prompt, batch by batch.
+        """Run a wave: the shared prefixes once, then the rest of each prompt, batch by batch.
 
         Args:
             prompts: the prompts by index.
             wave: the groups of indices to run.
-            done: indices to leave out.
-            limit: the most tokens of a prompt.
-            then: turns the last hidden states of a batch and its layout into results, one a row; where it runs out
-                of memory the batch is halved, too.
-            growth: tokens that `then` may generate for each row; layouts keep what that needs, and batches are no
-                larger than memory allows for it.
+            done: indices to skip.
+            limit: the maximum number of tokens in a prompt.
+            then: turns the last hidden states of a batch and its layout into one result per row. If it runs out of
+                memory, the batch is halved.
+            growth: the number of tokens that `then` may generate for each row. If it is not 0, layouts keep their
+                keys and values, and batches leave enough memory for those of the generated tokens.
 
         Yields:
             (rows, their results).
@@ -242,7 +254,7 @@ class LocalEngine:
         most = self._batch_size or len(rows)
         if growth:
             most = min(most, self._rows_that_fit(max(len(row.tokens.ids) for row in rows) + growth))
-        # Batches are made of all rows and `done` ones dropped after, so a resumed run forms the batches of a whole one.
+        # Form the batches from all rows and drop those in `done` afterwards: a resumed run then has the same batches.
         for batch in batches([row.own for row in rows], self._tokens_per_batch, most):
             if wanted := [position for position in batch if rows[position].index not in done]:
                 yield from self._halved(wanted, run)
@@ -250,7 +262,7 @@ class LocalEngine:
     def _share_prefixes(
         self, prompts: Mapping[int, Prompt] | Sequence[Prompt], wave: list[list[int]], limit: int
     ) -> tuple[list[BatchRow], KeyValues | None]:
-        """Encode a wave's prompts and run what the prompts of each query have in common."""
+        """Encode the prompts of a wave, and run the prefix that the prompts of each query share."""
         from limrank_ir.engines.packed import KeyValues, Packing
 
         loaded = self._loaded
@@ -287,40 +299,44 @@ class LocalEngine:
         return self._batch_tokens or TOKENS_PER_BATCH.get(self.device.type, TOKENS_PER_BATCH["cpu"])
 
     def _halved(self, batch: list[int], run: Callable[[list[int]], T]) -> Iterator[T]:
-        """Run a batch, in halves where memory runs out; later batches are smaller then, too."""
+        """Run a batch, in halves if memory runs out. The batches that follow are then smaller, too."""
         from limrank_ir.engines.memory import out_of_memory
 
         def shrink(error: Exception) -> bool:
             if not out_of_memory(error):
                 return False
             self._batch_tokens = max(1, self._tokens_per_batch // 2)
-            log.warning("out of memory on %s: going on with batches of %d tokens", self.device, self._batch_tokens)
+            log.warning("out of memory on %s: continuing with batches of %d tokens", self.device, self._batch_tokens)
             return True
 
         try:
-            yield from (result for _, result in halving(batch, run, shrink))
+            yield from run_or_halve(batch, run, shrink)
         except Exception as error:
             if not out_of_memory(error):
                 raise
             raise EngineError(
-                f"out of memory on {self.device} even for one passage; lower max_length (now {self.max_length})"
+                f"out of memory on {self.device} even for a single passage; lower max_length (now {self.max_length})"
             ) from error
 
     def _rows_that_fit(self, tokens: int) -> int:
-        """How many thoughts may run at once: their keys and values get half of the free memory."""
+        """How many thoughts may be generated at the same time: on a GPU, they get half of the free memory."""
         import torch
 
+        room = CPU_KEY_VALUE_BYTES
         if self.device.type == "cuda":
             free, _ = torch.cuda.mem_get_info(self.device)
-        else:
-            free = CPU_CACHE_BYTES * 2
-        return max(1, free // 2 // (tokens * self._loaded.key_value_bytes()))
+            room = free // 2
+        return max(1, room // (tokens * self._loaded.key_value_bytes()))
 
 
 def _verdict(
     log_odds: float, reasoning: str | None, row: BatchRow, reasoning_tokens: int, finish: Finish, cut: int = 0
 ) -> Verdict:
-    """Make a verdict, never of a number that is none."""
+    """Make a verdict.
+
+    Raises:
+        EngineError: the log-odds are not a finite number.
+    """
     if not math.isfinite(log_odds):
         raise EngineError(
             f"the model gave {log_odds} for a prompt of {len(row.tokens.ids)} tokens; try dtype='float32'"

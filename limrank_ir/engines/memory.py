@@ -1,4 +1,4 @@
-"""Telling that memory ran out from other errors."""
+"""Tell out-of-memory errors from all others."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from limrank_ir.errors import EngineError
 
 
 def out_of_memory(error: BaseException) -> bool:
-    """Whether an error means that memory ran out, on a GPU or on a CPU; frees the GPU's cached blocks if so."""
+    """Whether an error means that GPU or CPU memory ran out. If it was the GPU's, its cached blocks are freed."""
     if isinstance(error, torch.OutOfMemoryError):
         torch.cuda.empty_cache()
         return True
@@ -20,11 +20,11 @@ def out_of_memory(error: BaseException) -> bool:
 
 @contextmanager
 def within_memory(work: str, advice: str) -> Iterator[None]:
-    """Do some work; where memory runs out, that is said in one line.
+    """Turn an out-of-memory error in the ``with`` block into an error message of one line.
 
     Args:
-        work: what is done, for the error message.
-        advice: what to do about it.
+        work: what was being done, for the error message.
+        advice: what the user can do about it.
 
     Raises:
         EngineError: memory ran out.

@@ -1,8 +1,8 @@
-"""Attention over a packed batch: sequences of different lengths stand in one row, without padding.
+"""Attention over a packed batch: sequences of different lengths in one row, without padding.
 
-All matrix products of a model see real tokens only; just the attention itself works on a padded view. Sequences may
-continue a shared prefix whose keys and values were computed before, so a query is run once for all its passages.
-Plugs into any transformers model by its attention interface: no model code is changed or copied.
+A model's matrix products see only real tokens; only the attention itself works on a padded view. Sequences may continue
+a shared prefix whose keys and values were computed before, so a query is run once for all its passages. This plugs
+into transformers' attention interface: no model code is changed or copied.
 """
 
 from __future__ import annotations
@@ -18,48 +18,53 @@ NAME = "limrank_packed"
 
 
 class _Take(torch.autograd.Function):
-    """``index_select`` along the first axis, whose own gradient runs on one core and element by element."""
+    """``index_select`` along the first axis. PyTorch's own gradient of it runs on one core, element by element."""
 
     @staticmethod
     def forward(context: Any, values: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
         context.save_for_backward(index)
-        context.held = values.shape[0]
+        context.rows = values.shape[0]
         return values.index_select(0, index)
 
     @staticmethod
     def backward(context: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor, None]:
         (index,) = context.saved_tensors
-        flat = gradients[0].flatten(1)  # the fast way of index_add_ is for matrices
-        summed = flat.new_zeros(context.held, flat.shape[1]).index_add_(0, index, flat)
+        flat = gradients[0].flatten(1)  # index_add_ is fast for matrices only
+        summed = flat.new_zeros(context.rows, flat.shape[1]).index_add_(0, index, flat)
         return summed.unflatten(1, gradients[0].shape[1:]), None
 
 
 def take(values: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
-    """Rows of `values` by index; differentiable."""
+    """The rows of `values` at `index`; differentiable."""
     return _Take.apply(values, index) if values.requires_grad else values.index_select(0, index)
 
 
 def _attention(
     query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, mask: torch.Tensor, scaling: float
 ) -> torch.Tensor:
-    """Attention in plain matrix products: with its gradient, four times as fast on a CPU as PyTorch's fused one."""
-    rows, heads, wide, size = query.shape
-    shared, deep = key.shape[1], key.shape[2]  # query heads that share a key head stand below each other
-    q = query.reshape(rows * shared, heads // shared * wide, size)
-    k, v = (part.reshape(rows * shared, deep, size) for part in (key, value))
-    scores = torch.bmm(q, k.transpose(1, 2)).view(rows, heads, wide, deep) * scaling + mask
-    return torch.bmm(scores.softmax(-1).view(q.shape[0], q.shape[1], deep), v).view(rows, heads, wide, size)
+    """Attention as plain matrix products. Gradient included, it is four times as fast on a CPU as PyTorch's fused one.
+
+    Query heads that share a key head are stacked, so that keys and values are not repeated.
+    """
+    rows, heads, queries, size = query.shape
+    key_heads, keys = key.shape[1], key.shape[2]
+    q = query.reshape(rows * key_heads, heads // key_heads * queries, size)
+    k = key.reshape(rows * key_heads, keys, size)
+    v = value.reshape(rows * key_heads, keys, size)
+    scores = torch.bmm(q, k.transpose(1, 2)).view(rows, heads, queries, keys) * scaling + mask
+    weights = scores.softmax(-1).view(q.shape[0], q.shape[1], keys)
+    return torch.bmm(weights, v).view(rows, heads, queries, size)
 
 
 class KeyValues:
-    """The keys and values of a batch's tokens, one pair of ``[tokens, heads, head size]`` tensors a layer."""
+    """The keys and values of a batch: for each layer, two tensors ``[tokens, heads, head size]``."""
 
     def __init__(self) -> None:
         self.layers: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
 
     @staticmethod
     def join(parts: list[KeyValues]) -> KeyValues:
-        """Put the tokens of several batches behind one another."""
+        """Concatenate the tokens of several batches."""
         if len(parts) == 1:
             return parts[0]
         joined = KeyValues()
@@ -71,15 +76,15 @@ class KeyValues:
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """What one layer hands to its attention.
+    """What one layer passes to its attention.
 
     Attributes:
-        index: of the layer.
-        query: ``[1, query heads, tokens, head size]``.
-        key: ``[1, heads, tokens, head size]``, positions already applied.
-        value: like `key`.
-        scaling: factor on the products of queries and keys.
-        window: how far back a token sees, or None for all the way.
+        index: the layer's index.
+        query: ``[1, query heads, tokens, head size]``, with positions applied.
+        key: ``[1, key heads, tokens, head size]``, with positions applied.
+        value: ``[1, key heads, tokens, head size]``.
+        scaling: the factor on the products of queries and keys.
+        window: how many tokens back a token may attend to, or None for no limit.
     """
 
     index: int
@@ -91,10 +96,10 @@ class Layer:
 
 
 class Packing:
-    """Where each token of one packed batch stands, and what it may attend to.
+    """The layout of a packed batch: where each token is, and what it may attend to.
 
-    Sequence ``i`` has ``lengths[i]`` new tokens after ``spans[i]``, a stretch of the tokens of ``prefixes``; without
-    ``prefixes``, of this very batch: its first sequences may be the prefixes of the others.
+    Sequence ``i`` has ``lengths[i]`` new tokens after its prefix, ``spans[i]``. The prefixes are tokens of
+    ``prefixes``, or, if that is None, of this batch: its first sequences may be the prefixes of the others.
     """
 
     def __init__(
@@ -109,97 +114,109 @@ class Packing:
         """Lay out a batch.
 
         Args:
-            lengths: new tokens of each sequence, at least one each.
-            spans: (first, last + 1) of each sequence's prefix among the tokens of `prefixes` (without: of the batch);
-                None: no sequence has one.
-            prefixes: keys and values of prefixes that were run before.
-            device: where the model is.
-            keep: keep this batch's keys and values (`kept`), to serve as prefixes or to be generated from.
+            lengths: the number of new tokens of each sequence, at least one.
+            spans: (first, last + 1) of each sequence's prefix among the tokens of `prefixes`, or of the batch if there
+                are none; None: no sequence has a prefix.
+            prefixes: keys and values that were computed before.
+            device: the model's device.
+            keep: keep this batch's keys and values in `kept`, as prefixes of other batches or for generation.
         """
         spans = spans or [(0, 0)] * len(lengths)
         before = np.array([last - first for first, last in spans])
         own = np.array(lengths)
-        held = next(iter(prefixes.layers.values()))[0].shape[0] if prefixes is not None else 0
+        prefix_tokens = next(iter(prefixes.layers.values()))[0].shape[0] if prefixes is not None else 0
         starts = np.concatenate([[0], np.cumsum(own)[:-1]])
-        rows, wide, deep = len(lengths), int(own.max()), int((before + own).max())
+        query_columns = int(own.max())
+        key_columns = int((before + own).max())
 
-        column, depth = np.arange(wide), np.arange(deep)
-        is_query = column < own[:, None]
-        query = np.where(is_query, starts[:, None] + column, 0)
-        in_prefix = depth < before[:, None]
+        # The padded view: new tokens as [rows, query columns], all tokens as [rows, key columns]. `query` and `key`
+        # say which token goes where.
+        query_column = np.arange(query_columns)
+        is_query = query_column < own[:, None]
+        query = np.where(is_query, starts[:, None] + query_column, 0)
+        key_column = np.arange(key_columns)
+        in_prefix = key_column < before[:, None]
         first = np.array([span[0] for span in spans])
-        key = np.where(in_prefix, first[:, None] + depth, held + starts[:, None] + depth - before[:, None])
-        is_key = depth < (before + own)[:, None]
-        key = np.where(is_key, key, 0)
-        # Padded queries see every key of their row: their results are thrown away, but must not become NaN.
-        position = np.where(is_query, before[:, None] + column, deep)
+        new_key = prefix_tokens + starts[:, None] + key_column - before[:, None]
+        is_key = key_column < (before + own)[:, None]
+        key = np.where(is_key, np.where(in_prefix, first[:, None] + key_column, new_key), 0)
+        # Padded queries attend to every key of their row: their results are dropped, but must not become NaN.
+        position = np.where(is_query, before[:, None] + query_column, key_columns)
 
         def tensor(array: np.ndarray) -> torch.Tensor:
             return torch.from_numpy(np.ascontiguousarray(array)).to(device)
 
-        self.rows, self.prefixes, self.kept = rows, prefixes, KeyValues() if keep else None
+        self.rows = len(lengths)
+        self.prefixes = prefixes
+        self.kept = KeyValues() if keep else None
         self.positions = tensor(position[is_query][None])
         self.last = tensor(np.cumsum(own) - 1)
-        self._wide, self._deep = wide, deep
-        self._query, self._key = tensor(query.ravel()), tensor(key.ravel())
+        self._query_columns = query_columns
+        self._key_columns = key_columns
+        self._query = tensor(query.ravel())
+        self._key = tensor(key.ravel())
         self._unpad = tensor(np.flatnonzero(is_query))
-        self._position, self._depth, self._is_key = tensor(position), tensor(depth), tensor(is_key)
+        self._position = tensor(position)
+        self._key_column = tensor(key_column)
+        self._is_key = tensor(is_key)
         self._masks: dict[tuple[int | None, torch.dtype], torch.Tensor] = {}
 
     def _mask(self, window: int | None, dtype: torch.dtype) -> torch.Tensor:
-        """The additive mask ``[rows, 1, wide, deep]``, made once and used by all layers."""
+        """The additive mask ``[rows, 1, query columns, key columns]``, made once for all layers."""
         if (window, dtype) not in self._masks:
-            gap = self._position[:, :, None] - self._depth
+            gap = self._position[:, :, None] - self._key_column
             seen = (gap >= 0) & self._is_key[:, None, :]
             if window is not None:
-                seen &= (gap < window) | (self._position == self._deep)[:, :, None]
+                seen &= (gap < window) | (self._position == self._key_columns)[:, :, None]
             mask = torch.zeros(seen.shape, dtype=dtype, device=seen.device)
             self._masks[window, dtype] = mask.masked_fill_(~seen, float("-inf"))[:, None]
         return self._masks[window, dtype]
 
     def attend(self, layer: Layer) -> torch.Tensor:
-        """Attention of one layer: ``[1, tokens, query heads, head size]``."""
-        query, key, value, window = layer.query, layer.key, layer.value, layer.window
-        size = query.shape[-1]
-        keys, values = key[0].transpose(0, 1), value[0].transpose(0, 1)
+        """The attention of one layer: ``[1, tokens, query heads, head size]``."""
+        size = layer.query.shape[-1]
+        keys, values = layer.key[0].transpose(0, 1), layer.value[0].transpose(0, 1)
         if self.kept is not None:
             self.kept.layers[layer.index] = (keys, values)
         if self.prefixes is not None:
             old_keys, old_values = self.prefixes.layers[layer.index]
             keys, values = torch.cat([old_keys, keys]), torch.cat([old_values, values])
-        k = take(keys, self._key).view(self.rows, self._deep, -1, size).transpose(1, 2)
-        v = take(values, self._key).view(self.rows, self._deep, -1, size).transpose(1, 2)
-        q = take(query[0].transpose(0, 1), self._query).view(self.rows, self._wide, -1, size).transpose(1, 2)
-        if q.requires_grad and q.device.type == "cpu":
-            out = _attention(q, k, v, self._mask(window, q.dtype), layer.scaling)
-            return take(out.transpose(1, 2).flatten(0, 1), self._unpad)[None]
-        shared = query.device.type == "cpu"  # GPU kernels that take a mask want a key head for each query head
-        if not shared:
-            repeat = query.shape[1] // key.shape[1]
-            k, v = k.repeat_interleave(repeat, 1), v.repeat_interleave(repeat, 1)
-        mask = self._mask(window, query.dtype)
-        out = scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=layer.scaling, enable_gqa=shared)
+        queries = layer.query[0].transpose(0, 1)
+        q = take(queries, self._query).view(self.rows, self._query_columns, -1, size).transpose(1, 2)
+        k = take(keys, self._key).view(self.rows, self._key_columns, -1, size).transpose(1, 2)
+        v = take(values, self._key).view(self.rows, self._key_columns, -1, size).transpose(1, 2)
+        mask = self._mask(layer.window, q.dtype)
+        on_cpu = q.device.type == "cpu"
+        if on_cpu and q.requires_grad:
+            out = _attention(q, k, v, mask, layer.scaling)
+        else:
+            if not on_cpu:  # GPU kernels that accept a mask need one key head per query head
+                repeat = layer.query.shape[1] // layer.key.shape[1]
+                k, v = k.repeat_interleave(repeat, 1), v.repeat_interleave(repeat, 1)
+            out = scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=layer.scaling, enable_gqa=on_cpu)
         return take(out.transpose(1, 2).flatten(0, 1), self._unpad)[None]
 
     def padded(self) -> dict[int, tuple[torch.Tensor, torch.Tensor]]:
-        """The kept keys and values with their prefixes, by layer, as ``[sequences, heads, columns, head size]``."""
+        """The kept keys and values after their prefixes, by layer: ``[sequences, heads, columns, head size]``."""
         assert self.kept is not None
-        made = {}
-        for layer, own in self.kept.layers.items():
-            old = self.prefixes.layers[layer] if self.prefixes is not None else (own[0][:0], own[1][:0])
-            keys, values = (
-                torch.cat([before, after]).index_select(0, self._key).view(self.rows, self._deep, *after.shape[1:])
-                for before, after in zip(old, own, strict=True)
+        layers = {}
+        for layer, (keys, values) in self.kept.layers.items():
+            if self.prefixes is not None:
+                old_keys, old_values = self.prefixes.layers[layer]
+                keys, values = torch.cat([old_keys, keys]), torch.cat([old_values, values])
+            shape = (self.rows, self._key_columns, *keys.shape[1:])
+            layers[layer] = (
+                keys.index_select(0, self._key).view(shape).transpose(1, 2),
+                values.index_select(0, self._key).view(shape).transpose(1, 2),
             )
-            made[layer] = keys.transpose(1, 2), values.transpose(1, 2)
-        return made
+        return layers
 
     def key_positions(self) -> torch.Tensor:
         """The position of each column of `padded`, ``[sequences, columns]``; -1 where a sequence has no token."""
-        return torch.where(self._is_key, self._depth, -1)
+        return torch.where(self._is_key, self._key_column, -1)
 
     def lengths(self) -> torch.Tensor:
-        """Tokens of each sequence, prefix included, ``[sequences]``: the position of the token that comes next."""
+        """The length of each sequence, prefix included, ``[sequences]``: also the position of its next token."""
         return self._is_key.sum(dim=1)
 
 
@@ -215,15 +232,15 @@ def packed_attention(
     sliding_window: int | None = None,
     **_: Any,
 ) -> tuple[torch.Tensor, None]:
-    """The attention function that transformers calls; `packing` comes through the model's keyword arguments."""
-    # Positions are applied in the precision of the residual stream, which may be higher than that of the products.
+    """The attention function that transformers calls. `packing` comes in through the model's keyword arguments."""
+    # Positions are applied in the precision of the residual stream, which may be higher than that of the attention.
     query, key = query.to(value.dtype), key.to(value.dtype)
     index: Any = module.layer_idx
     return packing.attend(Layer(index, query, key, value, scaling, sliding_window)), None
 
 
 def register() -> None:
-    """Make ``attn_implementation="limrank_packed"`` known to transformers."""
+    """Register ``attn_implementation="limrank_packed"`` with transformers."""
     from transformers import AttentionInterface, AttentionMaskInterface
 
     AttentionInterface.register(NAME, packed_attention)

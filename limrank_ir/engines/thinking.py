@@ -1,4 +1,4 @@
-"""Greedy generation of thoughts for a batch, which ends each row at its verdict."""
+"""Greedy generation of thoughts for a batch. Each row ends at its verdict."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from limrank_ir.engines.loading import Loaded
 from limrank_ir.engines.packed import Layer, Packing
 from limrank_ir.verdict import Finish
 
-COLUMNS = 64  # room for generated tokens grows by this much at a time
-TAIL = 16  # tokens in which a stop string is looked for: longer than any "</think> true"
+COLUMNS = 64  # the space for generated tokens grows in steps of this many
+TAIL = 16  # the last tokens, in which a stop string is searched: more than any "</think> true" has
 
 
 @dataclass(slots=True)
@@ -21,9 +21,9 @@ class Thought:
 
     Attributes:
         text: the thought, without the stop string.
-        tokens: tokens generated.
+        tokens: the number of generated tokens.
         finish: how it ended.
-        log_odds: at the label position when the model came to a verdict, else None.
+        log_odds: the log-odds at the label position if the model gave a verdict, else None.
     """
 
     text: str
@@ -33,54 +33,68 @@ class Thought:
 
 
 class _Decoding:
-    """The layout of one decoding step: one new token a row, after the row's own keys and values.
+    """The layout of a decoding step: one new token per row, after the row's own keys and values.
 
-    All rows write into the same column. Gaps in front of shorter rows are masked; positions are already in the keys.
+    All rows write to the same column. The gaps that this leaves in shorter rows are masked. Positions are already
+    applied to the keys.
     """
 
     def __init__(self, packing: Packing) -> None:
         self._layers = packing.padded()
-        self._depth = packing.key_positions()  # [rows, columns], -1 where a row has no key
-        self.position = packing.lengths()  # [rows]: the position of each row's next token
+        self._key_positions = packing.key_positions()  # [rows, columns], -1 where a row has no key
+        self._next_position = packing.lengths()  # [rows]
+        self._masks: dict[int | None, torch.Tensor] = {}  # by window, for one step
 
     def advance(self) -> torch.Tensor:
-        """Make room for one more token a row; returns its positions ``[1, rows]``."""
-        self._depth = torch.cat([self._depth, self.position[:, None]], dim=1)
-        positions = self.position[None]
-        self.position = self.position + 1
-        used = self._depth.shape[1]
+        """Make room for one more token in each row.
+
+        Returns:
+            The tokens' positions, ``[1, rows]``.
+        """
+        positions = self._next_position[None]
+        self._key_positions = torch.cat([self._key_positions, self._next_position[:, None]], dim=1)
+        self._next_position = self._next_position + 1
+        used = self._key_positions.shape[1]
         for layer, (keys, values) in self._layers.items():
             if keys.shape[2] < used:
                 rows, heads, _, size = keys.shape
                 more = keys.new_zeros(rows, heads, COLUMNS, size)
                 self._layers[layer] = torch.cat([keys, more], dim=2), torch.cat([values, more], dim=2)
-        self._masks: dict[int | None, torch.Tensor] = {}
+        self._masks = {}
         return positions
 
     def attend(self, layer: Layer) -> torch.Tensor:
-        """Attention of one layer, as `Packing.attend`, with one token a row."""
-        query, key, value, window = layer.query, layer.key, layer.value, layer.window
+        """The attention of one layer, as in `Packing.attend`, with one token per row."""
         keys, values = self._layers[layer.index]
-        used = self._depth.shape[1]
+        used = self._key_positions.shape[1]
         rows, heads, _, size = keys.shape
-        keys[:, :, used - 1] = key[0].transpose(0, 1)
-        values[:, :, used - 1] = value[0].transpose(0, 1)
-        if window not in self._masks:
-            seen = self._depth >= 0
-            if window is not None:
-                seen &= self.position[:, None] - 1 - self._depth < window
-            mask = torch.zeros(seen.shape, dtype=query.dtype, device=query.device)
-            self._masks[window] = mask.masked_fill_(~seen, float("-inf"))[:, None, None]
-        # Query heads that share a key head stand as its queries, so the cache is not repeated.
-        grouped = query[0].transpose(0, 1).reshape(rows, heads, -1, size)
+        keys[:, :, used - 1] = layer.key[0].transpose(0, 1)
+        values[:, :, used - 1] = layer.value[0].transpose(0, 1)
+        # Query heads that share a key head become its queries, so that keys and values are not repeated.
+        grouped = layer.query[0].transpose(0, 1).reshape(rows, heads, -1, size)
         out = scaled_dot_product_attention(
-            grouped, keys[:, :, :used], values[:, :, :used], attn_mask=self._masks[window], scale=layer.scaling
+            grouped,
+            keys[:, :, :used],
+            values[:, :, :used],
+            attn_mask=self._mask(layer.window, layer.query.dtype),
+            scale=layer.scaling,
         )
         return out.reshape(1, rows, -1, size)
 
+    def _mask(self, window: int | None, dtype: torch.dtype) -> torch.Tensor:
+        """The additive mask of this step, ``[rows, 1, 1, columns]``."""
+        if window not in self._masks:
+            seen = self._key_positions >= 0
+            if window is not None:
+                seen &= self._next_position[:, None] - 1 - self._key_positions < window
+            mask = torch.zeros(seen.shape, dtype=dtype, device=seen.device)
+            self._masks[window] = mask.masked_fill_(~seen, float("-inf"))[:, None, None]
+        return self._masks[window]
+
     def keep(self, rows: torch.Tensor) -> None:
-        """Drop all rows but these."""
-        self._depth, self.position = self._depth[rows], self.position[rows]
+        """Drop all rows except these."""
+        self._key_positions = self._key_positions[rows]
+        self._next_position = self._next_position[rows]
         for layer, (keys, values) in self._layers.items():
             self._layers[layer] = keys[rows], values[rows]
 
@@ -89,24 +103,24 @@ class _Decoding:
 def generate(loaded: Loaded, hidden: torch.Tensor, packing: Packing, budget: int) -> list[Thought]:
     """Think about each prompt of a batch, greedily.
 
-    A row ends when its text holds a stop string (``</think> true``), when the model ends its text, or when the budget
-    is spent, as in the released code's rank1.py. The verdict's log-odds are those of the step that completed the
-    stop string.
+    A row ends when its text contains a stop string (``</think> true``), when the model ends its text, or when the
+    budget is used up, as in the released code (rank1.py). The verdict's log-odds are those of the step that completed
+    the stop string.
 
     Args:
         loaded: the model.
         hidden: the last hidden state of each prompt, ``[rows, hidden size]``.
         packing: the prompts' layout, run with ``keep=True``.
-        budget: the most tokens of a thought.
+        budget: the maximum number of tokens of a thought.
 
     Returns:
-        One thought a row, in order.
+        One thought for each row, in order.
     """
     decoding = _Decoding(packing)
     tokenizer, stops = loaded.tokenizer, loaded.fmt.stops
     thoughts: list[Thought | None] = [None] * len(hidden)
     texts: list[list[int]] = [[] for _ in thoughts]
-    rows = list(range(len(thoughts)))  # the row of each line that is still in the batch
+    rows = list(range(len(thoughts)))  # the rows that are still in the batch; `line` is a place in this list
     for spent in range(1, budget + 1):
         chosen = loaded.logits(hidden).argmax(dim=-1)
         log_odds = loaded.log_odds(hidden)
@@ -124,14 +138,14 @@ def generate(loaded: Loaded, hidden: torch.Tensor, packing: Packing, budget: int
                 thoughts[row] = Thought(text[:end].strip(), spent, "verdict", log_odds[line])
             elif spent == budget:
                 thoughts[row] = Thought(tokenizer.decode(texts[row]).strip(), spent, "budget", None)
-        going = [line for line, row in enumerate(rows) if thoughts[row] is None]
-        if not going:
+        unfinished = [line for line, row in enumerate(rows) if thoughts[row] is None]
+        if not unfinished:
             break
-        # Dropping rows copies the cache, so it waits until an eighth of them are done.
-        if len(rows) - len(going) >= max(1, len(rows) // 8):
-            kept = torch.tensor(going, device=hidden.device)
+        # Dropping rows copies all keys and values, so wait until an eighth of the rows are finished.
+        if len(rows) - len(unfinished) >= max(1, len(rows) // 8):
+            kept = torch.tensor(unfinished, device=hidden.device)
             decoding.keep(kept)
-            chosen, rows = chosen[kept], [rows[line] for line in going]
+            chosen, rows = chosen[kept], [rows[line] for line in unfinished]
         positions = decoding.advance()
         out = loaded.model.get_decoder()(
             input_ids=chosen[None], position_ids=positions, use_cache=False, packing=decoding

@@ -1,4 +1,4 @@
-"""From a prompt's text to token ids, with users' text always read as plain text."""
+"""Turn prompts into token ids. Text from users is always read as plain text."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Tokens:
 
     Attributes:
         ids: int32 array.
-        cut: tokens cut from the end of the passage, 0 when it is whole.
+        cut: the number of tokens cut from the end of the passage; 0 if it is complete.
     """
 
     ids: np.ndarray
@@ -29,26 +29,26 @@ class Tokens:
 class PromptTokenizer:
     """Encodes prompts of one format with one model's tokenizer.
 
-    The ids are those of the whole text tokenized in one piece, as the released code does, with one difference:
-    control tokens (``<|im_end|>``, and ``<think>`` where it is a token of its own) are recognized only in the
-    text that the format wrote. The same characters inside a query or a passage are ordinary text.
+    As in the released code, the ids are those of the whole text tokenized at once, with one difference: control tokens
+    (``<|im_end|>``, and ``<think>`` if it is a token) are recognized only in the text that comes from the format. In a
+    query or a passage, the same characters are plain text.
     """
 
     def __init__(self, tokenizer: Any, fmt: PromptFormat) -> None:
         """Prepare a tokenizer.
 
         Args:
-            tokenizer: a fast tokenizer of transformers.
+            tokenizer: a fast tokenizer from transformers.
             fmt: the prompt format.
 
         Raises:
-            InputError: the tokenizer is not a fast one, or it gives both labels the same first token.
+            InputError: the tokenizer is not a fast one, or both labels begin with the same token.
         """
         backend = getattr(tokenizer, "backend_tokenizer", None)
         if backend is None:
             raise InputError("this model has no fast tokenizer (tokenizer.json); convert it with transformers first")
         self._controls = {token.content: number for number, token in backend.get_added_tokens_decoder().items()}
-        # The same model without the added tokens: to it, "<|im_end|>" is ten ordinary characters.
+        # The same tokenizer without its added tokens, which reads "<|im_end|>" as ten ordinary characters.
         self._plain = Tokenizer(backend.model)
         for part in ("normalizer", "pre_tokenizer", "decoder"):
             if getattr(backend, part) is not None:
@@ -65,11 +65,11 @@ class PromptTokenizer:
         self.label_ids: tuple[int, int] = (first[0], first[1])
 
     def encode(self, prompts: list[Prompt], limit: int) -> list[Tokens]:
-        """Encode prompts, cutting passages that are too long.
+        """Encode prompts. Passages that are too long are cut.
 
         Args:
             prompts: the prompts.
-            limit: the most tokens a prompt may have. A longer one loses the end of its passage.
+            limit: the maximum number of tokens in a prompt. A longer one loses the end of its passage.
 
         Returns:
             The ids of each prompt, in order.
@@ -78,7 +78,7 @@ class PromptTokenizer:
             InputError: a prompt is longer than the limit even without its passage.
         """
         for prefix in {prompt.prefix for prompt in prompts if len(prompt.prefix) > limit}:
-            # A query that cannot fit is found before it is read once for each of its passages.
+            # Find a query that is too long before it is encoded once for each of its passages.
             if len(self._plain.encode(prefix, add_special_tokens=False).ids) > limit:
                 raise self._no_room(prefix, limit)
         bodies = [prompt.prefix.removeprefix(self._format.head) + prompt.passage for prompt in prompts]
@@ -100,25 +100,25 @@ class PromptTokenizer:
         return tokens
 
     def decode(self, ids: list[int]) -> str:
-        """The text of generated ids; ids of control tokens give their names."""
+        """Turn generated ids into text. Control tokens appear by name."""
         names = {number: token for token, number in self._controls.items()}
         parts: list[str] = []
-        run: list[int] = []
+        plain: list[int] = []
         for number in ids:
             if number in names:
-                parts += [self._plain.decode(run, skip_special_tokens=False), names[number]]
-                run = []
+                parts += [self._plain.decode(plain, skip_special_tokens=False), names[number]]
+                plain = []
             else:
-                run.append(number)
-        return "".join([*parts, self._plain.decode(run, skip_special_tokens=False)])
+                plain.append(number)
+        return "".join([*parts, self._plain.decode(plain, skip_special_tokens=False)])
 
     def encode_text(self, text: str, end: str = "", *, start: bool = False) -> np.ndarray:
-        """Encode text that is no prompt of the format: what a model shall answer, or a prompt as it stands.
+        """Encode text that is not a prompt of the format, such as the answer that a model is trained to give.
 
         Args:
-            text: ordinary text, in which no control token is recognized.
-            end: what follows, in which they are: the end of a thought.
-            start: put the tokens in front with which every text of this tokenizer begins.
+            text: plain text, in which control tokens are not recognized.
+            end: the text after it, in which they are: the end of a thought.
+            start: begin with the tokens that this tokenizer puts before every text.
 
         Returns:
             int32 ids.
@@ -130,15 +130,15 @@ class PromptTokenizer:
         return np.array(self._join(encodings), dtype=np.int32)
 
     def _pieces(self, texts: list[tuple[str, bool]], start: list[int]) -> list[str | int]:
-        """Split texts into plain stretches (str) and control tokens (int), joining plain neighbors.
+        """Split texts into plain text (str) and control tokens (int), and join neighboring pieces of plain text.
 
-        A text comes with whether it is ours, so that control tokens are recognized in it.
+        Each text comes with a flag: whether control tokens are recognized in it.
         """
         pieces: list[str | int] = [*start]
-        for text, ours in texts:
-            parts = self._control.split(text) if ours else [text]
+        for text, with_controls in texts:
+            parts = self._control.split(text) if with_controls else [text]
             for part in parts:
-                if ours and part in self._controls:
+                if with_controls and part in self._controls:
                     pieces.append(self._controls[part])
                 elif part and pieces and isinstance(pieces[-1], str):
                     pieces[-1] += part
@@ -156,7 +156,7 @@ class PromptTokenizer:
     def _cut(
         self, prompt: Prompt, row: list[str | int], encodings: list[Encoding | int], total: int, limit: int
     ) -> Tokens:
-        """Cut the passage at a token's start so that the prompt has at most `limit` tokens."""
+        """Cut the passage at a token boundary so that the prompt has at most `limit` tokens."""
         body = prompt.prefix.removeprefix(self._format.head) + prompt.passage
         where = next(i for i, piece in enumerate(row) if isinstance(piece, str) and body in piece)
         piece, encoding = row[where], encodings[where]
@@ -165,7 +165,7 @@ class PromptTokenizer:
         inside = [first for first, last in encoding.offsets if last > start and first < start + len(prompt.passage)]
         excess = total - limit
         while True:
-            # Cutting can change how the last word is tokenized, so measure again and cut more if need be.
+            # Cutting can change how the last word is tokenized, so count again and cut more if necessary.
             if excess > len(inside):
                 raise self._no_room(prompt.prefix, limit)
             keep = max(inside[len(inside) - excess], start) - start
