@@ -14,6 +14,8 @@ from limrank_ir.model_options import Dtype
 from limrank_ir.prompts import FORMATS
 from limrank_ir.workshop.settings import read_yaml, validated
 
+from .objectives import NAMES
+
 
 class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -124,8 +126,6 @@ class TrainConfig(_Part):
     @field_validator("objectives")
     @classmethod
     def _known_objectives(cls, objectives: dict[str, float]) -> dict[str, float]:
-        from .objectives import NAMES
-
         for name, weight in objectives.items():
             if name not in NAMES:
                 raise ValueError(f"unknown objective {name!r}; choose from: {', '.join(NAMES)}")

@@ -129,8 +129,8 @@ def _sources(run: Path, config: dict[str, Any] | None, data: Path | None) -> lis
         "sources": [{**each, "path": str(data / each["path"])} for each in config["data"]["sources"]],
         "exclude_topics": [str(data / path) for path in config["data"]["exclude_topics"]],
     }
-    whole = TrainConfig.model_validate({**config, "data": mixture, "output": str(run)})
-    return [asdict(facts) for facts, _ in read_sources(whole)]
+    full = TrainConfig.model_validate({**config, "data": mixture, "output": str(run)})
+    return [asdict(facts) for facts, _ in read_sources(full)]
 
 
 def read_json(path: Path) -> Any:
