@@ -1,4 +1,4 @@
-"""What the server's tests share: a quick engine that can be held, and a real server in a thread."""
+"""Shared by the tests of the server: a fast engine that can be paused, and a real server in a thread."""
 
 from __future__ import annotations
 
@@ -14,12 +14,15 @@ from limrank_ir.verdict import Verdict
 
 
 class WordCount:
-    """An engine that prefers long passages, and keeps what it read. It goes on from batch to batch when it may."""
+    """An engine that prefers long passages and records what it read. It pauses while the gate is shut."""
 
     identity = "word count"
 
     def __init__(self, *, batch=1000, seconds=0.0):
-        self.batch, self.seconds, self.read, self.gate = batch, seconds, [], threading.Event()
+        self.batch = batch
+        self.seconds = seconds
+        self.read = []
+        self.gate = threading.Event()
         self.gate.set()
 
     def judge(self, prompts, *, think, budget, done=frozenset()):
@@ -39,22 +42,22 @@ def counting(**options):
 
 @contextmanager
 def served(app):
-    """The address of a real server."""
-    with socket.create_server(("127.0.0.1", 0)) as place:
+    """Run a real server and yield its address."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
         server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [place]})
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
         try:
-            yield place.getsockname()
+            yield listener.getsockname()
         finally:
             server.should_exit = True
             thread.join(30)
             assert not thread.is_alive()
 
 
-def until(true, seconds=10):
-    """Wait until something is true."""
+def until(condition, seconds=10):
+    """Wait until a condition holds."""
     deadline = time.monotonic() + seconds
-    while not true():
+    while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.01)

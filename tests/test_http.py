@@ -1,4 +1,4 @@
-"""The server: Jina's and Cohere's shapes, batching over requests, limits, and an end that loses nothing."""
+"""The server: the APIs of Jina and Cohere, batches across requests, limits, and a shutdown that loses nothing."""
 
 from __future__ import annotations
 
@@ -62,15 +62,15 @@ def test_version_one(client, order):
     assert all("document" not in result for result in plain["results"])
 
 
-def test_reasons_and_instructions(client, limrank):
-    asked = {"query": QUERY, "documents": TEXTS[:1], "instruction": "only recipes", "explain": True}
-    (result,) = client.post("/v2/rerank", json=asked).json()["results"]
+def test_explanations_and_instructions(client, limrank):
+    request = {"query": QUERY, "documents": TEXTS[:1], "instruction": "only recipes", "explain": True}
+    (result,) = client.post("/v2/rerank", json=request).json()["results"]
     (verdict,) = limrank.judge([(QUERY, TEXTS[0], "only recipes")])
     assert result["log_odds"] == pytest.approx(verdict.log_odds, abs=1e-3)
     assert result["reasoning"] is None and result["relevance_score"] == pytest.approx(verdict.probability, abs=1e-3)
 
 
-def test_too_much(limrank):
+def test_requests_above_the_limits(limrank):
     with TestClient(create_app(limrank, limits=Limits(documents=2, bytes=500))) as client:
         answer = client.post("/v2/rerank", json={"query": "q", "documents": ["a"] * 3})
         assert answer.status_code == 400 and "3 documents, more than 2" in answer.json()["message"]
@@ -78,11 +78,12 @@ def test_too_much(limrank):
         assert answer.status_code == 413 and "longer than 500 bytes" in answer.json()["message"]
 
 
-def test_a_query_that_leaves_no_room_is_the_requests_fault_alone(limrank):
+def test_a_query_that_is_too_long_fails_only_its_own_request(limrank):
     with TestClient(create_app(limrank)) as client, ThreadPoolExecutor(8) as pool:
         long = {"query": "word " * 20_000, "documents": ["a"]}
         good = {"query": QUERY, "documents": TEXTS}
-        answers = list(pool.map(lambda asked: client.post("/v2/rerank", json=asked), [good, long, good, long, good]))
+        requests = [good, long, good, long, good]
+        answers = list(pool.map(lambda request: client.post("/v2/rerank", json=request), requests))
     assert [answer.status_code for answer in answers] == [200, 400, 200, 400, 200]
     assert "room" in answers[1].json()["message"]
 
@@ -98,10 +99,11 @@ def test_metrics(limrank):
 
 
 class Held:
-    """The real reranker, which waits until it may go on."""
+    """The real reranker, held until its gate opens."""
 
     def __init__(self, limrank):
-        self.limrank, self.gate = limrank, threading.Event()
+        self.limrank = limrank
+        self.gate = threading.Event()
 
     def __getattr__(self, name):
         return getattr(self.limrank, name)
@@ -111,7 +113,7 @@ class Held:
         return self.limrank.judge(pairs, progress=progress)
 
 
-def test_a_full_server_answers_429_and_when_to_come_again(limrank, order):
+def test_a_full_server_answers_429_and_says_when_to_try_again(limrank, order):
     held = Held(limrank)
     request = {"query": QUERY, "documents": TEXTS}
     with TestClient(create_app(held, limits=Limits(queue=4))) as client, ThreadPoolExecutor(1) as pool:
@@ -178,7 +180,7 @@ def test_langchains_jina_client(server, order):
     assert [document.page_content for document in ranked] == [TEXTS[index] for index in order[:2]]
 
 
-def test_two_hundred_at_once_and_then_an_end_that_loses_nothing(server, order):
+def test_two_hundred_requests_at_once_and_a_shutdown_that_loses_nothing(server, order):
     url, process = server
 
     def ask(number):
@@ -191,7 +193,7 @@ def test_two_hundred_at_once_and_then_an_end_that_loses_nothing(server, order):
     with ThreadPoolExecutor(200) as pool:
         answers = list(pool.map(ask, range(200)))
         assert all(sorted(result["index"] for result in results) == [0, 1, 2] for results in answers)
-        for number in range(7, 200):  # equal requests, equal answers, whatever they were batched with
+        for number in range(7, 200):  # equal requests get equal answers in any batch
             scores = [result["relevance_score"] for result in answers[number]]
             assert scores == pytest.approx([result["relevance_score"] for result in answers[number % 7]], abs=1e-3)
         late = [pool.submit(ask, number) for number in range(20)]
@@ -207,9 +209,9 @@ def test_two_hundred_at_once_and_then_an_end_that_loses_nothing(server, order):
 
 def test_long_documents_count_as_their_best_window():
     limrank = counting()
-    asked = {"query": "q", "documents": [{"title": "T", "text": "a b c d e"}, "a b c"], "explain": True}
+    request = {"query": "q", "documents": [{"title": "T", "text": "a b c d e"}, "a b c"], "explain": True}
     with TestClient(create_app(limrank, windows=Windows(3, 2))) as client:
-        body = client.post("/v1/rerank", json={**asked, "return_documents": True}).json()
+        body = client.post("/v1/rerank", json={**request, "return_documents": True}).json()
     assert limrank.engine.read == ["T a b c", "T c d e", "a b c"]
     assert [(result["index"], result["log_odds"]) for result in body["results"]] == [(0, 1.0), (1, 0.0)]
     assert body["results"][0]["document"] == {"title": "T", "text": "a b c d e"}

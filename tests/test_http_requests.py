@@ -1,4 +1,4 @@
-"""What clients of many kinds send, and what they are answered; the engine is a quick one."""
+"""What clients of many kinds send, and what they get; with a fast engine."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def client(limrank):
         yield client
 
 
-def asked(**fields):
+def request_body(**fields):
     return {"query": "q", "documents": TEXTS, **fields}
 
 
@@ -69,9 +69,9 @@ DOCUMENTS = {
 
 @pytest.mark.parametrize("name", DOCUMENTS)
 @pytest.mark.parametrize("path", ["/v1/rerank", "/v2/rerank", "/rerank"])
-def test_documents_of_all_kinds_are_read_and_come_back_as_they_were(client, limrank, path, name):
+def test_documents_of_all_kinds_are_read_and_returned_unchanged(client, limrank, path, name):
     document, text = DOCUMENTS[name]
-    answer = client.post(path, json=asked(documents=[document, "other"], return_documents=True))
+    answer = client.post(path, json=request_body(documents=[document, "other"], return_documents=True))
     found = {result["index"]: result["document"] for result in answer.json()["results"]}
     assert found[0] == ({"text": document} if isinstance(document, str) else document)
     assert limrank.engine.read[-2:] == [text, "other"]
@@ -81,14 +81,14 @@ def test_documents_of_all_kinds_are_read_and_come_back_as_they_were(client, limr
     ("fields", "text"),
     [(["body"], "b"), (["body", "heading"], "b h"), (["none", "heading"], "h"), ([], "t"), (None, "t")],
 )
-def test_fields_are_joined_in_the_order_asked_for(client, limrank, fields, text):
+def test_rank_fields_are_joined_in_their_order(client, limrank, fields, text):
     document = {"heading": "h", "body": "b", "text": "t"}
-    client.post("/v1/rerank", json=asked(documents=[document], rank_fields=fields))
+    client.post("/v1/rerank", json=request_body(documents=[document], rank_fields=fields))
     assert limrank.engine.read[-1] == text
 
 
 BAD = {
-    "no JSON": ("{", r"invalid request: Invalid JSON"),
+    "invalid JSON": ("{", r"invalid request: Invalid JSON"),
     "an empty body": ("", "invalid request: the body is empty; send JSON"),
     "blanks": (" \n ", "invalid request: the body is empty"),
     "a list": ("[]", "invalid request: Input should be an object"),
@@ -101,17 +101,17 @@ BAD = {
     "a query of an image": ('{"query": {"image": "a"}, "documents": ["a"]}', "invalid request: query: .*string"),
     "no documents": ('{"query": "q", "documents": []}', "invalid request: documents: "),
     "a string for documents": ('{"query": "q", "documents": "abc"}', "invalid request: documents: .*(array|list)"),
-    "a number": ('{"query": "q", "documents": ["a", 1]}', r"invalid request: documents\.1: is a number; give a text"),
+    "a number": ('{"query": "q", "documents": ["a", 1]}', r"invalid request: documents\.1: is a number; give a string"),
     "null": ('{"query": "q", "documents": ["a", "b", null]}', r"invalid request: documents\.2: is null"),
     "false": ('{"query": "q", "documents": [false]}', r"invalid request: documents\.0: is false"),
     "a list in a list": ('{"query": "q", "documents": [["a"]]}', r"invalid request: documents\.0: is a list"),
     "an image": ('{"query": "q", "documents": ["a", {"image": "x"}]}', r"invalid request: documents\.1: has no text"),
     "a title alone": ('{"query": "q", "documents": [{"title": "x"}]}', r"invalid request: documents\.0: has no text"),
-    "a text that is none": (
+    "a text that is not a string": (
         '{"query": "q", "documents": [{"text": ["a"]}]}',
         r"invalid request: documents\.0: its text is a list",
     ),
-    "a title that is none": (
+    "a title that is not a string": (
         '{"query": "q", "documents": [{"text": "a", "title": 3}]}',
         r"invalid request: documents\.0: its title is a number",
     ),
@@ -133,13 +133,13 @@ def test_bad_requests_get_one_line(client, path, name):
     assert re.match(expected, message(client.post(path, content=body)))
 
 
-def test_a_request_without_a_body_or_in_another_coding(client):
+def test_a_request_without_a_body_or_with_an_encoding(client):
     assert "empty" in message(client.post("/v1/rerank"))
     packed = client.post("/v1/rerank", content=b"\x1f\x8b", headers={"Content-Encoding": "gzip"})
-    assert "'gzip' is not read" in message(packed, 415)
-    plain = client.post("/v1/rerank", content=json.dumps(asked()), headers={"Content-Encoding": "identity"})
+    assert "'gzip' is not supported" in message(packed, 415)
+    plain = client.post("/v1/rerank", content=json.dumps(request_body()), headers={"Content-Encoding": "identity"})
     assert indices(plain) == ORDER
-    assert indices(client.post("/v1/rerank", content=b"\xef\xbb\xbf" + json.dumps(asked()).encode())) == ORDER
+    assert indices(client.post("/v1/rerank", content=b"\xef\xbb\xbf" + json.dumps(request_body()).encode())) == ORDER
 
 
 def chunks(body):
@@ -148,7 +148,7 @@ def chunks(body):
 
 
 def test_a_body_in_chunks(client):
-    assert indices(client.post("/v1/rerank", content=chunks(json.dumps(asked()).encode()))) == ORDER
+    assert indices(client.post("/v1/rerank", content=chunks(json.dumps(request_body()).encode()))) == ORDER
 
 
 @pytest.mark.parametrize(
@@ -164,24 +164,24 @@ def test_a_body_in_chunks(client):
         ({"top_n": 2.0}, 2),
     ],
 )
-def test_how_many_come_back(client, count, expected):
-    assert indices(client.post("/v1/rerank", json=asked(**count))) == ORDER[:expected]
+def test_how_many_results_are_returned(client, count, expected):
+    assert indices(client.post("/v1/rerank", json=request_body(**count))) == ORDER[:expected]
 
 
-def test_null_is_as_good_as_nothing(client):
+def test_null_is_the_same_as_a_missing_field(client):
     fields = ["top_n", "top_k", "return_documents", "rank_fields", "instruction", "explain", "model"]
-    answer = client.post("/v1/rerank", json=asked(**dict.fromkeys(fields)))
+    answer = client.post("/v1/rerank", json=request_body(**dict.fromkeys(fields)))
     assert indices(answer) == ORDER and set(answer.json()["results"][0]) == {"index", "relevance_score"}
 
 
-def test_queries_as_objects_equal_documents_and_fields_of_others(client):
-    assert indices(client.post("/v1/rerank", json=asked(query={"text": "q"}))) == ORDER
-    assert indices(client.post("/v1/rerank", json=asked(documents=["one", "one two", "one"]))) == [1, 0, 2]
+def test_queries_as_objects_equal_documents_and_unknown_fields(client):
+    assert indices(client.post("/v1/rerank", json=request_body(query={"text": "q"}))) == ORDER
+    assert indices(client.post("/v1/rerank", json=request_body(documents=["one", "one two", "one"]))) == [1, 0, 2]
     others = {"max_tokens_per_doc": 7, "max_chunks_per_doc": 3, "truncation": True, "model": "rerank-v3.5"}
-    assert indices(client.post("/v2/rerank", json=asked(**others))) == ORDER
+    assert indices(client.post("/v2/rerank", json=request_body(**others))) == ORDER
 
 
-def test_half_a_character_is_replaced_and_whole_ones_are_kept(client, limrank):
+def test_half_surrogates_are_replaced_and_whole_pairs_are_kept(client, limrank):
     texts = r'"\ud83d x", {"text": "\ud83d\ude00 \\ud83d", "k\uDBFF": "\ud83d\ud83d\ude00"}'
     body = r'{"query": "a\udc00b", "return_documents": true, "documents": [' + texts + "]}"
     answer = client.post("/v1/rerank", content=body)
@@ -199,35 +199,35 @@ def test_any_text_is_read_as_json_reads_it(text):
     assert found == expected
 
 
-def test_the_shape_of_text_embeddings_inference(client, limrank):
+def test_the_format_of_text_embeddings_inference(client, limrank):
     request = {"query": "q", "texts": TEXTS, "truncate": True, "truncation_direction": "Right"}
     answer = client.post("/rerank", json=request).json()
     assert [set(result) for result in answer] == [{"index", "score"}] * 3
     assert [result["index"] for result in answer] == ORDER and all(0 < result["score"] < 1 for result in answer)
     raw = client.post("/rerank", json={**request, "raw_scores": True, "return_text": True}).json()
     assert raw == [{"index": n, "score": len(TEXTS[n].split()) - 3.0, "text": TEXTS[n]} for n in ORDER]
-    assert r"texts.1: is null; give a text" in message(
+    assert r"texts.1: is null; give a string" in message(
         client.post("/rerank", json={"query": "q", "texts": ["a", None]})
     )
     for wrong in ({"query": "q"}, {"query": "q", "texts": ["a"], "documents": ["a"]}):
         assert "either documents, or texts" in message(client.post("/rerank", json=wrong))
 
 
-def test_the_list_of_models_the_health_and_the_page(client):
+def test_models_health_and_docs(client):
     listed = client.get("/v1/models").json()
     assert listed["object"] == "list" and [model["id"] for model in listed["data"]] == ["limrank-smol"]
     assert client.head("/health").status_code == 200 and client.head("/health").text == ""
     page = client.get("/docs").text
     assert all(word in page for word in ("POST /rerank", "rank_fields", "page_content", "Retry-After"))
     assert not re.search(r"<script|https?://|@import|url\(", page)
-    described = json.dumps(client.get("/openapi.json").json())
-    assert "$ref" not in described
+    openapi = json.dumps(client.get("/openapi.json").json())
+    assert "$ref" not in openapi
 
 
 def test_wrong_paths_and_methods(client):
-    assert "no /score here; there are /health, " in message(client.post("/score"), 404)
+    assert "no such path /score; use one of /health, " in message(client.post("/score"), 404)
     answer = client.get("/v1/rerank")
-    assert message(answer, 405) == "/v1/rerank does not take GET; use POST" and answer.headers["Allow"] == "POST"
+    assert message(answer, 405) == "/v1/rerank does not accept GET; use POST" and answer.headers["Allow"] == "POST"
     assert message(client.delete("/health"), 405)
 
 
@@ -255,13 +255,13 @@ def test_wrong_paths_and_methods(client):
 )
 def test_tokens(limrank, token, header, status):
     app = create_app(limrank, token=token)
-    sent = [] if header is None else [(b"authorization", header if isinstance(header, bytes) else header.encode())]
+    headers = [] if header is None else [(b"authorization", header if isinstance(header, bytes) else header.encode())]
 
-    async def with_header(scope, receive, send):  # httpx does not send every byte
-        await app({**scope, "headers": sent}, receive, send)
+    async def with_header(scope, receive, send):  # httpx cannot send every byte
+        await app({**scope, "headers": headers}, receive, send)
 
     with TestClient(with_header) as client:
-        answers = [client.post("/v1/rerank", json=asked()), client.get("/metrics"), client.get("/v1/models")]
+        answers = [client.post("/v1/rerank", json=request_body()), client.get("/metrics"), client.get("/v1/models")]
         assert client.get("/health").status_code == 200
     assert [answer.status_code for answer in answers] == [status] * 3
     assert status == 200 or all(message(answer, 401) == "invalid api token" for answer in answers)
@@ -278,27 +278,27 @@ class Broken:
 
 
 @pytest.mark.parametrize(
-    ("error", "status", "said"),
+    ("error", "status", "expected"),
     [
         (InputError("no room"), 400, "no room"),
         (EngineError("v.db: the store is locked"), 503, "v.db: the store is locked"),
         (MemoryError(), 503, "out of memory"),
-        (ZeroDivisionError("oh"), 500, "internal error; the server's log has more"),
+        (ZeroDivisionError("oh"), 500, "internal error; see the server's log"),
     ],
 )
-def test_whose_fault_a_failure_is(limrank, error, status, said):
+def test_the_status_says_whose_fault_a_failure_is(limrank, error, status, expected):
     with TestClient(create_app(Broken(limrank, error))) as client:
-        answer = client.post("/v1/rerank", json=asked())
-        assert said in message(answer, status)
+        answer = client.post("/v1/rerank", json=request_body())
+        assert expected in message(answer, status)
         assert (int(answer.headers["Retry-After"]) > 0) if status == 503 else "Retry-After" not in answer.headers
         assert f'status="{status}"}} 1.0' in client.get("/metrics").text
 
 
 def test_requests_that_are_too_large(limrank):
     with TestClient(create_app(limrank, limits=Limits(documents=2, bytes=100))) as client:
-        assert "3 documents, more than 2" in message(client.post("/v1/rerank", json=asked()))
+        assert "3 documents, more than 2" in message(client.post("/v1/rerank", json=request_body()))
         for size in (100, 500, 5000):
-            answer = client.post("/v1/rerank", json=asked(documents=["a" * size]))
+            answer = client.post("/v1/rerank", json=request_body(documents=["a" * size]))
             assert "longer than 100 bytes" in message(answer, 413)
 
 
@@ -313,7 +313,7 @@ def test_requests_that_are_too_large(limrank):
     ],
     ids=["numbers", "fields", "documents", "lists", "halves"],
 )
-def test_odd_bodies_take_no_more_time_than_their_length(odd):
+def test_reading_time_is_linear_even_for_odd_bodies(odd):
     started = time.perf_counter()
     with pytest.raises(InputError):
         read(f'{{"query": "q", {odd}}}'.encode(), RerankTexts, 1000)

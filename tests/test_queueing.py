@@ -1,4 +1,4 @@
-"""The queue: batches over requests, callers that go away, and whose fault a failure is."""
+"""The queue: batches that span requests, callers that leave, and whose fault a failure is."""
 
 from __future__ import annotations
 
@@ -13,13 +13,17 @@ from limrank_ir.http.queueing import Full, Queue
 
 
 class Slow:
-    """A model that judges pair by pair when it may go on, and keeps what it was asked in one go."""
+    """A model that judges pair by pair while its gate is open, and records the batches it was given."""
 
     def __init__(self, *, faults=frozenset(), seconds=0.0):
-        self.asked, self.judged, self.gate, self.faults, self.seconds = [], [], threading.Event(), faults, seconds
+        self.batches = []
+        self.judged = []
+        self.gate = threading.Event()
+        self.faults = faults
+        self.seconds = seconds
 
     def judge(self, pairs, *, progress):
-        self.asked.append(list(pairs))
+        self.batches.append(list(pairs))
         assert self.gate.wait(20)
         for query, text in pairs:
             if query == "bad":
@@ -33,15 +37,17 @@ class Slow:
 
 
 class Running:
-    """A queue that is worked off, and jobs in it."""
+    """A running queue."""
 
     def __init__(self, model, **options):
-        self.judged, self.dropped, self.model = [], [], model
+        self.judged = []
+        self.dropped = []
+        self.model = model
         self.queue = Queue(
             model,
-            **{"room": 100, "batch": 10, **options},
-            judged=lambda pairs, seconds: self.judged.append(pairs),
-            dropped=self.dropped.append,
+            **{"capacity": 100, "batch": 10, **options},
+            on_judged=lambda pairs, seconds: self.judged.append(pairs),
+            on_dropped=self.dropped.append,
         )
 
     async def __aenter__(self):
@@ -70,7 +76,7 @@ def many(query, count):
     return [(query, str(number)) for number in range(count)]
 
 
-def test_what_waits_together_is_judged_together():
+def test_waiting_requests_are_judged_together():
     async def main():
         async with Running(Slow(), batch=4) as running:
             jobs = [many("a", 1), many("b", 2), many("c", 6), many("d", 1)]
@@ -78,17 +84,17 @@ def test_what_waits_together_is_judged_together():
             assert running.queue.pairs == 10
             running.model.gate.set()
             assert await asyncio.gather(*tasks) == jobs
-            # The first had begun alone; of the long one a part at a time, the short one behind it in between.
+            # The first was already running alone. The long one is judged in parts, with the short one in between.
             expected = [jobs[0], [*jobs[1], *jobs[2][:2]], [*jobs[3], *jobs[2][2:5]], jobs[2][5:]]
-            assert running.model.asked == expected
+            assert running.model.batches == expected
             assert running.queue.pairs == 0 and sum(running.judged) == 10 and not running.dropped
 
     asyncio.run(main())
 
 
-def test_a_full_queue_says_when_to_come_again_and_a_long_request_may_come_alone():
+def test_a_full_queue_says_when_to_try_again_and_a_long_request_is_accepted_alone():
     async def main():
-        async with Running(Slow(), room=3) as running:
+        async with Running(Slow(), capacity=3) as running:
             (first,) = await running.ask(many("a", 5))
             with pytest.raises(Full, match="the queue is full; try again in 5 s"):
                 await running.queue.judge(many("b", 1))
@@ -99,9 +105,9 @@ def test_a_full_queue_says_when_to_come_again_and_a_long_request_may_come_alone(
     asyncio.run(main())
 
 
-def test_the_time_to_come_again_follows_how_fast_the_model_has_been():
+def test_the_retry_time_follows_the_speed_of_the_model():
     async def main():
-        async with Running(Slow(seconds=0.02), room=60) as running:
+        async with Running(Slow(seconds=0.02), capacity=60) as running:
             running.model.gate.set()
             await running.queue.judge(many("a", 10))
             running.model.gate.clear()
@@ -116,7 +122,7 @@ def test_the_time_to_come_again_follows_how_fast_the_model_has_been():
     asyncio.run(main())
 
 
-def test_a_caller_that_goes_before_its_turn_leaves_no_work():
+def test_a_caller_that_leaves_before_its_turn_causes_no_work():
     async def main():
         async with Running(Slow()) as running:
             tasks = await running.ask(many("a", 1), many("gone", 7), many("c", 1))
@@ -130,9 +136,9 @@ def test_a_caller_that_goes_before_its_turn_leaves_no_work():
     asyncio.run(main())
 
 
-def test_a_caller_that_goes_ends_the_batch_that_is_running():
+def test_a_caller_that_leaves_ends_the_running_batch():
     async def main():
-        async with Running(Slow(seconds=0.01), batch=1000, room=1000) as running:
+        async with Running(Slow(seconds=0.01), batch=1000, capacity=1000) as running:
             running.model.gate.set()
             tasks = await running.ask(many("gone", 900))
             await running.until_judged(3)
@@ -144,16 +150,16 @@ def test_a_caller_that_goes_ends_the_batch_that_is_running():
     asyncio.run(main())
 
 
-@pytest.mark.parametrize(("gone", "again"), [(80, True), (2, False)])
-def test_when_some_of_a_batch_have_gone_the_others_get_theirs_the_shorter_way(gone, again):
+@pytest.mark.parametrize(("gone", "restarts"), [(80, True), (2, False)])
+def test_when_some_callers_leave_a_batch_restarts_only_if_that_is_less_work(gone, restarts):
     async def main():
-        async with Running(Slow(seconds=0.005), batch=1000, room=1000) as running:
+        async with Running(Slow(seconds=0.005), batch=1000, capacity=1000) as running:
             tasks = await running.ask(many("first", 1), many("a", 5), many("gone", gone), many("b", 5))
             running.model.gate.set()
             await running.until_judged(3)
             tasks[2].cancel()
             assert await tasks[1] == many("a", 5) and await tasks[3] == many("b", 5)
-            assert len(running.model.asked) == (3 if again else 2)
+            assert len(running.model.batches) == (3 if restarts else 2)
             assert len(running.model.judged) < 1 + 10 + 50
 
     asyncio.run(main())
@@ -163,7 +169,7 @@ def test_a_bad_request_fails_alone():
     async def main():
         async with Running(Slow()) as running:
             tasks = await running.ask(many("a", 1), many("b", 1), many("bad", 1), many("c", 1), many("bad", 2))
-            running.queue.close()  # what was taken is finished
+            running.queue.close()  # accepted requests are still answered
             running.model.gate.set()
             results = await asyncio.gather(*tasks, return_exceptions=True)
             assert [type(result) for result in results] == [list, list, InputError, list, InputError]
@@ -171,7 +177,7 @@ def test_a_bad_request_fails_alone():
     asyncio.run(main())
 
 
-def test_a_request_on_which_the_machine_fails_does_not_take_the_others_along():
+def test_a_request_on_which_the_machine_fails_affects_no_other():
     async def main():
         async with Running(Slow(faults={"huge"})) as running:
             tasks = await running.ask(many("a", 1), many("b", 1), many("huge", 1), many("c", 1))
@@ -182,27 +188,27 @@ def test_a_request_on_which_the_machine_fails_does_not_take_the_others_along():
     asyncio.run(main())
 
 
-def test_a_machine_that_fails_on_everything_is_not_asked_for_each_request():
+def test_a_machine_that_fails_on_everything_is_not_tried_for_each_request():
     async def main():
         async with Running(Slow(faults=set("bcdefghi"))) as running:
             tasks = await running.ask(many("a", 1), *(many(query, 1) for query in "bcdefghi"))
             running.model.gate.set()
             results = await asyncio.gather(*tasks, return_exceptions=True)
             assert [type(result) for result in results] == [list, *[EngineError] * 8]
-            assert len(running.model.asked) == 1 + 1 + 2  # the first, the batch, and two alone
+            assert len(running.model.batches) == 1 + 1 + 2  # the first, the batch, and two alone
             running.model.faults = set()
             assert await running.queue.judge(many("b", 1)) == many("b", 1)
 
     asyncio.run(main())
 
 
-def test_a_long_request_that_fails_is_not_gone_on_with():
+def test_a_long_request_that_fails_is_not_continued():
     async def main():
         async with Running(Slow(), batch=4) as running:
             (task,) = await running.ask([*many("bad", 4), *many("a", 20)])
             running.model.gate.set()
             with pytest.raises(InputError):
                 await task
-            assert len(running.model.asked) == 1 and running.queue.pairs == 0 and not running.dropped
+            assert len(running.model.batches) == 1 and running.queue.pairs == 0 and not running.dropped
 
     asyncio.run(main())

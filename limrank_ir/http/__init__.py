@@ -1,4 +1,4 @@
-"""LimRank over HTTP: ``limrank serve``, or `create_app` for a server of your own."""
+"""LimRank over HTTP: ``limrank serve``, or `create_app` for your own server."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What clients get: verdicts in the shapes of Cohere, Jina and text-embeddings-inference."""
+"""Responses: verdicts in the formats of Cohere, Jina, and text-embeddings-inference."""
 
 from __future__ import annotations
 
@@ -12,31 +12,31 @@ from limrank_ir.http.requests import Rerank, RerankTexts
 from limrank_ir.verdict import Verdict
 
 
-def write(asked: Rerank, judged: Sequence[Sequence[Verdict]], model: str, version: str) -> bytes:
-    """Write an answer.
+def write(request: Rerank, verdicts: Sequence[Sequence[Verdict]], model: str, version: str) -> bytes:
+    """Write a response.
 
     Args:
-        asked: the request.
-        judged: for each of its documents the verdict, or those of its windows, of which the best one counts.
+        request: the request.
+        verdicts: for each document its verdict, or one verdict per window; the best window counts.
         model: the model's name.
-        version: the version of Cohere's API that was asked for.
+        version: the version of the Cohere API that the client used.
 
     Returns:
-        JSON: the results in the order of the log-odds, equal ones in the order of the documents.
+        JSON, with the results by descending log-odds; ties keep the order of the documents.
     """
-    verdicts = [max(of_document, key=lambda verdict: verdict.log_odds) for of_document in judged]
-    order = sorted(range(len(verdicts)), key=lambda index: -verdicts[index].log_odds)[: asked.most]
-    if isinstance(asked, RerankTexts) and asked.texts is not None:
-        return to_json([_scored(asked, index, verdicts[index]) for index in order])
-    read = [verdict for of_document in judged for verdict in of_document]
-    tokens = sum(verdict.prompt_tokens for verdict in read)
+    best = [max(of_document, key=lambda verdict: verdict.log_odds) for of_document in verdicts]
+    order = sorted(range(len(best)), key=lambda index: -best[index].log_odds)[: request.limit]
+    if isinstance(request, RerankTexts) and request.texts is not None:
+        return to_json([_text_result(request, index, best[index]) for index in order])
+    every = [verdict for of_document in verdicts for verdict in of_document]
+    tokens = sum(verdict.prompt_tokens for verdict in every)
     return to_json(
         {
             "id": str(uuid.uuid4()),
             "model": model,
-            "results": [_result(asked, index, verdicts[index]) for index in order],
+            "results": [_result(request, index, best[index]) for index in order],
             "usage": {
-                "total_tokens": tokens + sum(verdict.reasoning_tokens for verdict in read),
+                "total_tokens": tokens + sum(verdict.reasoning_tokens for verdict in every),
                 "prompt_tokens": tokens,
             },
             "meta": {"api_version": {"version": version}, "billed_units": {"search_units": 1}},
@@ -44,22 +44,23 @@ def write(asked: Rerank, judged: Sequence[Sequence[Verdict]], model: str, versio
     )
 
 
-def _result(asked: Rerank, index: int, verdict: Verdict) -> dict[str, Any]:
-    """A result as Cohere and Jina write it."""
+def _result(request: Rerank, index: int, verdict: Verdict) -> dict[str, Any]:
+    """One result in the format of Cohere and Jina."""
     result: dict[str, Any] = {"index": index, "relevance_score": verdict.probability}
-    if asked.return_documents:
-        document = asked.given[index]
+    if request.return_documents:
+        document = request.items[index]
         result["document"] = {"text": document} if isinstance(document, str) else document
-    return result | _reasons(asked, verdict)
+    return result | _explanation(request, verdict)
 
 
-def _scored(asked: RerankTexts, index: int, verdict: Verdict) -> dict[str, Any]:
-    """A result as text-embeddings-inference writes it."""
-    result: dict[str, Any] = {"index": index, "score": verdict.log_odds if asked.raw_scores else verdict.probability}
-    if asked.return_text:
-        result["text"] = asked.given[index]
-    return result | _reasons(asked, verdict)
+def _text_result(request: RerankTexts, index: int, verdict: Verdict) -> dict[str, Any]:
+    """One result in the format of text-embeddings-inference."""
+    score = verdict.log_odds if request.raw_scores else verdict.probability
+    result: dict[str, Any] = {"index": index, "score": score}
+    if request.return_text:
+        result["text"] = request.items[index]
+    return result | _explanation(request, verdict)
 
 
-def _reasons(asked: Rerank, verdict: Verdict) -> dict[str, Any]:
-    return {"log_odds": verdict.log_odds, "reasoning": verdict.reasoning} if asked.explain else {}
+def _explanation(request: Rerank, verdict: Verdict) -> dict[str, Any]:
+    return {"log_odds": verdict.log_odds, "reasoning": verdict.reasoning} if request.explain else {}

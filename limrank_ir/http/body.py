@@ -1,4 +1,4 @@
-"""Reading the bodies of requests: how long they may be, how slow, and how much of them the server holds at once."""
+"""Reading request bodies, with limits on their size, their speed, and the memory that all of them take."""
 
 from __future__ import annotations
 
@@ -11,29 +11,30 @@ from fastapi import Request
 from limrank_ir.http.errors import Refused
 from limrank_ir.http.queueing import UNKNOWN_WAIT
 
-SECONDS = 120  # until a body is there
-HELD = 20  # bodies of the longest kind that may be held at once
-THROWN_AWAY = 10  # lengths of the longest body that are read and forgotten, so that the client reads why
+TIMEOUT = 120  # seconds for a whole body to arrive
+MAX_IN_MEMORY = 20  # total size of the bodies in memory, in bodies of the maximum size
+MAX_DISCARDED = 10  # how much of a body that is too long is read (and discarded), so that the client gets the reason
 
 
-class Bodies:
-    """The bodies of the requests that are being answered.
+class BodyReader:
+    """Reads the bodies of requests.
 
     Attributes:
-        held: their bytes.
+        in_memory: bytes of the bodies that are being processed.
     """
 
     def __init__(self, limit: int) -> None:
-        """Hold none.
+        """Create a reader.
 
         Args:
-            limit: the most bytes of a body.
+            limit: the maximum size of a body in bytes.
         """
-        self._limit, self.held = limit, 0
+        self._limit = limit
+        self.in_memory = 0
 
     @asynccontextmanager
-    async def of(self, request: Request) -> AsyncIterator[bytearray]:
-        """The body of a request, which counts as held until the block ends.
+    async def read(self, request: Request) -> AsyncIterator[bytearray]:
+        """Read the body of a request. It counts as in memory until the block ends.
 
         Args:
             request: the request.
@@ -42,35 +43,36 @@ class Bodies:
             The body.
 
         Raises:
-            Refused: it is compressed, too long or too slow, or there is no room for it.
-            ClientDisconnect: the client has gone.
+            Refused: it is compressed, too long, or too slow, or the bodies in memory leave no room for it.
+            ClientDisconnect: the client disconnected.
         """
-        coding = request.headers.get("content-encoding", "identity").strip().lower()
-        if coding not in ("", "identity"):
-            raise Refused(415, f"Content-Encoding {coding!r} is not read; send the JSON as it is")
+        encoding = request.headers.get("content-encoding", "identity").strip().lower()
+        if encoding not in ("", "identity"):
+            raise Refused(415, f"Content-Encoding {encoding!r} is not supported; send uncompressed JSON")
         body = bytearray()
         try:
             try:
-                async with asyncio.timeout(SECONDS):
-                    await self._read(request, body)
+                async with asyncio.timeout(TIMEOUT):
+                    await self._receive(request, body)
             except TimeoutError:
-                raise Refused(408, f"the request was not complete after {SECONDS} s; send it faster") from None
+                raise Refused(408, f"the request body did not arrive within {TIMEOUT} s; send it faster") from None
             yield body
         finally:
-            self.held -= len(body)
+            self.in_memory -= len(body)
 
-    async def _read(self, request: Request, body: bytearray) -> None:
-        size, room = 0, True
+    async def _receive(self, request: Request, body: bytearray) -> None:
+        size = 0
+        room = True
         async for chunk in request.stream():
             size += len(chunk)
-            room = room and self.held + len(chunk) <= self._limit * HELD
+            room = room and self.in_memory + len(chunk) <= self._limit * MAX_IN_MEMORY
             if room and size <= self._limit:
                 body += chunk
-                self.held += len(chunk)
-            elif size > self._limit * THROWN_AWAY:
+                self.in_memory += len(chunk)
+            elif size > self._limit * MAX_DISCARDED:
                 break
         if size > self._limit:
             raise Refused(413, f"the request is longer than {self._limit} bytes; send fewer or shorter documents")
         if not room:
-            message = f"too many long requests at once; try again in {UNKNOWN_WAIT} s"
+            message = f"too many large requests at once; try again in {UNKNOWN_WAIT} s"
             raise Refused(429, message, {"Retry-After": str(UNKNOWN_WAIT)})

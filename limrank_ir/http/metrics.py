@@ -1,4 +1,4 @@
-"""What the server counts, for Prometheus."""
+"""Metrics for Prometheus."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 
 class Metrics:
-    """What ``/metrics`` shows."""
+    """The metrics at ``/metrics``."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -19,12 +19,12 @@ class Metrics:
         self.batch = Histogram(
             "limrank_batch_pairs", "Pairs judged together.", buckets=[2**n for n in range(13)], **own
         )
-        self.judging = Counter("limrank_judging_seconds", "Time that the model worked.", **own)
-        self.dropped = Counter("limrank_dropped_pairs", "Pairs whose client had gone before their answer.", **own)
-        self.waiting = Gauge("limrank_queue_pairs", "Pairs that wait or are being judged.", **own)
+        self.judging = Counter("limrank_judging_seconds", "Time the model spent judging.", **own)
+        self.dropped = Counter("limrank_dropped_pairs", "Pairs whose client disconnected before the answer.", **own)
+        self.waiting = Gauge("limrank_queue_pairs", "Pairs waiting or being judged.", **own)
 
-    def judged(self, pairs: int, seconds: float) -> None:
-        """Take note of a batch."""
+    def add_batch(self, pairs: int, seconds: float) -> None:
+        """Record a batch."""
         self.pairs.inc(pairs)
         self.batch.observe(pairs)
         self.judging.inc(seconds)

@@ -1,4 +1,4 @@
-"""The page at ``/docs``, made from the API's own description. It fetches nothing, so it works offline."""
+"""The page at ``/docs``, made from the OpenAPI description. It loads nothing, so it works offline."""
 
 from __future__ import annotations
 
@@ -10,29 +10,29 @@ from typing import Any
 from limrank_ir.workshop.page import render
 
 
-def docs(described: Mapping[str, Any]) -> str:
-    """Make the page.
+def docs_page(openapi: Mapping[str, Any]) -> str:
+    """Create the page.
 
     Args:
-        described: the OpenAPI description.
+        openapi: the OpenAPI description.
 
     Returns:
         HTML.
     """
     return render(
         Path(__file__).with_name("page.html"),
-        title=f"{described['info']['title']} {described['info']['version']}",
-        about=described["info"].get("description", ""),
+        title=f"{openapi['info']['title']} {openapi['info']['version']}",
+        about=openapi["info"].get("description", ""),
         operations=[
             _operation(f"{method.upper()} {path}", operation)
-            for path, methods in described["paths"].items()
+            for path, methods in openapi["paths"].items()
             for method, operation in methods.items()
         ],
     )
 
 
 def _operation(name: str, operation: Mapping[str, Any]) -> dict[str, Any]:
-    """What an operation does, takes, and answers."""
+    """The description, fields, and responses of an operation."""
     body = operation.get("requestBody", {}).get("content", {}).get("application/json", {})
     schema = body.get("schema", {"properties": {}})
     return {
@@ -50,10 +50,10 @@ def _field(name: str, shape: Mapping[str, Any], schema: Mapping[str, Any]) -> li
 
 
 def _kind(shape: Mapping[str, Any]) -> str:
-    """A type in a few words: ``integer``, ``text or object``, ``list of text``."""
+    """A type in a few words: ``integer``, ``string or object``, ``list of string``."""
     if "anyOf" in shape:
         kinds = (_kind(one) for one in shape["anyOf"] if one.get("type") != "null")
         return " or ".join(dict.fromkeys(kinds))
     if shape.get("type") == "array":
         return f"list of {_kind(shape['items'])}"
-    return {"string": "text"}.get(kind := shape.get("type", "object"), kind)
+    return shape.get("type", "object")
