@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from limrank_ir.engines import Engine
 from limrank_ir.errors import EngineError, InputError
-from limrank_ir.formats.pairs import Pair, checked_pair, several
+from limrank_ir.formats.pairs import Pair, as_list, checked_pair
 from limrank_ir.model_options import BUDGET, OF_THE_LOCAL_ENGINE, ModelOptions, given
 from limrank_ir.models import DEFAULT, THINK_MODES, Model, Think, resolve
 from limrank_ir.prompts import Prompt, task_query
@@ -169,7 +169,7 @@ class LimRank:
             LimRankError: a pair is not text, a query is empty, or the model or the store cannot be used.
         """
         started = time.perf_counter()
-        asked = [checked_pair(number, pair) for number, pair in enumerate(several("pairs", pairs))]
+        asked = [checked_pair(number, pair) for number, pair in enumerate(as_list("pairs", pairs))]
         copies = Counter(asked)  # each different pair, in the order of its first place, and how often it was asked for
         prompts = [self.prompt(*pair) for pair in copies]
         counts = list(copies.values())
@@ -269,7 +269,7 @@ class LimRank:
             raise InputError("fuse needs the first stage's scores; give first_stage_scores=[a score for each passage]")
         if weight is None and first_stage_scores is not None:
             raise InputError("first_stage_scores has no effect without fuse; give fuse=True, too, or leave it out")
-        passages = several("passages", passages)
+        passages = as_list("passages", passages)
         found = None if first_stage_scores is None else fusion.checked_scores(first_stage_scores, len(passages))
         pairs = [(query, passage, instruction) for passage in passages]
         verdicts = self.judge(pairs, show_progress_bar=show_progress_bar)

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from limrank_ir.errors import InputError
-from limrank_ir.formats.pairs import Pair, is_pair, several
+from limrank_ir.formats.pairs import Pair, is_pair, as_list
 from limrank_ir.model_options import ModelOptions
 from limrank_ir.models import DEFAULT
 from limrank_ir.reranker import LimRank, as_limrank
@@ -152,7 +152,7 @@ class LimRankCrossEncoder:
         """
         if top_k is not None and top_k < 1:
             raise InputError(f"top_k is {top_k}; it must be at least 1")
-        documents = several("documents", documents)
+        documents = as_list("documents", documents)
         pairs = [(query, document) for document in documents]
         scores = self._scores(pairs, prompt_name, prompt, show_progress_bar, activation_fn)
         ranked: list[dict[str, Any]] = []
@@ -171,7 +171,7 @@ class LimRankCrossEncoder:
     ) -> Scores:
         if prompt_name is not None:
             raise InputError(f"prompt_name is {prompt_name!r}, but LimRank has no named prompts; give prompt instead")
-        pairs = [pair if len(pair) > 2 or prompt is None else (*pair, prompt) for pair in several("inputs", inputs)]
+        pairs = [pair if len(pair) > 2 or prompt is None else (*pair, prompt) for pair in as_list("inputs", inputs)]
         scores = self.limrank.predict(pairs, show_progress_bar=bool(show_progress_bar))
         if activation_fn is None:
             return scores

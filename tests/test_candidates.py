@@ -1,4 +1,4 @@
-"""Candidates: which documents count, which are taken out, and that each counts once."""
+"""Candidates: which documents count, which are excluded, and that each counts once."""
 
 from __future__ import annotations
 
@@ -35,16 +35,16 @@ LINES = {
     "BEIR's": "query-id\tcorpus-id\tscore\nq1\td1\t1\nq1\td2\t1\nq2\td1\t0\n",
     "another order": "docno\tnote\tqid\nd1\twhy not\tq1\nd2\t\tq1\nd1\t\tq2\n",
     "marks": "\ufeffq1 d1\n\ufeffq1 d2\n\ufeffq2 d1\n",
-    "BRIGHT's mark for none": "q1\td1\nq1\td2\nq2\td1\nq3\tN/A\n",
+    "BRIGHT's N/A": "q1\td1\nq1\td2\nq2\td1\nq3\tN/A\n",
 }
 
 
 @pytest.mark.parametrize("content", LINES.values(), ids=LINES)
-def test_the_layouts_of_excluded_documents(tmp_path, content):
+def test_all_formats_of_excluded_documents(tmp_path, content):
     assert excluded(tmp_path, content) == {("q1", "d1"), ("q1", "d2"), ("q2", "d1")}
 
 
-def test_tabs_keep_a_docno_with_spaces_whole(tmp_path):
+def test_with_tabs_a_docno_may_contain_spaces(tmp_path):
     lines = "q1\tdoc one two\nq1\tdoc one b \nq1\t0\tdoc 3 4\t1\nq1\t0 doc 5\n"
     assert excluded(tmp_path, lines) == {
         ("q1", "doc one two"),
@@ -55,7 +55,7 @@ def test_tabs_keep_a_docno_with_spaces_whole(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("line", "complaint"),
+    ("line", "expected"),
     [
         (
             "q1 doc one two",
@@ -67,15 +67,15 @@ def test_tabs_keep_a_docno_with_spaces_whole(tmp_path):
         ("q1\t", "an empty id; write 'qid docno'"),
     ],
 )
-def test_what_is_no_such_line_is_refused(tmp_path, line, complaint):
+def test_malformed_lines_are_refused(tmp_path, line, expected):
     with pytest.raises(InputError) as caught:
         excluded(tmp_path, f"q0 d0\n{line}\n")
-    assert str(caught.value).startswith(f"{tmp_path}/exclude.txt:2: {complaint}")
+    assert str(caught.value).startswith(f"{tmp_path}/exclude.txt:2: {expected}")
     with pytest.raises(InputError, match=r"exclude.txt:3: neither 'qid docno' nor a header; put tabs"):
         excluded(tmp_path, "qid docno\nq1 d1\nq1 d2 1\n")
 
 
-def test_an_empty_file_excludes_nothing_and_says_so(tmp_path, caplog):
+def test_an_empty_file_excludes_nothing_with_a_note(tmp_path, caplog):
     assert excluded(tmp_path, " \n\n") == set()
     assert caplog.messages == [f"{tmp_path}/exclude.txt: the file is empty, nothing is excluded"]
     caplog.clear()
@@ -88,12 +88,12 @@ QID = st.text("abc019-_é", min_size=1)
 
 @given(st.sets(st.tuples(QID, ID.filter(lambda docno: docno != "N/A")), min_size=1))
 @settings(deadline=None, max_examples=80)
-def test_every_docno_is_read_back_from_between_tabs(pairs):
+def test_every_docno_between_tabs_is_read_back(pairs):
     with tempfile.TemporaryDirectory() as folder:
         assert excluded(Path(folder), "qid\tdocno\n" + "".join(f"{qid}\t{docno}\n" for qid, docno in pairs)) == pairs
 
 
-# Documents that come again
+# Repeated documents
 
 
 def entries(*scored: tuple[str, float]) -> list[RunEntry]:
@@ -109,7 +109,7 @@ def test_a_document_counts_once_with_its_best_score(caplog):
     run = {"q": entries(("a", 3.0), ("b", 2.0), ("a", 5.0), ("b", 1.0), ("c", 0.5)), "r": entries(("a", 1.0))}
     found = gathered(run, k=2)
     assert [(e.docno, e.score) for e in found.documents["q"]] == [("a", 5.0), ("b", 2.0)]
-    assert caplog.messages == ["run: 2 documents come again for the same query and count once"]
+    assert caplog.messages == ["run: 2 documents are repeated for the same query and count once"]
     assert len(gathered(run, k=10).pairs()) == 4
 
 
@@ -123,23 +123,23 @@ def test_fusion_is_over_distinct_documents():
     assert {document.docno: document.score for document in again["q"]} == expected
 
 
-def test_excluded_documents_leave_before_the_cutoff(caplog):
+def test_excluded_documents_are_removed_before_the_cutoff(caplog):
     caplog.set_level(logging.INFO)
     found = gathered({"q": entries(("a", 3.0), ("a", 3.0), ("b", 2.0))}, k=1, excluded={("q", "a")})
     assert [entry.docno for entry in found.documents["q"]] == ["b"]
-    assert "1 documents taken out of the run (excluded)" in caplog.messages
+    assert "1 documents excluded from the run (excluded)" in caplog.messages
 
 
 @pytest.mark.parametrize("k", [0, -1])
 def test_k_is_at_least_1(k):
-    with pytest.raises(InputError, match=f"^k is {k}; rerank at least the best"):
+    with pytest.raises(InputError, match=f"^k is {k}; rerank at least one"):
         gathered({"q": entries(("a", 1.0))}, k=k)
 
 
 # Windows
 
 
-def test_a_document_is_ranked_by_its_best_window_which_is_told(tmp_path):
+def test_a_document_is_ranked_by_its_best_window_which_is_reported(tmp_path):
     passages = {"a": Passage("a", "one two three four", "Title"), "b": Passage("b", "five six")}
     run = {"q": entries(("a", 1.0), ("b", 2.0))}
     found = gather(run, {"q": Topic("q", "query")}, lambda docnos: passages, k=5, windows=Windows(2, 1))
@@ -156,7 +156,7 @@ def test_a_document_is_ranked_by_its_best_window_which_is_told(tmp_path):
     assert [json.loads(line)["window"] for line in (tmp_path / "why.jsonl").read_text().splitlines()] == [2, 0]
 
 
-def test_without_windows_none_is_told(tmp_path):
+def test_without_windows_none_is_reported(tmp_path):
     found = gathered({"q": entries(("a", 1.0))}, k=5)
     write_explanations(tmp_path / "why.jsonl", found.ranking([Verdict(1.0, None, 1, 0, "verdict")]))
     assert "window" not in json.loads((tmp_path / "why.jsonl").read_text())

@@ -1,4 +1,4 @@
-"""Folders of weights are named by what changes a verdict, and broken files are told before a library fails on them."""
+"""Fingerprints depend on what can change a verdict, and broken files are found before a library fails on them."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def edit(file: Path, **values: object) -> None:
     file.write_text(json.dumps(json.loads(file.read_text()) | values, indent=1))
 
 
-def test_where_a_folder_comes_from_changes_nothing(model, copy):
+def test_the_origin_of_a_folder_changes_nothing(model, copy):
     edit(copy / "config.json", transformers_version="0.0", _name_or_path="elsewhere", dtype="float16", use_cache=False)
     edit(copy / "tokenizer_config.json", local_files_only=True, padding_side="left", model_max_length=7)
     (copy / "README.md").write_text("a model card")
@@ -58,12 +58,12 @@ def test_shards_are_the_same_model(model, copy):
     (copy / "model.safetensors.index.json").write_text(json.dumps(index))
     assert tensors(copy).keys() == tensors(model).keys() and fingerprint(copy) == fingerprint(model)
     (copy / "model-2.safetensors").unlink()
-    with pytest.raises(InputError, match=r"1 of 2 files of weights are missing \(model-2\.safetensors\)"):
+    with pytest.raises(InputError, match=r"1 of 2 weight files are missing \(model-2\.safetensors\)"):
         tensors(copy)
 
 
 @pytest.mark.parametrize("what", ["weight", "architecture", "tokenizer", "end"])
-def test_what_changes_a_verdict_changes_the_name(model, copy, what):
+def test_what_changes_a_verdict_changes_the_fingerprint(model, copy, what):
     if what == "weight":
         whole = load_file(copy / "model.safetensors")
         whole["model.norm.weight"][3] += 1e-3
@@ -79,7 +79,7 @@ def test_what_changes_a_verdict_changes_the_name(model, copy, what):
     assert fingerprint(copy) != fingerprint(model)
 
 
-def test_an_adapter_saved_by_another_version_keeps_its_name(tmp_path):
+def test_an_adapter_saved_by_another_version_keeps_its_fingerprint(tmp_path):
     copy = Path(shutil.copytree(ADAPTER, tmp_path / "copy"))
     modules = json.loads((copy / "adapter_config.json").read_text())["target_modules"]
     edit(copy / "adapter_config.json", peft_version="9", new_option=None, target_modules=modules[::-1], revision="main")
@@ -104,7 +104,7 @@ def test_large_tensors_are_sampled(tmp_path):
     assert fingerprint(tmp_path / "a") != fingerprint(tmp_path / "b")
 
 
-def test_the_default_model_is_named_without_its_files(tmp_path):
+def test_the_default_model_has_an_identity_without_its_files(tmp_path):
     code = "from limrank_ir.weights import identity; print(identity('" + SMOL + "'))"
     environment = os.environ | {"LIMRANK_CACHE": str(tmp_path)}
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
@@ -114,15 +114,15 @@ def test_the_default_model_is_named_without_its_files(tmp_path):
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:0123\nsize 538090408\n"
 BROKEN = {
     "a pointer": (POINTER, r"a Git LFS pointer, not the file itself; run `git lfs pull`"),
-    "nothing": (b"", r"cut short, or no safetensors \(0 bytes\)"),
-    "a web page": (b"<!DOCTYPE html><html>not found</html>", r"cut short, or no safetensors"),
-    "no header": ((2).to_bytes(8, "little") + b"[]" + b"x" * 90, r"no safetensors; get the file again"),
+    "nothing": (b"", r"truncated, or not a safetensors file \(0 bytes\)"),
+    "a web page": (b"<!DOCTYPE html><html>not found</html>", r"truncated, or not a safetensors file"),
+    "no header": ((2).to_bytes(8, "little") + b"[]" + b"x" * 90, r"not a safetensors file; download it again"),
 }
 
 
 @pytest.mark.parametrize(("content", "message"), BROKEN.values(), ids=BROKEN)
 @pytest.mark.parametrize("name", ["model.safetensors", "adapter_model.safetensors"])
-def test_broken_weights_are_told_by_name(tmp_path, name, content, message):
+def test_broken_weight_files_are_named(tmp_path, name, content, message):
     (tmp_path / name).write_bytes(content)
     with pytest.raises(InputError, match=message) as caught:
         check_files(tmp_path)
@@ -130,11 +130,11 @@ def test_broken_weights_are_told_by_name(tmp_path, name, content, message):
 
 
 @pytest.mark.parametrize("share", [0.001, 0.5, 0.999])
-def test_weights_that_are_cut_are_told_at_any_place(copy, share):
+def test_truncated_weights_are_found_wherever_they_end(copy, share):
     file = copy / "model.safetensors"
     content = file.read_bytes()
     file.write_bytes(content[: int(len(content) * share)])
-    with pytest.raises(InputError, match="cut short"):
+    with pytest.raises(InputError, match="truncated"):
         check_files(copy)
 
 

@@ -31,7 +31,7 @@ BAD_FILES = {
     "unknown topic": ("run.txt", "q1 Q0 d1 1 1 x\nq7 Q0 d1 1 1 x\n", "topics.tsv: 1 of 2 queries of run.txt"),
     "unknown docno": ("run.txt", "q1 Q0 d9 1 1 x\n", "corpus.jsonl: 1 of 1 passages are not in this corpus ('d9')"),
     "empty run": ("run.txt", "", "run.txt: empty run; check the first stage"),
-    "duplicate docno": ("run.txt", "q1 Q0 d1 1 1 x\nq1 Q0 d1 2 0 x\n", "run.txt:2: document 'd1' again"),
+    "duplicate docno": ("run.txt", "q1 Q0 d1 1 1 x\nq1 Q0 d1 2 0 x\n", "run.txt:2: duplicate document 'd1'"),
     "NaN": ("run.txt", "q1 Q0 d1 1 nan x\n", "run.txt:1: score 'nan' is not finite"),
     "five columns": ("run.txt", RUN + "q1 Q0 d4 1 1\n", "run.txt:6: 5 columns, not 6"),
     "half a line of JSON": ("corpus.jsonl", CORPUS + '{"docno": "d7", "te', "corpus.jsonl:7: malformed JSON"),
@@ -52,7 +52,7 @@ def test_bad_input_is_refused_in_one_line(folder, no_model, name, content, messa
 
 def test_gzip_cut_short_is_refused(folder, no_model):
     (folder / "run.txt.gz").write_bytes(gzip.compress(RUN.encode())[:-12])
-    refused(rerank(*no_model, "--run", "run.txt.gz"), "run.txt.gz: gzip data broken or cut short")
+    refused(rerank(*no_model, "--run", "run.txt.gz"), "run.txt.gz: corrupt or truncated gzip data")
 
 
 def test_brackets_in_a_path_are_printed_as_they_are(folder, no_model):
@@ -62,11 +62,11 @@ def test_brackets_in_a_path_are_printed_as_they_are(folder, no_model):
 BAD_PLACES = {
     "no folder can be made": (["-o", "run.txt/out.txt"], "run.txt is a file, not a folder; choose another place"),
     "a folder": (["-o", "model"], "-o model: is a folder"),
-    "the first stage": (["-o", "run.txt"], "-o run.txt: is the file of --run, too"),
-    "one file twice": (["--explain", "./out.txt"], "--explain out.txt: is the file of -o, too"),
-    "stdout twice": (["-o", "-", "--json"], "-o and --json both want stdout"),
+    "the first stage": (["-o", "run.txt"], "-o run.txt: is also the file of --run"),
+    "one file twice": (["--explain", "./out.txt"], "--explain out.txt: is also the file of -o"),
+    "stdout twice": (["-o", "-", "--json"], "-o and --json both write to stdout"),
     "a store that is another file": (["--store", "qrels.txt"], "qrels.txt: is not a LimRank store"),
-    "a tag of two words": (["--tag", "my run"], "--tag: tag 'my run' is empty, or holds whitespace"),
+    "a tag of two words": (["--tag", "my run"], "--tag: tag 'my run' is empty, or has whitespace"),
     "an unknown task": (["--task", "botany"], "unknown BRIGHT task 'botany'"),
 }
 

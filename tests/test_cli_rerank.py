@@ -78,7 +78,7 @@ def test_exclude_takes_documents_out_before_the_cutoff(folder, store, lines):
     (folder / "excluded.txt").write_text(lines)
     result = rerank("--store", store, "-k", 1, "--exclude", "excluded.txt")
     assert result.exit_code == 0
-    assert "1 documents taken out of the run (excluded.txt)" in result.stderr
+    assert "1 documents excluded from the run (excluded.txt)" in result.stderr
     assert {qid: [entry.docno for entry in entries] for qid, entries in read_run("out.txt").items()} == {
         "q1": ["d1"],
         "q2": ["d3"],

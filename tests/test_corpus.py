@@ -29,7 +29,7 @@ PASSAGES = [
 ]
 
 
-def test_the_reader_sees_title_and_text():
+def test_the_reranker_reads_title_and_text():
     assert [passage.reader_text for passage in PASSAGES] == ["Cats They purr.", "No title.", "", "Only a title"]
     assert Passage("d", " kept \n as it is ", "T").reader_text == "T  kept \n as it is "
 
@@ -45,15 +45,15 @@ def test_jsonl_corpus(tmp_path, name):
 
 @pytest.mark.parametrize("docno", DOCUMENT_ID)
 @pytest.mark.parametrize("text", TEXT)
-def test_every_name_of_keys_and_columns(tmp_path, docno, text):
+def test_all_names_of_keys_and_columns(tmp_path, docno, text):
     path = written(tmp_path / "c", json.dumps({docno: 7, text: "words", "metadata": {"x": [1]}}))
     assert list(iter_corpus(path)) == [Passage("7", "words")]
     path = written(tmp_path / "c", f"url\t{text}\t{docno}\tTitle\nhttp:\twords\t7\thead\n")
     assert list(iter_corpus(path)) == [Passage("7", "words", "head")]
 
 
-def test_of_two_names_the_passage_is_meant(tmp_path):
-    """MS MARCO v2 has the id of the document beside that of the passage."""
+def test_of_two_ids_the_one_of_the_passage_counts(tmp_path):
+    """MS MARCO v2 has the ids of both the document and the passage."""
     path = written(tmp_path / "c", '{"pid": "p_1", "docid": "d_1", "passage": "words", "spans": "(0,4)"}')
     assert list(iter_corpus(path)) == [Passage("p_1", "words")]
 
@@ -66,19 +66,19 @@ def test_an_empty_text_does_not_hide_another(tmp_path, empty):
     assert list(iter_corpus(path)) == [Passage("1", "words")]
 
 
-def test_dprs_order_of_columns(tmp_path):
+def test_the_column_order_of_dpr(tmp_path):
     path = written(tmp_path / "c", "id\ttext\ttitle\n1\tthe text\tthe title\n2\tonly text\t\n")
     assert list(iter_corpus(path)) == [Passage("1", "the text", "the title"), Passage("2", "only text")]
 
 
 @pytest.mark.parametrize("row", ["id\tthe text of it", "docid\tdocid", "7\ttext"])
-def test_a_passage_is_no_header_for_an_odd_id_or_text(tmp_path, row):
+def test_a_passage_with_an_odd_id_or_text_is_not_a_header(tmp_path, row):
     docno, *_, text = row.split("\t")
     first, second = iter_corpus(written(tmp_path / "c", f"{row}\n2\tother\n"))
     assert (first.docno, first.text, second.docno) == (docno, text, "2")
 
 
-def test_joined_files_have_marks_and_headers_inside(tmp_path):
+def test_concatenated_files_have_marks_and_headers_inside(tmp_path):
     part = "\ufeffid\ttext\n{}\twords\n"
     path = written(tmp_path / "c", part.format(1) + part.format(2))
     assert list(iter_corpus(path)) == [Passage("1", "words"), Passage("2", "words")]
@@ -92,7 +92,7 @@ def test_one_json_list(tmp_path):
     )
     assert list(iter_corpus(path)) == [Passage(str(10**25), "a"), Passage("2.5", "b")]
     assert message(iter_corpus, written(tmp_path / "c", '[{"id": 1, "text": "a"}, {"id": 1, "text": "b"}]')) == (
-        f"{tmp_path}/c: row 2: docno '1' again; give every passage its own"
+        f"{tmp_path}/c: row 2: duplicate docno '1'; give every passage its own"
     )
 
 
@@ -107,7 +107,7 @@ def test_tsv_corpus(tmp_path, name):
     ]
 
 
-def test_a_byte_order_mark_is_no_part_of_the_first_docno(tmp_path):
+def test_a_byte_order_mark_is_not_part_of_the_first_docno(tmp_path):
     assert next(iter_corpus(written(tmp_path / "c.tsv", "\ufeffd1\ttext\n"))) == Passage("d1", "text")
     assert next(iter_corpus(written(tmp_path / "c.jsonl", "\ufeff" + JSONL))) == PASSAGES[0]
 
@@ -118,7 +118,7 @@ PASSAGE = st.builds(Passage, IDS, st.text(), st.none() | st.text(min_size=1))
 
 @given(st.lists(PASSAGE, min_size=1, unique_by=lambda passage: passage.docno), st.booleans(), st.booleans())
 @settings(deadline=None, max_examples=60)
-def test_jsonl_gives_back_every_character(passages, escaped, crlf):
+def test_jsonl_keeps_every_character(passages, escaped, crlf):
     rows = [json.dumps(passage._asdict(), ensure_ascii=escaped) for passage in passages]
     with tempfile.TemporaryDirectory() as folder:
         path = written(Path(folder) / "corpus.jsonl.gz", ("\r\n" if crlf else "\n").join(rows))
@@ -138,7 +138,7 @@ CELL = st.text(st.characters(codec="utf-8", exclude_characters="\t\n\r\ufeff"))
     )
 )
 @settings(deadline=None, max_examples=60)
-def test_tsv_gives_back_every_character(passages):
+def test_tsv_keeps_every_character(passages):
     first = Passage("first", "keeps the others from looking like JSON")
     passages = [first, *(passage for passage in passages if passage.docno != "first")]
     rows = ["\t".join(part for part in (p.docno, p.title, p.text) if part is not None) for p in passages]
@@ -155,7 +155,7 @@ def test_tsv_gives_back_every_character(passages):
     st.permutations(["docno", "text", "title"]),
 )
 @settings(deadline=None, max_examples=60)
-def test_a_header_gives_back_every_character_in_any_order(passages, names):
+def test_columns_under_a_header_keep_every_character_in_any_order(passages, names):
     rows = [names, *([passage._asdict()[name] or "" for name in names] for passage in passages)]
     lines = ["\t".join(row) for row in rows]
     kept = [passage for passage, line in zip(passages, lines[1:], strict=True) if not line.isspace()]
@@ -168,7 +168,7 @@ def test_a_header_gives_back_every_character_in_any_order(passages, names):
     [
         (
             '{"docno": "d1", "text": "x"}\n\n{"docno": "d1", "text": "y"}',
-            ":3: docno 'd1' again; give every passage its",
+            ":3: duplicate docno 'd1'; give every passage its",
         ),
         ('{"text": "x"}', ":1: no 'docno' or 'id' or '_id' or "),
         ('{"docno": "d1", "title": "x"}', ":1: no 'text' or 'segment' or 'contents' or "),
@@ -183,15 +183,15 @@ def test_a_header_gives_back_every_character_in_any_order(passages, names):
             ":2: 1 tab-separated columns, not 2 or 3; write 'docno<TAB>text' or 'docno<TAB>title<TAB>text'",
         ),
         ("id\ttext\nd1\tx\ty\n", ":2: 3 tab-separated columns, but the header has 2; write 'id<TAB>text'"),
-        ("id\ttext\n", ":1: nothing but a header"),
+        ("id\ttext\n", ":1: only a header"),
         ("id\ttext\n\tx\n", ":2: empty docno"),
         ("d1\tx\ty\tz\n", ":1: 4 tab-separated columns"),
         ("d1\tx\n\ttext\n", ":2: empty docno"),
-        ("d1\tx\nd1\tx\n", ":2: docno 'd1' again"),
+        ("d1\tx\nd1\tx\n", ":2: duplicate docno 'd1'"),
         ("\n \n", ": the file is empty; check how it was made"),
     ],
 )
-def test_errors_name_the_place_and_the_remedy(tmp_path, content, expected):
+def test_errors_say_where_and_what_to_do(tmp_path, content, expected):
     path = written(tmp_path / "corpus.jsonl", content)
     assert message(iter_corpus, path).startswith(f"{path}{expected}")
     assert message(iter_corpus, tmp_path).startswith(f"{path}{expected}")
@@ -204,7 +204,7 @@ def test_the_corpus_is_a_stream(tmp_path):
         next(stream)
 
 
-def test_read_passages_keeps_only_what_is_wanted(tmp_path):
+def test_read_passages_keeps_only_the_wanted_passages(tmp_path):
     path = written(tmp_path / "c", JSONL)
     expected = {"d1": Passage("d1", "They purr.", "Cats"), "d4": Passage("d4", "", "Only a title")}
     assert read_passages(path, ["d4", "d1", "d4"]) == expected
@@ -212,7 +212,7 @@ def test_read_passages_keeps_only_what_is_wanted(tmp_path):
     assert read_passages(path, []) == {}
 
 
-def test_read_passages_names_what_is_missing(tmp_path):
+def test_read_passages_names_missing_passages(tmp_path):
     path = written(tmp_path / "corpus.jsonl", JSONL)
     assert message(read_passages, path, ["x", "d1", "x"]) == (
         f"{path}: 1 of 2 passages are not in this corpus ('x'); give the corpus that they come from"
@@ -230,13 +230,13 @@ def test_read_passages_refuses_a_wanted_passage_without_text(tmp_path):
         )
 
 
-def test_read_passages_refuses_a_wanted_passage_that_comes_twice(tmp_path):
+def test_read_passages_refuses_a_duplicate_of_a_wanted_passage(tmp_path):
     path = written(tmp_path / "c", "d1\tx\nd2\tx\nd2\ty\n")
     assert read_passages(path, ["d1"]) == {"d1": Passage("d1", "x")}
-    assert message(read_passages, path, ["d2"]) == f"{path}:3: docno 'd2' again; give every passage its own"
+    assert message(read_passages, path, ["d2"]) == f"{path}:3: duplicate docno 'd2'; give every passage its own"
 
 
 def test_a_folder_without_a_corpus(tmp_path):
     assert message(iter_corpus, tmp_path) == (
-        f"{tmp_path}: the folder holds no corpus.jsonl or corpus.jsonl.gz; name the file itself"
+        f"{tmp_path}: the folder has no corpus.jsonl or corpus.jsonl.gz; name the file itself"
     )

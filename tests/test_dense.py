@@ -1,4 +1,4 @@
-"""A dense first stage with real weights (MiniLM): flat, HNSW, hybrid; on the command line and in a pipeline."""
+"""A dense first stage with real weights (MiniLM): flat, HNSW, and hybrid, on the command line and in a pipeline."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def folder(tmp_path, monkeypatch):
 
 
 def retrieve(*arguments):
-    given = ("retrieve", "--corpus", "corpus.tsv", "--topics", "topics.tsv", "-o", "run.txt", *map(str, arguments))
-    return CliRunner().invoke(app, given)
+    command = ("retrieve", "--corpus", "corpus.tsv", "--topics", "topics.tsv", "-o", "run.txt", *map(str, arguments))
+    return CliRunner().invoke(app, command)
 
 
 def found(folder):
@@ -44,13 +44,13 @@ def test_meaning_is_found_where_words_do_not_match(folder):
     assert "dense" in (folder / "run.txt").read_text()
 
 
-def test_a_graph_finds_the_same_and_both_indexes_are_kept(folder):
+def test_a_graph_finds_the_same_and_both_indexes_are_saved(folder):
     assert retrieve("--method", "dense", "--index", "kept").exit_code == 0
     flat = (folder / "run.txt").read_bytes()
     again = retrieve("--method", "dense", "--hnsw", "--index", "kept")
     assert "using the index in kept" in again.stderr
     assert (folder / "run.txt").read_bytes() == flat  # four vectors: the graph is exact
-    assert "holds an index of another corpus" in retrieve("--index", "kept").stderr  # BM25's is another
+    assert "has an index of another corpus" in retrieve("--index", "kept").stderr  # not a BM25 index
     hybrid = retrieve("--method", "hybrid", "--index", "both")
     assert hybrid.exit_code == 0, hybrid.stderr
     assert sorted(path.name for path in (folder / "both").iterdir()) == ["bm25", "dense"]
@@ -58,7 +58,7 @@ def test_a_graph_finds_the_same_and_both_indexes_are_kept(folder):
     assert found(folder)["q1"][:2] == ["d1", "d3"] and set(found(folder)["q2"]) == {"d1", "d2", "d3", "d4"}
 
 
-def test_fusion_by_ranks():
+def test_reciprocal_rank_fusion():
     runs = [{"q": [("a", 9.0), ("b", 8.0)], "r": [("x", 1.0)]}, {"q": [("b", 0.9), ("c", 0.8)], "r": []}]
     result = reciprocal_rank_fusion(runs, k=2)
     assert [docno for docno, _ in result["q"]] == ["b", "a"]
@@ -67,16 +67,16 @@ def test_fusion_by_ranks():
     assert reciprocal_rank_fusion([{"q": []}, {"q": []}], k=2) == {"q": []}
 
 
-def test_an_encoder_that_is_not_there(folder):
+def test_a_missing_encoder(folder):
     result = retrieve("--method", "dense", "--encoder", "no/where")
     assert result.exit_code == 2
     assert "limrank: --encoder no/where: cannot be loaded" in result.stderr
     assert not (folder / "run.txt").exists()
 
 
-@pytest.mark.parametrize("given", [["--hnsw"], ["--encoder", "minilm"], ["--method", "dense", "--k1", 0.9]])
-def test_options_of_the_other_method_are_refused(folder, given):
-    result = retrieve(*given)
+@pytest.mark.parametrize("options", [["--hnsw"], ["--encoder", "minilm"], ["--method", "dense", "--k1", 0.9]])
+def test_options_of_the_other_method_are_refused(folder, options):
+    result = retrieve(*options)
     assert result.exit_code == 2 and "has no effect with --method" in result.stderr
     assert not (folder / "run.txt").exists()
 

@@ -1,4 +1,4 @@
-"""Evaluation: trec_eval's numbers, and what is missing is said."""
+"""Evaluation: the same numbers as trec_eval, and notes on what is missing."""
 
 import json
 import math
@@ -67,7 +67,7 @@ def means(qrels, run, measures="nDCG@10"):
     return evaluation
 
 
-def test_the_numbers_are_those_of_ir_measures(folder):
+def test_the_results_equal_those_of_ir_measures(folder):
     ours = means("qrels.txt", "one.txt", MEASURES)
     theirs = ir_measures.calc(
         [ir_measures.parse_measure(name) for name in MEASURES.split()],
@@ -80,7 +80,7 @@ def test_the_numbers_are_those_of_ir_measures(folder):
     assert len(per_query) == 5 * 6
 
 
-def test_the_numbers_are_those_of_pytrec_eval(folder):
+def test_the_results_equal_those_of_pytrec_eval(folder):
     qrels, run = {}, {}
     for line in QRELS.splitlines():
         qid, _, docno, grade = line.split()
@@ -95,20 +95,20 @@ def test_the_numbers_are_those_of_pytrec_eval(folder):
     }
 
 
-def test_all_measures_break_ties_as_trec_eval_does(folder):
-    """ir_measures takes RR@10 from another program, which ranks equal scores by ascending docno."""
+def test_all_measures_break_ties_like_trec_eval(folder):
+    """ir_measures computes RR@10 with another program, which breaks ties by ascending docno."""
     (folder / "ties.txt").write_text("q1 Q0 c 1 1 t\nq1 Q0 a 2 1 t\nq1 Q0 z 3 1.00000001 t\n")
     (folder / "few.txt").write_text("q1 0 a 1\n")
     assert means("few.txt", "ties.txt", "RR@10 RR").mean == {"RR@10": 1 / 3, "RR": 1 / 3}
 
 
-def test_grades_below_0_take_documents_out_of_the_ranking(folder):
+def test_grades_below_0_remove_documents_from_the_ranking(folder):
     (folder / "signed.txt").write_text(QRELS + "q1 0 x -100\nq3 0 x -1\n")
     assert means("signed.txt", "one.txt", "RR").per_query["q3"]["RR"] == 1.0
     assert means("qrels.txt", "one.txt", "RR").per_query["q3"]["RR"] == 0.5
 
 
-def test_queries_that_a_run_does_not_have_count_as_0_and_are_counted(folder):
+def test_queries_missing_from_a_run_count_as_0_and_are_reported(folder):
     (folder / "part.txt").write_text("q3 Q0 e 1 1 t\nq9 Q0 a 1 1 t\n")
     result = run_eval("part.txt", "-m", "RR nDCG@10 NumRet")
     assert table(result.stdout) == [{"run": "part.txt", "RR": "0.2000", "nDCG@10": "0.2000", "NumRet": "1.0000"}]
@@ -119,14 +119,14 @@ def test_queries_that_a_run_does_not_have_count_as_0_and_are_counted(folder):
     assert run_eval("part.txt", "-m", "RR", "--quiet").stderr == ""
 
 
-def test_a_query_with_only_negative_grades_is_left_out_and_counted(folder):
+def test_a_query_with_only_negative_grades_is_left_out_and_reported(folder):
     (folder / "qrels.txt").write_text("q1 0 a 1\nq2 0 d -1\n")
     result = run_eval("one.txt", "-m", "RR")
     assert table(result.stdout)[0]["RR"] == "0.5000"
     assert "note: 1 queries of qrels.txt have no grade of 0 or more and are left out\n" in result.stderr
 
 
-def test_one_row_a_run_and_one_column_a_measure(folder):
+def test_one_row_per_run_and_one_column_per_measure(folder):
     rows = table(run_eval("one.txt", "two.txt", "--measures", "RR,R@2, RR").stdout)
     assert rows == [
         {"run": "one.txt", "RR": "0.6000", "R@2": f"{(0.5 + 0.5 + 1 + 0 + 1) / 5:.4f}"},
@@ -134,7 +134,7 @@ def test_one_row_a_run_and_one_column_a_measure(folder):
     ]
 
 
-def test_runs_of_one_name_in_two_folders_keep_their_paths(folder):
+def test_runs_with_the_same_name_are_shown_with_their_paths(folder):
     (folder / "other").mkdir()
     (folder / "other" / "one.txt").write_text(SECOND)
     assert [row["run"] for row in table(run_eval("one.txt", "other/one.txt").stdout)] == ["one.txt", "other/one.txt"]
@@ -169,7 +169,7 @@ def test_runs_that_do_not_differ_have_p_1(folder):
 
 
 @pytest.mark.filterwarnings("error")
-def test_differences_that_are_all_the_same_have_no_p_value(folder):
+def test_equal_differences_have_no_p_value(folder):
     (folder / "qrels.txt").write_text("".join(f"q{number} 0 a 1\n" for number in range(3)))
     for name, docnos in {"one.txt": "xa", "two.txt": "a", "three.txt": "a"}.items():
         rows = [f"q{number} Q0 {docno} 1 {-rank} t\n" for number in range(3) for rank, docno in enumerate(docnos)]
@@ -183,13 +183,11 @@ def test_differences_that_are_all_the_same_have_no_p_value(folder):
     assert significance(evaluations) == [{"RR@10": None}, {"RR@10": pytest.approx(alone)}]
     result = run_eval("one.txt", "two.txt", "-m", "RR@10", "--significance")
     assert [row["p RR@10"] for row in table(result.stdout)] == ["", "?"]
-    assert result.stderr == (
-        "note: two.txt: RR@10 differs by the same amount for every query, of which a t-test cannot tell anything\n"
-    )
+    assert result.stderr == ("note: two.txt: RR@10 differs by the same amount for every query; no t-test is possible\n")
 
 
 @given(st.lists(st.integers(-3, 3), min_size=2, max_size=6), st.integers(-3, 3))
-def test_p_is_1_without_differences_and_not_told_without_variance(values, sevenths):
+def test_p_is_1_without_differences_and_undefined_without_variance(values, sevenths):
     one = {str(number): {"m": value / 3} for number, value in enumerate(values)}
     other = {qid: {"m": row["m"] + sevenths / 7} for qid, row in one.items()}
     p = t_test(one, other, "m")
@@ -199,20 +197,21 @@ def test_p_is_1_without_differences_and_not_told_without_variance(values, sevent
 def test_one_query_is_too_few_for_a_t_test(folder):
     (folder / "qrels.txt").write_text("q1 0 a 1\n")
     result = run_eval("one.txt", "two.txt", "-m", "RR", "--significance")
-    assert "note: a t-test needs at least 2 queries, the qrels have 1\n" in result.stderr
+    assert "note: a t-test needs at least 2 queries, but the qrels have 1\n" in result.stderr
     assert [row["p RR"] for row in table(result.stdout)] == ["", "?"]
-    told = json.loads(run_eval("one.txt", "two.txt", "-m", "RR", "--significance", "--json").stdout)
-    assert told[1]["p"] == {"RR": None}
+    records = json.loads(run_eval("one.txt", "two.txt", "-m", "RR", "--significance", "--json").stdout)
+    assert records[1]["p"] == {"RR": None}
 
 
 def test_json_holds_unrounded_values(folder):
-    told = json.loads(run_eval("one.txt", "two.txt", "-m", "nDCG@10", "--json", "--per-query", "--significance").stdout)
-    assert [record["run"] for record in told] == ["one.txt", "two.txt"]
-    values = [row["nDCG@10"] for row in told[0]["per_query"].values()]
-    assert told[0]["mean"]["nDCG@10"] == pytest.approx(sum(values) / 5, abs=1e-15)
+    printed = run_eval("one.txt", "two.txt", "-m", "nDCG@10", "--json", "--per-query", "--significance").stdout
+    records = json.loads(printed)
+    assert [record["run"] for record in records] == ["one.txt", "two.txt"]
+    values = [row["nDCG@10"] for row in records[0]["per_query"].values()]
+    assert records[0]["mean"]["nDCG@10"] == pytest.approx(sum(values) / 5, abs=1e-15)
     assert values[2] == pytest.approx(1 / math.log2(3), abs=1e-15)
-    assert (told[0]["p"], told[0]["missing"]) == (None, 0)
-    assert 0 < told[1]["p"]["nDCG@10"] <= 1
+    assert (records[0]["p"], records[0]["missing"]) == (None, 0)
+    assert 0 < records[1]["p"]["nDCG@10"] <= 1
     assert "per_query" not in json.loads(run_eval("one.txt", "--json").stdout)[0]
 
 
@@ -224,7 +223,7 @@ def test_measures_may_have_parameters_with_commas():
     ]
 
 
-THEIRS = {
+OTHER_NAMES = {
     "map": "AP",
     "ndcg": "nDCG",
     "ndcg_cut_10": "nDCG@10",
@@ -246,12 +245,12 @@ THEIRS = {
 }
 
 
-@pytest.mark.parametrize("name", THEIRS)
+@pytest.mark.parametrize("name", OTHER_NAMES)
 def test_names_of_trec_eval_and_pyterrier(name):
-    assert [str(measure) for measure in parse_measures(name)] == [THEIRS[name]]
+    assert [str(measure) for measure in parse_measures(name)] == [OTHER_NAMES[name]]
 
 
-def test_pyterriers_names_in_one_list():
+def test_names_of_different_tools_in_one_list():
     assert list(map(str, parse_measures("map,ndcg_cut_10 recip_rank nDCG@10"))) == ["AP", "nDCG@10", "RR"]
 
 
@@ -269,25 +268,25 @@ IMPOSSIBLE += [
 
 
 @pytest.mark.parametrize("name", IMPOSSIBLE)
-def test_a_measure_that_cannot_be_is_refused_before_it_ends_the_interpreter(name, capfd):
+def test_an_impossible_measure_is_refused_before_it_crashes_the_interpreter(name, capfd):
     with pytest.raises(InputError, match=r"^--measures: '"):
         parse_measures(name)
     assert capfd.readouterr() == ("", "")
 
 
 @pytest.mark.parametrize("names", ["nDGC@10", "nDCG@ten", "nDCG(@10", "nDCG(foo=1)@10", "42", "", "import os", "P"])
-def test_what_is_no_measure_is_one_line_with_examples(names):
-    with pytest.raises(LimRankError, match=r"^--measures: .*such as: nDCG@10, RR@10"):
+def test_an_unknown_measure_is_one_line_with_examples(names):
+    with pytest.raises(LimRankError, match=r"^--measures: .*examples: nDCG@10, RR@10"):
         parse_measures(names)
 
 
 MISTAKES = {
-    "measure": (["one.txt", "-m", "nDGC@10"], "--measures: 'nDGC@10' is no measure; such as: nDCG@10, RR@10"),
+    "measure": (["one.txt", "-m", "nDGC@10"], "--measures: 'nDGC@10' is not a measure; examples: nDCG@10, RR@10"),
     "program that is not installed": (["one.txt", "-m", "alpha_nDCG@10"], "no installed package computes 'alpha_nDCG"),
     "single run": (["one.txt", "--significance"], "--significance compares runs with the first one"),
     "missing run": (["one.txt", "nothing.txt"], "nothing.txt: no such file"),
     "bad run": (["one.txt", "qrels.txt"], "qrels.txt:1: 4 columns, not 6"),
-    "cutoff": (["one.txt", "-m", "RR P@0"], "--measures: 'P@0' cuts at 0; give a whole number from 1"),
+    "cutoff": (["one.txt", "-m", "RR P@0"], "--measures: 'P@0' has cutoff 0; give a whole number from 1"),
     "bad qrels": (["one.txt", "--qrels", "one.txt"], "one.txt:1: 6 columns, not 4"),
 }
 
@@ -300,7 +299,7 @@ def test_mistakes_are_one_line_and_status_2(folder, arguments, message):
     assert line.startswith("limrank: ") and message in line
 
 
-def test_only_negative_grades_are_no_judgments(folder):
+def test_only_negative_grades_are_not_judgments(folder):
     (folder / "qrels.txt").write_text("q1 0 a -1\n")
     result = run_eval("one.txt")
     assert result.exit_code == 2
@@ -308,19 +307,19 @@ def test_only_negative_grades_are_no_judgments(folder):
 
 
 @pytest.mark.parametrize("grade", ["200000000", "1000000000", "2147483648", "99999999999"])
-def test_a_huge_grade_is_refused_within_little_memory(folder, grade):
-    """trec_eval would set memory aside for every grade below it."""
+def test_a_huge_grade_is_refused_before_it_needs_memory(folder, grade):
+    """trec_eval would allocate memory for every grade below it."""
     (folder / "huge.txt").write_text(f"q1 0 a 1\nq3 0 e {grade}\n")
     command = f"ulimit -v 6000000; exec {shlex.quote(sys.executable)} -c"
     code = "import limrank_ir.ranking.evaluate as e; e.evaluate('huge.txt', ['one.txt'], e.parse_measures('nDCG@10'))"
     made = subprocess.run(["bash", "-c", f"{command} {shlex.quote(code)}"], capture_output=True, text=True)
     assert made.stderr.splitlines()[-1] == (
-        f"limrank_ir.errors.InputError: huge.txt:2: grade {grade} is above 1000, and an evaluation takes memory for "
-        "every grade up to the highest; use smaller grades"
+        f"limrank_ir.errors.InputError: huge.txt:2: grade {grade} is above 1000, and evaluation needs memory for every "
+        "grade up to the highest; use smaller grades"
     )
 
 
-def test_the_highest_grade_takes_little_memory(folder):
+def test_the_highest_grade_needs_little_memory(folder):
     (folder / "qrels.txt").write_text("q1 0 a 1000\nq1 0 c 3\n")
     (folder / "one.txt").write_text("q1 Q0 a 1 9 t\nq1 Q0 c 2 8 t\n")
     code = "import sys; from limrank_ir.ranking.evaluate import evaluate, parse_measures as p; "
@@ -330,6 +329,6 @@ def test_the_highest_grade_takes_little_memory(folder):
     assert made.stdout == "{'nDCG@10': 1.0}\n", made.stderr
 
 
-def test_holm_leaves_out_what_tells_nothing():
+def test_holm_leaves_out_undefined_tests():
     nan = float("nan")
     assert holm([0.01, nan, 0.04]) == [0.02, None, 0.04] and holm([nan]) == [None] and holm([]) == []

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from limrank_ir.errors import EngineError, InputError, LimRankError
 from limrank_ir.formats.files import find, json_object, json_text, lines, need_json_text, replacing, rows, sniff
 
-# What str.splitlines() takes for line ends and a text file does not.
+# Line ends for str.splitlines(), but not in a text file.
 SEPARATORS = "a\x0bb\x0cc\x1cd\x1de\x1ef\x85g\u2028h\u2029i\rj"
 
 
@@ -35,7 +35,7 @@ def mode(path: Path) -> int:
 # replacing
 
 
-def test_replacing_makes_the_folder_and_writes_utf8_with_plain_line_ends(tmp_path):
+def test_replacing_creates_the_folder_and_writes_utf8_with_unix_line_ends(tmp_path):
     path = tmp_path / "new" / "folder" / "out.txt"
     with replacing(path) as file:
         file.write("é\nü\n")
@@ -43,7 +43,7 @@ def test_replacing_makes_the_folder_and_writes_utf8_with_plain_line_ends(tmp_pat
     assert names(path.parent) == ["out.txt"]
 
 
-def test_replacing_compresses_what_is_called_gz(tmp_path):
+def test_replacing_compresses_files_named_gz(tmp_path):
     with replacing(str(tmp_path / "out.txt.gz")) as file:
         file.write("é\n")
     assert gzip.decompress((tmp_path / "out.txt.gz").read_bytes()) == b"\xc3\xa9\n"
@@ -101,7 +101,7 @@ def test_a_replaced_file_keeps_its_permissions(tmp_path):
     assert (path.read_text(), mode(path)) == ("new", 0o640)
 
 
-def test_a_symbolic_link_stays_and_the_file_behind_it_is_replaced(tmp_path):
+def test_a_symbolic_link_stays_and_its_target_is_replaced(tmp_path):
     (tmp_path / "store").mkdir()
     real, link = tmp_path / "store" / "real.txt", tmp_path / "link.txt"
     real.write_text("old")
@@ -159,14 +159,14 @@ def test_lines(tmp_path, name, content, expected):
 
 @given(st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\n\r\ufeff"))), st.sampled_from(["t", "t.gz"]))
 @settings(deadline=None, max_examples=60)
-def test_lines_gives_back_what_replacing_wrote(texts, name):
+def test_lines_reads_back_what_replacing_wrote(texts, name):
     with tempfile.TemporaryDirectory() as folder:
         with replacing(Path(folder) / name) as file:
             file.writelines(text + "\n" for text in ["the first", *texts])
         assert [text for _, text in lines(Path(folder) / name)] == ["the first", *texts]
 
 
-def test_lines_streams_up_to_bytes_that_are_not_utf8_and_names_them(tmp_path):
+def test_lines_streams_up_to_bytes_that_are_not_utf8_and_reports_them(tmp_path):
     path = tmp_path / "latin1.txt"
     path.write_bytes(b"good\nbad \xe9t\xe9\n")
     stream = lines(path)
@@ -174,19 +174,19 @@ def test_lines_streams_up_to_bytes_that_are_not_utf8_and_names_them(tmp_path):
     assert message(list, stream) == f"{path}:2: not UTF-8 (byte 0xe9); convert the file to UTF-8"
 
 
-def test_utf16_is_named_on_line_1(tmp_path):
+def test_utf16_is_reported_on_line_1(tmp_path):
     path = tmp_path / "utf16.txt"
     path.write_bytes("text".encode("utf-16"))
     assert message(lines, path).startswith(f"{path}:1: not UTF-8 (byte 0xff)")
 
 
-def test_gzip_cut_short_is_an_error_after_the_lines_that_are_whole(tmp_path):
+def test_truncated_gzip_is_an_error_after_the_complete_lines(tmp_path):
     path = tmp_path / "cut.txt.gz"
     content = b"".join(b"%032x\n" % (number**9 * 7919) for number in range(5000))
     path.write_bytes(gzip.compress(content)[:-2000])
     stream = lines(path)
     assert next(stream) == (1, "0" * 32)
-    assert "cut short after line" in message(list, stream)
+    assert "truncated gzip data after line" in message(list, stream)
 
 
 @pytest.mark.parametrize(
@@ -202,7 +202,7 @@ def test_broken_gzip(tmp_path, damage):
     path = tmp_path / "broken.txt.gz"
     path.write_bytes(damage(gzip.compress(b"some text that is long enough to be damaged\n" * 20)))
     text = message(lines, path)
-    assert text.startswith(f"{path}: gzip data broken or cut short after line ")
+    assert text.startswith(f"{path}: corrupt or truncated gzip data after line ")
     assert text.endswith("; get the file again")
 
 
@@ -212,7 +212,7 @@ def test_a_missing_file_and_a_folder(tmp_path):
 
 
 @pytest.mark.parametrize(("number", "kind"), [(errno.EIO, EngineError), (errno.EACCES, InputError)])
-def test_a_disk_that_fails_is_not_the_users_fault(tmp_path, monkeypatch, number, kind):
+def test_a_failing_disk_is_not_the_users_fault(tmp_path, monkeypatch, number, kind):
     def fails(*_, **__):
         raise OSError(number, os.strerror(number))
 
@@ -224,13 +224,13 @@ def test_a_disk_that_fails_is_not_the_users_fault(tmp_path, monkeypatch, number,
         replacing(tmp_path / "out.txt").__enter__()
 
 
-def test_rows_leaves_blank_lines_out_and_counts_them(tmp_path):
+def test_rows_skips_blank_lines_but_counts_them(tmp_path):
     path = tmp_path / "in.txt"
     path.write_bytes(b"\n \t\r\none\n\ntwo \n\x0b\n")
     assert list(rows(path)) == [(f"{path}:3", "one"), (f"{path}:5", "two ")]
 
 
-def test_sniff_gives_the_first_character_and_every_row(tmp_path):
+def test_sniff_returns_the_first_character_and_all_rows(tmp_path):
     path = tmp_path / "in.txt"
     path.write_bytes(b"\xef\xbb\xbf\n  {a\nb\n")
     first, stream = sniff(path)
@@ -249,13 +249,13 @@ def test_find(tmp_path):
     assert find(tmp_path, ["a", "b", "c"]) == tmp_path / "b"
     (tmp_path / "a").mkdir()  # a folder of that name is not the file
     assert find(str(tmp_path), ["a", "b"]) == tmp_path / "b"
-    assert message(find, tmp_path, ["c", "d/e"]) == f"{tmp_path}: the folder holds no c or d/e; name the file itself"
+    assert message(find, tmp_path, ["c", "d/e"]) == f"{tmp_path}: the folder has no c or d/e; name the file itself"
 
 
 # records
 
 
-def test_json_numbers_stay_the_text_that_they_were():
+def test_json_numbers_are_kept_as_text():
     line = '{"a": 12345678901234567890123, "b": 1.50, "c": -7, "d": {"e": 1}, "f": "1e3"}'
     record = json_object("f:1", line)
     assert [record[key] for key in "abcf"] == ["12345678901234567890123", "1.50", "-7", "1e3"]
@@ -265,11 +265,11 @@ def test_json_numbers_stay_the_text_that_they_were():
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
-        ('{"a": 1', "f:7: malformed JSON (Expecting ',' delimiter, column 8); write one object a line"),
+        ('{"a": 1', "f:7: malformed JSON (Expecting ',' delimiter, column 8); write one object per line"),
         ("{'a': 1}", "f:7: malformed JSON (Expecting property name"),
         ('{"a": "tab\there"}', "f:7: malformed JSON (Invalid control character"),
         ('{"a": 1} {"a": 2}', "f:7: malformed JSON (Extra data, column 10)"),
-        ("[1]", "f:7: JSON, but not an object; write one object a row"),
+        ("[1]", "f:7: JSON, but not an object; write one object per row"),
         ("[" * 100_000, "f:7: malformed JSON (nested too deep)"),
     ],
 )
@@ -277,7 +277,7 @@ def test_malformed_json(line, expected):
     assert message(json_object, "f:7", line).startswith(expected)
 
 
-def test_json_text_takes_the_first_key_that_is_there():
+def test_json_text_uses_the_first_key_with_a_value():
     record = {"a": None, "b": "", "c": "text"}
     assert json_text("f:1", record, ["a", "c", "b"]) == "text"
     assert json_text("f:1", record, ["b", "c"]) == "text"  # an empty text does not hide the next
@@ -288,9 +288,9 @@ def test_json_text_takes_the_first_key_that_is_there():
 
 @pytest.mark.parametrize(
     ("value", "kind"),
-    [("[1]", "a list"), ('{"b": 1}', "an object"), ("true", "true or false"), ("NaN", "no finite number")],
+    [("[1]", "a list"), ('{"b": 1}', "an object"), ("true", "true or false"), ("NaN", "a non-finite number")],
 )
-def test_json_text_refuses_what_is_not_text(value, kind):
+def test_json_text_refuses_other_types(value, kind):
     record = json_object("f:3", f'{{"a": {value}}}')
     assert message(json_text, "f:3", record, ["a"]) == f"f:3: 'a' holds {kind}; make it a string"
 

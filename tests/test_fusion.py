@@ -1,4 +1,4 @@
-"""Fusion: what it must not depend on, where it ends up at its ends, and what it refuses."""
+"""Fusion: what it does not depend on, its extremes, and what it refuses."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from hypothesis import strategies as st
 from limrank_ir import LimRankError, fuse
 from limrank_ir.ranking.fusion import checked_scores, fusion_weight
 
-# Tenths: no two different scores are so near each other that rounding makes them equal.
+# Tenths, so that no two different scores are close enough for rounding to make them equal.
 SCORE = st.integers(-1000, 1000).map(lambda tenths: tenths / 10)
 CANDIDATES = st.lists(st.tuples(SCORE, SCORE), max_size=30).map(lambda rows: np.array(rows).reshape(-1, 2).T)
 WEIGHT = st.floats(0, 1)
 
 
 @given(CANDIDATES, WEIGHT, st.floats(0.01, 100), st.floats(-100, 100))
-def test_neither_scale_nor_zero_of_an_input_matters(scores, weight, factor, shift):
+def test_scale_and_offset_of_the_inputs_do_not_matter(scores, weight, factor, shift):
     odds, first = scores
     expected = fuse(odds, first, weight)
     assert fuse(factor * odds + shift, first, weight) == pytest.approx(expected, abs=1e-6)
@@ -27,7 +27,7 @@ def test_neither_scale_nor_zero_of_an_input_matters(scores, weight, factor, shif
 
 
 @given(CANDIDATES)
-def test_the_ends_are_the_rerankers_and_the_first_stages_order(scores):
+def test_the_extreme_weights_keep_one_order(scores):
     odds, first = scores
     for weight, alone in ((1.0, odds), (0.0, first)):
         fused = fuse(odds, first, weight)
@@ -35,7 +35,7 @@ def test_the_ends_are_the_rerankers_and_the_first_stages_order(scores):
 
 
 @given(CANDIDATES, WEIGHT, st.randoms(use_true_random=False))
-def test_a_candidate_has_its_score_wherever_it_stands(scores, weight, random):
+def test_the_order_of_the_candidates_does_not_matter(scores, weight, random):
     order = random.sample(range(scores.shape[1]), scores.shape[1])
     assert fuse(*scores[:, order], weight) == pytest.approx(fuse(*scores, weight)[order], abs=1e-9)
 
@@ -55,10 +55,10 @@ def test_the_rule_by_hand():
     assert fused == pytest.approx(0.8 * odds + 0.2 * first, abs=1e-12)
 
 
-def test_equal_scores_decide_nothing():
+def test_equal_scores_have_no_effect():
     assert fuse([], [], 0.5).shape == (0,)
     assert fuse([3.0], [-7.0], 0.5).tolist() == [0.0]
-    assert fuse([0.1] * 3, [0.1] * 3, 0.5).tolist() == [0.0] * 3  # NumPy's deviation of these is not 0
+    assert fuse([0.1] * 3, [0.1] * 3, 0.5).tolist() == [0.0] * 3  # their standard deviation in NumPy is not 0
     assert fuse([0.1] * 3, [1.0, 3.0, 2.0], 0.5) == pytest.approx(fuse([1.0, 3.0, 2.0], [0.1] * 3, 0.5))
 
 
@@ -84,7 +84,7 @@ def test_scores_of_any_size_are_finite_and_in_order(size):
         (([1.0], [1.0], None), "the fusion weight is None"),
     ],
 )
-def test_what_cannot_be_fused_is_refused_in_one_line(arguments, message):
+def test_bad_input_is_refused_in_one_line(arguments, message):
     with pytest.raises(LimRankError, match=message) as caught:
         fuse(*arguments)
     assert "\n" not in str(caught.value)

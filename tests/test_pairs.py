@@ -1,4 +1,4 @@
-"""Pairs come in many shapes; what would be read wrong is refused, never judged."""
+"""Pairs come in many forms; what would be misread is refused, never judged."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from limrank_ir.verdict import Verdict
 
 
 class Lengths:
-    """An engine whose log-odds are the passage's length, and which remembers what it read."""
+    """An engine whose log-odds are the length of the passage, and which records what it read."""
 
     identity = "lengths"
 
@@ -47,7 +47,7 @@ SHAPES = {
 
 
 @pytest.mark.parametrize("pairs", SHAPES.values(), ids=SHAPES)
-def test_pairs_of_many_shapes(limrank, pairs):
+def test_pairs_in_many_forms(limrank, pairs):
     assert limrank.predict(pairs).tolist() == [1.0, 3.0]
 
 
@@ -68,7 +68,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize(("pairs", "message"), REFUSED.values(), ids=REFUSED)
-def test_shapes_that_would_be_read_wrong_are_refused(limrank, pairs, message):
+def test_pairs_that_would_be_misread_are_refused(limrank, pairs, message):
     with pytest.raises(InputError, match=message):
         limrank.predict(pairs)
     assert limrank.engine.read == []
@@ -83,7 +83,7 @@ PASSAGES = {
 
 
 @pytest.mark.parametrize("passages", PASSAGES.values(), ids=PASSAGES)
-def test_passages_of_many_shapes(limrank, passages):
+def test_passages_in_many_forms(limrank, passages):
     ranked = limrank.rank("q", passages, first_stage_scores=[2, 1], fuse=1.0)
     assert [(passage.index, passage.text) for passage in ranked] == [(1, "bbb"), (0, "a")]
 
@@ -98,7 +98,7 @@ def test_passages_of_many_shapes(limrank, passages):
         ([{"text": "a"}], "pair 0: the passage is of type dict"),
     ],
 )
-def test_passages_that_would_be_read_wrong_are_refused(limrank, passages, message):
+def test_passages_that_would_be_misread_are_refused(limrank, passages, message):
     with pytest.raises(InputError, match=message):
         limrank.rank("q", passages)
     assert limrank.engine.read == []
@@ -106,5 +106,5 @@ def test_passages_that_would_be_read_wrong_are_refused(limrank, passages, messag
 
 @pytest.mark.parametrize("documents", [[{"image": [0]}], [{"id": ["d1"], "title": ["t"]}], [{}]])
 def test_mteb_batches_without_text_are_refused(limrank, documents):
-    with pytest.raises(InputError, match=r"a batch of documents has only .*; LimRank reads text"):
+    with pytest.raises(InputError, match=r"a batch of documents has only .*; LimRank needs text"):
         MtebCrossEncoder(limrank).predict([{"text": ["q"]}], documents, show_progress_bar=False)

@@ -154,7 +154,7 @@ def test_a_hit_that_comes_again_counts_once(lengths, caplog):
     again = hits(("a", 9.0), ("a", 9.0), ("b", 8.0), ("a", 9.5), ("c", 7.0), ("d", 1.0))
     found = rerank_hits("q", again, texts, limrank=lengths, k=3)
     assert [(hit.docid, hit.first_stage) for hit in found] == [("c", 7.0), ("b", 8.0), ("a", 9.5)]
-    assert caplog.messages == ["run: 2 documents come again for the same query and count once"]
+    assert caplog.messages == ["run: 2 documents are repeated for the same query and count once"]
     distinct = hits(("a", 9.5), ("b", 8.0), ("c", 7.0), ("d", 1.0))
     fused = {"limrank": lengths, "fuse": 0.5}
     assert rerank_hits("q", again, texts, **fused) == rerank_hits("q", distinct, texts, **fused)

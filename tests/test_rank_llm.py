@@ -207,7 +207,7 @@ def test_a_candidate_that_comes_again_counts_once(limrank, odds, caplog):
     assert sorted(order(result)[:2]) == ["d0", "d1"] and order(result)[2:] == ["d2", "d3"]
     fused = fuse(odds[:2], [9.0, 8.0], 0.5)
     assert [candidate.score for candidate in result.candidates][:2] == pytest.approx(sorted(fused)[::-1], abs=1e-3)
-    assert caplog.messages == ["requests: 1 candidates come again for the same query and count once"]
+    assert caplog.messages == ["requests: 1 candidates are repeated for the same query and count once"]
 
 
 def test_two_passages_of_one_document_both_count(coordinator):

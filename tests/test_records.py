@@ -1,4 +1,4 @@
-"""What is a header and what is data."""
+"""Telling headers from data."""
 
 from __future__ import annotations
 
@@ -24,6 +24,6 @@ def test_a_header_has_a_column_of_each_kind(cells, kinds, expected):
     assert header(cells, *kinds) == expected
 
 
-def test_the_first_name_of_a_kind_is_meant():
+def test_the_first_name_of_a_kind_counts():
     names = ["docid", "pid", "segment", "text"]
     assert pick(["d", "p", "s", "t"], names, DOCUMENT_ID, TEXT) == ["p", "t"]

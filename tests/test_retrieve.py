@@ -1,4 +1,4 @@
-"""BM25 by PISA: the numbers are PISA's, what it cannot take never reaches it, and nothing half-made stays."""
+"""BM25 with PISA: its scores, input that it cannot handle, and no incomplete indexes."""
 
 import os
 import signal
@@ -72,8 +72,9 @@ def files(folder):
 
 
 @pytest.mark.parametrize("bm25", [Bm25Settings(), Bm25Settings(k1=1.5, b=0.75), Bm25Settings(stemmer="none")], ids=str)
-def test_the_scores_are_pisas(tmp_path, bm25):
-    ours, theirs = tmp_path / "ours", tmp_path / "theirs"
+def test_the_scores_equal_those_of_pisa(tmp_path, bm25):
+    ours = tmp_path / "ours"
+    theirs = tmp_path / "theirs"
     ours.mkdir()
     build(PASSAGES, ours, bm25)
     queries = ["cats on mats", "a dog's life", "weaving cats"]
@@ -92,7 +93,7 @@ def test_titles_are_indexed_and_k_is_the_limit(index):
     assert [len(ranked) for ranked in found(index, "cats", "cats", k=1)] == [1] * 2
 
 
-def test_odd_queries_find_what_they_can_and_do_not_end_the_search(index):
+def test_odd_queries_find_matches_and_do_not_end_the_search(index):
     odd = ["cat\0mat", "", "the of and", "東京 cat", '"(cat^', "cat\n\tmat\r", "\ud83d dog", "cat " * 5000]
     answers = found(index, *odd)
     assert [sorted(docnos(ranked)) for ranked in answers] == [
@@ -117,7 +118,7 @@ def test_odd_queries_find_what_they_can_and_do_not_end_the_search(index):
         ("Tōkyō東京タワー", "Tokyo "),
     ],
 )
-def test_plain_keeps_the_letters_that_pisa_knows(text, expected):
+def test_plain_keeps_letters_that_pisa_knows(text, expected):
     assert plain(text) == expected
 
 
@@ -126,7 +127,7 @@ def test_accents_match_with_and_without(tmp_path):
     assert [docnos(ranked) for ranked in found(tmp_path, "cafe", "CAFÉ", "caf")] == [["d1"], ["d1"], []]
 
 
-def test_docnos_of_any_script_come_back_as_they_were(tmp_path, monkeypatch):
+def test_docnos_in_any_script_are_unchanged(tmp_path, monkeypatch):
     monkeypatch.setenv("LC_ALL", "C")
     monkeypatch.setenv("PYTHONCOERCECLOCALE", "0")
     monkeypatch.setenv("PYTHONUTF8", "0")
@@ -134,7 +135,7 @@ def test_docnos_of_any_script_come_back_as_they_were(tmp_path, monkeypatch):
     assert docnos(found(tmp_path, "word")[0]) == ["größe/東京#1"]
 
 
-def test_modules_in_the_current_folder_do_not_get_in_the_way(tmp_path, monkeypatch):
+def test_modules_in_the_current_folder_are_not_imported(tmp_path, monkeypatch):
     (tmp_path / "pandas.py").write_text("raise SystemExit('the wrong pandas')")
     monkeypatch.chdir(tmp_path)
     (tmp_path / "index").mkdir()
@@ -145,9 +146,9 @@ def test_modules_in_the_current_folder_do_not_get_in_the_way(tmp_path, monkeypat
 @pytest.mark.parametrize(
     ("passages", "message"),
     [
-        ([Passage("a b", "text")], "here: docno 'a b' is empty, or holds whitespace"),
-        ([Passage("d1", "東京"), Passage("d2", "")], "here: no passage holds a Latin letter or a digit"),
-        ([], "here: no passage holds a Latin letter or a digit"),
+        ([Passage("a b", "text")], "here: docno 'a b' is empty, or has whitespace"),
+        ([Passage("d1", "東京"), Passage("d2", "")], "here: no passage has a Latin letter or a digit"),
+        ([], "here: no passage has a Latin letter or a digit"),
     ],
 )
 def test_passages_that_cannot_be_indexed_are_refused(tmp_path, passages, message):
@@ -155,7 +156,7 @@ def test_passages_that_cannot_be_indexed_are_refused(tmp_path, passages, message
         build(passages, tmp_path, Bm25Settings(), source="here")
 
 
-def test_an_error_while_the_passages_stream_is_the_error_that_is_seen(tmp_path):
+def test_an_error_in_the_passages_is_raised_unchanged(tmp_path):
     def stream():
         yield PASSAGES[0]
         raise LimRankError("corpus.jsonl:2: malformed")
@@ -180,10 +181,10 @@ def test_a_search_changes_nothing_in_the_index(index):
 # the command
 
 
-def test_a_kept_index_is_used_again(folder):
+def test_a_saved_index_is_reused(folder):
     first = retrieve("--index", "kept/index")
     assert (first.exit_code, first.stdout) == (0, "")
-    assert "note: the index is kept in kept/index\n" in first.stderr
+    assert "note: index saved in kept/index\n" in first.stderr
     run, made = (folder / "run.txt").read_bytes(), files(folder / "kept/index")
     second = retrieve("--index", "kept/index")
     assert "note: using the index in kept/index\n" in second.stderr
@@ -193,33 +194,33 @@ def test_a_kept_index_is_used_again(folder):
 
 
 @pytest.mark.parametrize("change", ["corpus", "stemmer", "no index", "a file"])
-def test_an_index_that_does_not_fit_is_refused_and_left_alone(folder, change):
+def test_an_index_that_does_not_match_is_refused_and_left_unchanged(folder, change):
     assert retrieve("--index", "index").exit_code == 0
     (folder / "run.txt").unlink()
     made = files(folder / "index")
     if change == "corpus":
         (folder / "corpus.tsv").write_text(CORPUS.replace("dogs", "wolves"))
-        assert "index: holds an index of another corpus than" in error(retrieve("--index", "index"))
+        assert "index: has an index of another corpus than" in error(retrieve("--index", "index"))
     elif change == "stemmer":
         result = retrieve("--index", "index", "--stemmer", "none")
-        assert "index: holds an index of another corpus than" in error(result)
+        assert "index: has an index of another corpus than" in error(result)
     elif change == "no index":
-        assert ".: is there, but no index that limrank made" in error(retrieve("--index", "."))
+        assert ".: exists, but is not an index made by limrank" in error(retrieve("--index", "."))
     else:
-        assert "topics.tsv: is there, but no index that limrank made" in error(retrieve("--index", "topics.tsv"))
+        assert "topics.tsv: exists, but is not an index made by limrank" in error(retrieve("--index", "topics.tsv"))
     assert files(folder / "index") == made
 
 
-def test_a_corpus_that_breaks_off_leaves_no_index(folder):
+def test_a_malformed_corpus_leaves_no_index(folder):
     (folder / "corpus.tsv").write_text(CORPUS + "d4 no tab\n")
     assert "corpus.tsv:4: 1 tab-separated columns" in error(retrieve("--index", "index"))
     assert sorted(os.listdir(folder)) == ["corpus.tsv", "topics.tsv"]
 
 
-def test_queries_without_a_match_get_no_lines_but_a_note(folder):
+def test_queries_without_a_match_are_reported(folder):
     (folder / "topics.tsv").write_text(TOPICS + "q3\tzebra\n")
     result = retrieve("--json")
-    assert "note: 1 of 3 queries match nothing and have no lines ('q3')\n" in result.stderr
+    assert "note: 1 of 3 queries match nothing and are not in the run ('q3')\n" in result.stderr
     assert list(read_run("run.txt")) == ["q1", "q2"]
     assert '"without_match": [\n    "q3"\n  ]' in result.stdout
 
@@ -229,7 +230,7 @@ def test_no_match_at_all_is_an_error(folder):
     assert "topics.tsv: no query shares a word with a passage of corpus.tsv" in error(retrieve())
 
 
-def test_stdout_holds_the_run_and_nothing_of_pisas(folder):
+def test_stdout_has_the_run_and_no_output_of_pisa(folder):
     done = subprocess.run([*RETRIEVE, "-o", "-", "--tag", "t", "-q"], capture_output=True, text=True, check=True)
     assert done.stderr == ""
     rows = [line.split(" ") for line in done.stdout.splitlines()]
@@ -238,7 +239,7 @@ def test_stdout_holds_the_run_and_nothing_of_pisas(folder):
 
 
 def test_a_crash_of_pisa_is_one_line(folder):
-    """A file size limit, as a full disk would do it, ends PISA's process with a C++ exception."""
+    """A file size limit ends PISA's process with a C++ exception, like a full disk."""
     (folder / "corpus.tsv").write_text("".join(f"d{n}\tword{n} word{n * 7}\n" for n in range(5000)))
     code = (
         "import resource, sys, limrank_ir.cli.app; resource.setrlimit(resource.RLIMIT_FSIZE, (20000, 20000)); "
@@ -247,7 +248,7 @@ def test_a_crash_of_pisa_is_one_line(folder):
         "'--index', 'index']; limrank_ir.cli.app.main()"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert done.returncode == 1  # the machine's fault
+    assert done.returncode == 1  # a failure of the machine
     assert done.stdout == ""
     assert done.stderr.startswith("limrank: PISA failed (") and done.stderr.count("\n") == 1
     assert sorted(os.listdir(folder)) == ["corpus.tsv", "topics.tsv"]
@@ -263,7 +264,7 @@ def test_ctrl_c_while_indexing_leaves_nothing(folder, tmp_path_factory):
         text=True,
         env={**os.environ, "TMPDIR": str(temporary)},
     )
-    pipe = os.open("corpus.tsv", os.O_RDWR)  # for reading, too: opening must not wait for a command that has died
+    pipe = os.open("corpus.tsv", os.O_RDWR)  # also for reading, so that opening does not wait for a dead command
     try:
         os.write(pipe, CORPUS.encode())  # then the command waits for more lines
         deadline = time.monotonic() + 20
@@ -272,9 +273,9 @@ def test_ctrl_c_while_indexing_leaves_nothing(folder, tmp_path_factory):
             time.sleep(0.01)
         time.sleep(0.2)
         running.send_signal(signal.SIGINT)
-        _, said = running.communicate(timeout=20)
+        _, stderr = running.communicate(timeout=20)
     finally:
         os.close(pipe)
-    assert (running.returncode, said) == (130, "limrank: interrupted\n")
+    assert (running.returncode, stderr) == (130, "limrank: interrupted\n")
     assert list(temporary.iterdir()) == []
     assert not os.path.exists("run.txt")

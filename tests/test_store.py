@@ -91,7 +91,7 @@ def _other_layout(path: Path) -> None:
         (
             lambda path: path.write_text("q1 Q0 d1 1 2.5 bm25\n" * 9),
             InputError,
-            "not a LimRank store and is left alone; use",
+            "not a LimRank store and is left unchanged; use",
         ),
         (lambda path: path.write_bytes(b"SQLite format 3\0"), InputError, "is not a LimRank store"),
         (_other_database, InputError, "is not a LimRank store"),
@@ -138,7 +138,7 @@ def test_the_home_folder_may_be_a_tilde(tmp_path, monkeypatch):
 
 
 def test_a_store_that_another_process_keeps_locked_is_the_machines_fault(tmp_path, monkeypatch):
-    monkeypatch.setattr("limrank_ir.formats.sqlite.PATIENCE", 0.05)
+    monkeypatch.setattr("limrank_ir.formats.sqlite.LOCK_TIMEOUT", 0.05)
     store = VerdictStore(tmp_path / "v")
     store.put([(key("a"), VERDICT)])
     other = sqlite3.connect(tmp_path / "v", isolation_level=None)

@@ -1,4 +1,4 @@
-"""Topics: every format that they come in, without a letter lost."""
+"""Topics: all formats, without losing a character."""
 
 import html
 import json
@@ -27,7 +27,7 @@ def test_topics_in_a_folder(tmp_path, name):
     assert read_topics(str(path)) == TOPICS
 
 
-def test_our_topics_come_before_beirs_in_one_folder(tmp_path):
+def test_topics_jsonl_comes_before_queries_jsonl(tmp_path):
     written(tmp_path / "queries.jsonl", '{"_id": "1", "text": "every query"}')
     written(tmp_path / "topics.jsonl.gz", JSON_TOPICS)
     assert read_topics(tmp_path) == TOPICS
@@ -35,7 +35,7 @@ def test_our_topics_come_before_beirs_in_one_folder(tmp_path):
 
 @pytest.mark.parametrize("qid", ["qid", "id", "_id", "query_id"])
 @pytest.mark.parametrize("query", ["query", "text", "title"])
-def test_every_name_of_the_keys(tmp_path, qid, query):
+def test_all_names_of_the_keys(tmp_path, qid, query):
     path = written(tmp_path / "t", json.dumps({"metadata": {"id": 1}, qid: 7, query: "words"}))
     assert read_topics(path) == {"7": Topic("7", "words")}
 
@@ -147,11 +147,14 @@ def test_trec_topics(tmp_path, name, content, expected):
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
-        ('{"qid": "1", "query": "x"}\n\n{"qid": 1, "query": "y"}', ":3: topic '1' again; give every topic its own id"),
+        (
+            '{"qid": "1", "query": "x"}\n\n{"qid": 1, "query": "y"}',
+            ":3: duplicate topic '1'; give every topic its own",
+        ),
         ('{"query": "x"}', ":1: no 'qid' or 'id' or '_id' or 'query_id' or "),
         ('{"qid": "1"}', ":1: no 'query' or 'text' or 'title' or "),
-        ('{"qid": "1", "query": " "}', ":1: topic '1' has no query; write one or remove the topic"),
-        ('{"qid": "", "query": "x"}', ":1: topic without an id; give it one"),
+        ('{"qid": "1", "query": " "}', ":1: topic '1' has no query; add one or remove the topic"),
+        ('{"qid": "", "query": "x"}', ":1: topic without an id; add one"),
         ('{"qid": "1", "query": "x"}\n{"qid": "2", query: "y"}', ":2: malformed JSON (Expecting property name"),
         ('{"qid": "1", "query": "x", "instruction": ["y"]}', ":1: 'instruction' holds a list; make it a string"),
         (
@@ -161,21 +164,21 @@ def test_trec_topics(tmp_path, name, content, expected):
         ("1\tx\ty\tz\n", ":1: 4 tab-separated columns"),
         ("1\tx\n\ty\n", ":2: topic without an id"),
         ("1\tx\n2\t\n", ":2: topic '2' has no query"),
-        ("1\tx\n1\tx\n", ":2: topic '1' again"),
-        ("qid\tquery\n", ":1: nothing but a header; check how the file was made"),
+        ("1\tx\n1\tx\n", ":2: duplicate topic '1'"),
+        ("qid\tquery\n", ":1: only a header; check how the file was made"),
         ("qid\tquery\n1\tx\ty\n", ":2: 3 tab-separated columns, but the header has 2; write 'qid<TAB>query'"),
-        ("1\tx\nqid\tquery\n1\ty\n", ":3: topic '1' again"),  # only the first line can be a header
-        ("[]", ": holds no rows; check how it was made"),
-        ('[{"qid": "1", "query": "x"}, 2]', ": row 2: JSON, but not an object; write one object a row"),
+        ("1\tx\nqid\tquery\n1\ty\n", ":3: duplicate topic '1'"),  # only the first line can be a header
+        ("[]", ": no rows; check how it was made"),
+        ('[{"qid": "1", "query": "x"}, 2]', ": row 2: JSON, but not an object; write one object per row"),
         (
             '[{"qid": "1", "query": "x"},\n\n {"qid": 2 "query": "x"}]',
             ":3: malformed JSON (Expecting ',' delimiter, column 12)",
         ),
         ("[" * 100_000, ": malformed JSON (nested too deep)"),
-        ("<top>\n<num> 1\n<title> x\n</top>\n\n<top>\n<title> y\n</top>", ":6: topic without an id; give it one"),
+        ("<top>\n<num> 1\n<title> x\n</top>\n\n<top>\n<title> y\n</top>", ":6: topic without an id; add one"),
         ("<topics>\n<!-- a\n b --><topic id='1'><query/></topic></topics>", ":3: topic '1' has no query"),
-        ("<top><num>1<title>x</top>\n<top><num>1<title>y</top>", ":2: topic '1' again"),
-        ("<html>\n<p>No such page</p></html>", ": no <top> or <topic> in it; give TREC topics, JSONL or"),
+        ("<top><num>1<title>x</top>\n<top><num>1<title>y</top>", ":2: duplicate topic '1'"),
+        ("<html>\n<p>No such page</p></html>", ": no <top> or <topic> in it; give TREC topics, JSONL, or"),
         ("", ": the file is empty; check how it was made"),
     ],
 )
@@ -190,7 +193,7 @@ LISTED = st.lists(st.builds(Topic, FILLED, FILLED, st.none() | FILLED), min_size
 
 @given(LISTED, st.booleans(), st.sampled_from(["t.jsonl", "t.jsonl.gz"]))
 @settings(deadline=None, max_examples=60)
-def test_jsonl_topics_give_back_every_character(topics, escaped, name):
+def test_jsonl_topics_keep_every_character(topics, escaped, name):
     rows = [json.dumps(topic._asdict(), ensure_ascii=escaped) + "\n" for topic in topics]
     with tempfile.TemporaryDirectory() as folder:
         assert list(read_topics(written(Path(folder) / name, "".join(rows))).values()) == topics
@@ -201,7 +204,7 @@ CELL = st.text(st.characters(codec="utf-8", exclude_characters="\t\n\r\ufeff"), 
 
 @given(st.lists(st.builds(Topic, CELL, CELL, st.none() | CELL), unique_by=lambda topic: topic.qid))
 @settings(deadline=None, max_examples=60)
-def test_tsv_topics_give_back_every_character(topics):
+def test_tsv_topics_keep_every_character(topics):
     first = Topic("first", "keeps the others from looking like JSON or XML")
     topics = [first, *(topic for topic in topics if topic.qid != "first")]
     rows = ["\t".join(part for part in topic if part is not None) for topic in topics]
@@ -209,7 +212,7 @@ def test_tsv_topics_give_back_every_character(topics):
         assert list(read_topics(written(Path(folder) / "t.tsv", "\n".join(rows))).values()) == topics
 
 
-# Files as others write them
+# Files in the wild
 
 
 @pytest.mark.parametrize("qid", ["qid", "id", "_id", "query_id", "query-id", "topic_id", "number"])
@@ -221,18 +224,18 @@ def test_a_header_or_a_key_names_a_column(tmp_path, qid, query):
     assert read_topics(written(tmp_path / "t", json.dumps({qid: 1, query: "copy a file"}))) == expected
 
 
-def test_a_header_may_have_columns_that_nobody_reads(tmp_path):
+def test_a_header_may_have_unused_columns(tmp_path):
     path = written(tmp_path / "t", "id\tdomain\tquery\tnarrative\n1\tfiles\tcopy\tany system\n2\t\tmove\t\n")
     assert list(read_topics(path).values()) == [Topic("1", "copy", "any system"), Topic("2", "move")]
 
 
 @pytest.mark.parametrize("row", ["id\thow do I find an id", "qid\tqid", "7\tquery", "query\ttext", "id\tid"])
-def test_a_topic_is_no_header_for_an_odd_id_or_a_short_query(tmp_path, row):
+def test_a_topic_with_an_odd_id_or_a_short_query_is_not_a_header(tmp_path, row):
     qid, query = row.split("\t")
     assert read_topics(written(tmp_path / "t", f"{row}\n2\tother\n"))[qid] == Topic(qid, query)
 
 
-def test_files_that_were_joined_repeat_header_and_byte_order_mark(tmp_path):
+def test_concatenated_files_repeat_header_and_byte_order_mark(tmp_path):
     path = written(tmp_path / "t", "\ufeffqid\tquery\n1\tx\n\ufeffqid\tquery\n2\ty\n\ufeff\ufeff3\tz\n")
     assert list(read_topics(path).values()) == [Topic("1", "x"), Topic("2", "y"), Topic("3", "z")]
 
@@ -284,7 +287,7 @@ MARKUP = {
 
 @pytest.mark.parametrize("name", MARKUP)
 @pytest.mark.parametrize("wrapped", ["<top>\n{}</top>", "<topics><topic>{}</topic></topics>", "<top>{}"])
-def test_what_stands_in_a_field_is_text(tmp_path, name, wrapped):
+def test_the_content_of_a_field_is_text(tmp_path, name, wrapped):
     content, query = MARKUP[name]
     (topic,) = read_topics(written(tmp_path / "t", wrapped.format(content))).values()
     assert (topic.qid, topic.query) == ("1", query)
@@ -307,7 +310,7 @@ PIECED = PIECES.map(lambda pieces: " ".join("".join(pieces).split())).filter(boo
 @given(st.lists(PIECED, min_size=1), st.booleans())
 @example(["<title> </title>"], True)
 @settings(deadline=None, max_examples=80)
-def test_xml_gives_back_every_character(queries, cdata):
+def test_xml_keeps_every_character(queries, cdata):
     def field(text):
         return f"<![CDATA[{text}]]>" if cdata and "]]>" not in text else html.escape(text)
 
@@ -320,7 +323,7 @@ def test_xml_gives_back_every_character(queries, cdata):
         assert [topic.query for topic in read_topics(path).values()] == [*queries, "y"]
 
 
-# No field's name begins with one of these letters.
+# No field name begins with one of these letters.
 UNKNOWN = st.from_regex(r"</?[abeghjklmopruvwxyzABEGHJKLMOPRUVWXYZ][a-zA-Z0-9 =]{0,8}>", fullmatch=True)
 
 
@@ -337,7 +340,7 @@ def test_no_unknown_tag_ends_a_field(pieces):
 
 
 @pytest.mark.parametrize("piece", ["<!-- ", "<![CDATA[ ", "<title> ", "</title> ", "<desc ", "a <", "&", "\n\t"])
-def test_odd_markup_takes_no_time(tmp_path, piece):
+def test_odd_markup_is_read_quickly(tmp_path, piece):
     path = written(tmp_path / "t", f"<top><num>1\n<title> x {piece * 20_000}")
     before = time.process_time()
     assert read_topics(path)["1"].query.startswith("x")

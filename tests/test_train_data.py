@@ -111,7 +111,7 @@ BAD_ROWS = {
     "grade too high": (GROUP | {"grades": [1, 1.5]}, r":2: the grade 1.5 is not a number from 0 to 1"),
     "grade no number": (GROUP | {"grades": [True, 0]}, ":2: the grade True is not a number from 0 to 1"),
     "grade not a number": (GROUP | {"grades": [float("nan"), 0]}, ":2: the grade nan is not a number from 0 to 1"),
-    "no object": ([1], ":2: JSON, but not an object; write one object a row"),
+    "no object": ([1], ":2: JSON, but not an object; write one object per row"),
 }
 BAD_PAIRS = {
     "no label": ({"query": "q", "passage": "a"}, ":2: the column 'label' is missing"),
@@ -147,9 +147,9 @@ def test_bad_rows_are_named(tmp_path, good, bad, message):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ('{"query": "q"\n', r":1: malformed JSON \(.*column 14\); write one object a line"),
+        ('{"query": "q"\n', r":1: malformed JSON \(.*column 14\); write one object per line"),
         ('[{"query": "q"},\n  oops]', r":2: malformed JSON .* write a list of objects"),
-        ("[]", ": holds no rows; check how it was made"),
+        ("[]", ": no rows; check how it was made"),
         ("\n", ": the file is empty"),
     ],
 )

@@ -22,7 +22,7 @@ RUN = "q2 Q0 d1 1 2.5 bm25\nq1\tQ0\td1  1   -3e-2\tbm25 \r\n\n  q2 Q0 d2 0 7 bm2
 
 
 @pytest.mark.parametrize("name", ["run.txt", "run.txt.gz"])
-def test_iter_run_streams_the_lines_as_they_are(tmp_path, name):
+def test_iter_run_streams_the_lines_in_file_order(tmp_path, name):
     assert list(iter_run(written(tmp_path / name, RUN))) == [
         RunEntry("q2", "d1", 1, 2.5, "bm25"),
         RunEntry("q1", "d1", 1, -0.03, "bm25"),
@@ -42,7 +42,7 @@ def test_only_ascii_whitespace_ends_a_column(tmp_path):
     assert next(iter_run(path)).docno == odd
 
 
-def test_trec_order_compares_as_float32_and_breaks_ties_by_docno_downward():
+def test_trec_order_compares_as_float32_and_breaks_ties_by_descending_docno():
     # 1 + 1e-12 is 1 in float32; 1e300 and 1e200 are both infinite there.
     assert trec_order([("a", 1 + 1e-12), ("c", 1.0), ("b", 1.0), ("d", 1.0001)]) == [
         ("d", 1.0001),
@@ -59,21 +59,21 @@ def test_trec_order_compares_as_float32_and_breaks_ties_by_docno_downward():
     [
         ("q Q0 d 1 2.0", "5 columns, not 6; write 'qid Q0 docno rank score tag' without spaces inside"),
         ("q Q0 d 1 2.0 my tag", "7 columns, not 6; write"),
-        ("q Q0 d 1 high tag", "score 'high' is no number; check the columns"),
+        ("q Q0 d 1 high tag", "score 'high' is not a number; check the columns"),
         ("q Q0 d 1 nan tag", "score 'nan' is not finite and cannot be ranked; correct it"),
         ("q Q0 d 1 -inf tag", "score '-inf' is not finite"),
         ("q Q0 d 1 1e999 tag", "score '1e999' is not finite"),
-        ("p Q0 d 9 9.0 tag", "document 'd' again for query 'p'; list it once"),
+        ("p Q0 d 9 9.0 tag", "duplicate document 'd' for query 'p'; list it once"),
     ],
 )
-def test_errors_in_a_run_name_the_line_and_the_remedy(tmp_path, line, expected):
+def test_errors_in_a_run_say_where_and_what_to_do(tmp_path, line, expected):
     path = written(tmp_path / "run.txt", f"p Q0 d 1 1.0 tag\n\nq Q0 e 1 1.0 tag\n{line}\n")
     assert message(iter_run, path).startswith(f"{path}:4: {expected}")
     assert message(read_run, path).startswith(f"{path}:4: {expected}")
 
 
 @pytest.mark.parametrize(("rank", "expected"), [("7", 7), ("-1", -1), ("1.0", None), ("NaN", None), ("first", None)])
-def test_the_rank_which_nothing_depends_on_may_be_anything(tmp_path, rank, expected):
+def test_the_rank_may_be_anything(tmp_path, rank, expected):
     path = written(tmp_path / "run", f"q Q0 d {rank} 1.0 t\nq Q0 e 1 2.0 t\n")
     assert [(entry.docno, entry.rank) for entry in read_run(path)["q"]] == [("e", 1), ("d", expected)]
 
@@ -84,16 +84,16 @@ def test_an_empty_run(tmp_path, content):
     assert message(read_run, path) == f"{path}: empty run; check the first stage that made it"
 
 
-def test_a_run_cut_short_or_in_another_encoding(tmp_path):
+def test_a_truncated_run_and_another_encoding(tmp_path):
     cut = tmp_path / "run.gz"
     cut.write_bytes(gzip.compress(RUN.encode())[:-12])
-    assert "run.gz: gzip data broken or cut short" in message(read_run, cut)
+    assert "run.gz: corrupt or truncated gzip data" in message(read_run, cut)
     latin = tmp_path / "run.txt"
     latin.write_bytes(RUN.encode() + b"q9 Q0 \xe9 1 1 t\n")
     assert message(read_run, latin) == f"{latin}:5: not UTF-8 (byte 0xe9); convert the file to UTF-8"
 
 
-def test_a_byte_order_mark_is_no_part_of_the_first_qid(tmp_path):
+def test_a_byte_order_mark_is_not_part_of_the_first_qid(tmp_path):
     assert list(read_run(written(tmp_path / "run", "\ufeff" + RUN))) == ["q2", "q1"]
 
 
@@ -116,7 +116,7 @@ def test_write_run_ranks_and_keeps_every_digit(tmp_path):
     )
 
 
-def test_the_usual_tag(tmp_path):
+def test_the_default_tag(tmp_path):
     write_run(tmp_path / "run", {"q": iter([("d", 1.0)])})
     assert (tmp_path / "run").read_text() == "q Q0 d 1 1.0 limrank\n"
 
@@ -124,21 +124,21 @@ def test_the_usual_tag(tmp_path):
 @pytest.mark.parametrize(
     ("run", "tag", "expected"),
     [
-        ({"q": [("a", 1.0), ("b", math.nan)]}, "t", "query 'q', document 'b': score nan; give a finite one"),
-        ({"q": [("a", math.inf)]}, "t", "query 'q', document 'a': score inf; give a finite one"),
-        ({"q": [("a", 1.0), ("b", 1.0), ("a", 2.0)]}, "t", "document 'a' twice for query 'q'; list it once"),
-        ({"q": [("a b", 1.0)]}, "t", "docno 'a b' is empty, or holds whitespace"),
-        ({"q": [("a\n", 1.0)]}, "t", r"docno 'a\n' is empty, or holds whitespace"),
-        ({"q": [("", 1.0)]}, "t", "docno '' is empty, or holds whitespace"),
-        ({"q": [("\ud83d", 1.0)]}, "t", r"docno '\ud83d' is empty, or holds whitespace, a byte-order mark or half"),
-        ({"\ufeffq": [("a", 1.0)]}, "t", r"qid '\ufeffq' is empty, or holds whitespace, a byte-order mark"),
-        ({"q\t1": [("a", 1.0)]}, "t", r"qid 'q\t1' is empty, or holds whitespace"),
-        ({"q": [("a", 1.0)]}, "my tag", "tag 'my tag' is empty, or holds whitespace"),
+        ({"q": [("a", 1.0), ("b", math.nan)]}, "t", "query 'q', document 'b': score nan is not finite"),
+        ({"q": [("a", math.inf)]}, "t", "query 'q', document 'a': score inf is not finite"),
+        ({"q": [("a", 1.0), ("b", 1.0), ("a", 2.0)]}, "t", "duplicate document 'a' for query 'q'; list it once"),
+        ({"q": [("a b", 1.0)]}, "t", "docno 'a b' is empty, or has whitespace"),
+        ({"q": [("a\n", 1.0)]}, "t", r"docno 'a\n' is empty, or has whitespace"),
+        ({"q": [("", 1.0)]}, "t", "docno '' is empty, or has whitespace"),
+        ({"q": [("\ud83d", 1.0)]}, "t", r"docno '\ud83d' is empty, or has whitespace, a byte-order mark, or half"),
+        ({"\ufeffq": [("a", 1.0)]}, "t", r"qid '\ufeffq' is empty, or has whitespace, a byte-order mark"),
+        ({"q\t1": [("a", 1.0)]}, "t", r"qid 'q\t1' is empty, or has whitespace"),
+        ({"q": [("a", 1.0)]}, "my tag", "tag 'my tag' is empty, or has whitespace"),
         ({}, "t", "empty run, nothing to write; check the queries and the first stage"),
         ({"q": []}, "t", "empty run, nothing to write"),
     ],
 )
-def test_write_run_refuses_what_would_not_be_read_back(tmp_path, run, tag, expected):
+def test_write_run_refuses_what_could_not_be_read_back(tmp_path, run, tag, expected):
     path = written(tmp_path / "run.txt", "the old run")
     whole = {"whole": [("d", 1.0)], **run} if "empty run" not in expected else run
     assert message(write_run, path, whole, tag=tag).startswith(f"{path}: {expected}")
@@ -148,7 +148,7 @@ def test_write_run_refuses_what_would_not_be_read_back(tmp_path, run, tag, expec
 
 COLUMN = st.text(st.characters(codec="utf-8", exclude_characters=" \t\n\r\v\f\ufeff"), min_size=1)
 SCORE = st.floats(allow_nan=False, allow_infinity=False)
-# Scores that are one apart in float64 and often equal in float32.
+# Scores that differ in float64 and are often equal in float32.
 CLOSE = st.sampled_from([1.0, 1.0 + 2**-52, 1.0 - 2**-53, 1.0 + 2**-23, 1.0 + 2**-25, 0.0, -0.0, 1e-50, -7.25, 1e39])
 RUNS = st.dictionaries(COLUMN, st.dictionaries(COLUMN, SCORE | CLOSE, min_size=1), min_size=1)
 
@@ -156,7 +156,7 @@ RUNS = st.dictionaries(COLUMN, st.dictionaries(COLUMN, SCORE | CLOSE, min_size=1
 @given(RUNS, COLUMN, st.sampled_from(["run.txt", "run.txt.gz"]))
 @example({"q\u00a01": {"d\u2028\u3000": -0.0, "\x85\x1c": 5e-324, "#": 1.7976931348623157e308}}, "ta\u00a0g", "run.txt")
 @settings(deadline=None, max_examples=100)
-def test_what_write_run_accepts_is_read_back_bit_by_bit(run, tag, name):
+def test_what_write_run_accepts_is_read_back_exactly(run, tag, name):
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / name
         write_run(path, {qid: scores.items() for qid, scores in run.items()}, tag=tag)
@@ -165,7 +165,7 @@ def test_what_write_run_accepts_is_read_back_bit_by_bit(run, tag, name):
     assert {qid: {entry.docno: entry.score for entry in entries} for qid, entries in grouped.items()} == run
     assert all(struct.pack("d", entry.score) == struct.pack("d", run[entry.qid][entry.docno]) for entry in entries)
     assert {entry.tag for entry in entries} == {tag}
-    # The order of the lines, the ranks and trec_eval's order are one.
+    # The lines, the ranks, and trec_eval all agree on the order.
     assert [entry for entries in grouped.values() for entry in entries] == entries
     for listed in grouped.values():
         assert [entry.rank for entry in listed] == list(range(1, len(listed) + 1))
@@ -180,14 +180,14 @@ def test_what_write_run_accepts_is_read_back_bit_by_bit(run, tag, name):
     )
 )
 @settings(deadline=None, max_examples=60)
-def test_the_ranks_are_those_that_ir_measures_goes_by(judged):
+def test_the_ranks_agree_with_ir_measures(judged):
     qrels = {"q": {docno: grade for docno, (_, grade) in judged.items()}}
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "run"
         write_run(path, {"q": [(docno, score) for docno, (score, _) in judged.items()]})
         entries = list(iter_run(path))
         scored = list(ir_measures.read_trec_run(str(path)))
-    # One document relevant at a time: its reciprocal rank tells where the evaluation saw it.
+    # With one relevant document at a time, its reciprocal rank shows the rank that the evaluation gave it.
     single = {entry.docno: {entry.docno: {entry.docno: 1}} for entry in entries}
     for entry in entries:
         run = {entry.docno: {other.doc_id: other.score for other in scored}}
@@ -241,10 +241,10 @@ def test_grades_up_to_the_bound_and_far_below_0(tmp_path):
         ("q 0 d 1 x\n", ":1: 5 columns, not 4"),
         ("query-id\tcorpus-id\tscore\nq\t0\td\t1\n", ":2: 4 columns, not 3; write 'query-id corpus-id score'"),
         ("q d 1\n", ":1: 3 columns, not 4"),
-        ("q 0 d 1.5\n", ":1: grade '1.5' is no integer; check the columns"),
-        ("q 0 d nan\n", ":1: grade 'nan' is no integer"),
-        ("q 0 d inf\n", ":1: grade 'inf' is no integer"),
-        ("q 0 d 1\nq 0 e 1001\n", ":2: grade 1001 is above 1000, and an evaluation takes memory for every grade up"),
+        ("q 0 d 1.5\n", ":1: grade '1.5' is not an integer; check the columns"),
+        ("q 0 d nan\n", ":1: grade 'nan' is not an integer"),
+        ("q 0 d inf\n", ":1: grade 'inf' is not an integer"),
+        ("q 0 d 1\nq 0 e 1001\n", ":2: grade 1001 is above 1000, and evaluation needs memory for every grade up"),
         ("q 0 d 1e9\n", ":1: grade 1e9 is above 1000"),
         ("q 0 d 1\nq 0 d 0\n", ":2: document 'd' has grade 0 for query 'q' but had 1 before; keep one"),
         ("\n", ": no judgments in it; write 'qid 0 docno grade'"),
@@ -258,6 +258,6 @@ def test_errors_in_qrels(tmp_path, content, expected):
 
 def test_a_folder_without_qrels_or_topics(tmp_path):
     assert message(read_qrels, tmp_path) == (
-        f"{tmp_path}: the folder holds no qrels.txt or qrels.txt.gz or qrels/test.tsv; name the file itself"
+        f"{tmp_path}: the folder has no qrels.txt or qrels.txt.gz or qrels/test.tsv; name the file itself"
     )
-    assert message(read_topics, tmp_path).startswith(f"{tmp_path}: the folder holds no topics.jsonl or ")
+    assert message(read_topics, tmp_path).startswith(f"{tmp_path}: the folder has no topics.jsonl or ")

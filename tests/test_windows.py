@@ -1,4 +1,4 @@
-"""Long documents are split so that every word is read, and ranked by their best window."""
+"""Long documents are split so that every word is read, and are ranked by their best window."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SIZES = st.integers(1, 9).flatmap(lambda size: st.tuples(st.just(size), st.integ
 
 
 @given(st.integers(0, 60), SIZES)
-def test_every_word_is_in_a_window_and_no_window_is_there_twice(count, sizes):
+def test_every_word_is_in_a_window_and_no_window_is_repeated(count, sizes):
     size, stride = sizes
     words = [f"w{number}" for number in range(count)]
     windows = [window.split() for window in Windows(size, stride).split(" ".join(words))]
@@ -28,14 +28,14 @@ def test_every_word_is_in_a_window_and_no_window_is_there_twice(count, sizes):
     assert all(window == words[start : start + size] for start, window in zip(starts, windows, strict=True))
 
 
-def test_text_within_a_window_stays_as_it_is():
+def test_text_within_a_window_is_unchanged():
     assert Windows(4, 4).split("  one\n\ntwo\tthree   four five ") == [
         "one\n\ntwo\tthree   four",
         "two\tthree   four five",
     ]
 
 
-def test_the_title_stands_in_front_of_every_window():
+def test_the_title_is_in_front_of_every_window():
     assert Windows(2, 1).split("a b c", "A title") == ["A title a b", "A title b c"]
     assert Windows(2, 1).split("", "A title") == ["A title"] and Windows(2, 1).split("a", "") == ["a"]
 
@@ -57,11 +57,10 @@ def test_a_long_text_takes_linear_time():
 
 
 @pytest.mark.parametrize(
-    ("size", "stride", "found"), [(None, None, None), (200, 100, 100), (200, None, 100), (1, None, 1)]
+    ("size", "stride", "expected"), [(None, None, None), (200, 100, 100), (200, None, 100), (1, None, 1)]
 )
-def test_what_the_options_mean(size, stride, found):
-    made = windows(size, stride)
-    assert made == (None if found is None else Windows(size, found))
+def test_the_options(size, stride, expected):
+    assert windows(size, stride) == (None if expected is None else Windows(size, expected))
 
 
 def test_a_stride_alone_is_refused():

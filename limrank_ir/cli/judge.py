@@ -39,7 +39,7 @@ def judge(
         limrank judge "how do I copy a file?" \
             "shutil.copy(src, dst) copies the file src." --think always
     """
-    from limrank_ir.ranking.candidates import explained
+    from limrank_ir.ranking.candidates import verdict_record
     from limrank_ir.reranker import LimRank
 
     if not query.strip():
@@ -60,7 +60,7 @@ def judge(
         (verdict,) = limrank.judge([(query, passage, instruction)], progress=advance)
     label = "true" if verdict.log_odds > 0 else "false"
     if as_json:
-        write_json({"verdict": label, "model": limrank.model.name, **explained(verdict)})
+        write_json({"verdict": label, "model": limrank.model.name, **verdict_record(verdict)})
         return
     if verdict.reasoning:
         write_stdout(f"{verdict.reasoning.strip()}\n\n")

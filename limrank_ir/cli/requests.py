@@ -10,7 +10,7 @@ import typer
 from limrank_ir.cli import console
 from limrank_ir.cli import options as o
 from limrank_ir.cli.passages import passages
-from limrank_ir.formats.output import check_places, named
+from limrank_ir.formats.output import check_places, output_name
 
 
 def requests(
@@ -40,4 +40,4 @@ def requests(
     found = candidates.read_candidates(run, topics, passages(corpus, index), k=k, exclude=exclude)
     candidates.write_requests(output, found)
     pairs = sum(map(len, found.documents.values()))
-    console.log.info("%d queries with %d documents written to %s", len(found.documents), pairs, named(output))
+    console.log.info("%d queries with %d documents written to %s", len(found.documents), pairs, output_name(output))

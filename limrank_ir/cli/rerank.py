@@ -12,7 +12,7 @@ import typer
 from limrank_ir.cli import console
 from limrank_ir.cli import options as o
 from limrank_ir.cli.passages import passages
-from limrank_ir.formats.output import STDOUT, check_places, named, save_run, write_json
+from limrank_ir.formats.output import STDOUT, check_places, output_name, save_run, write_json
 from limrank_ir.formats.words import duration
 from limrank_ir.models import DEFAULT
 
@@ -107,8 +107,9 @@ def rerank(
     in_windows = "" if split is None else f" in {done.pairs} windows"
     fused = "" if weight is None else f", fused with the run's scores (weight {weight:g}),"
     console.log.info(
-        f"{documents} documents{in_windows} of {len(ranking)} queries reranked by {limrank.model.name}{fused} in "
-        f"{duration(done.seconds)} ({done.judged} judged, {done.stored} from the store), written to {named(output)}"
+        f"{documents} documents{in_windows} of {len(ranking)} queries reranked by {limrank.model.name}{fused} "
+        f"in {duration(done.seconds)} ({done.judged} judged, {done.stored} from the store), "
+        f"written to {output_name(output)}"
     )
     if as_json:
         summary = {"run": str(output), "model": limrank.model.name, "think": limrank.think, "fuse": weight}

@@ -10,7 +10,7 @@ import typer
 from limrank_ir.cli import console
 from limrank_ir.cli import options as o
 from limrank_ir.errors import InputError
-from limrank_ir.formats.output import STDOUT, check_folder, check_places, named, save_run, write_json
+from limrank_ir.formats.output import STDOUT, check_folder, check_places, output_name, save_run, write_json
 from limrank_ir.formats.words import some
 
 
@@ -78,6 +78,6 @@ def retrieve(
         console.log.warning(f"{len(empty)} of {len(run)} queries match nothing and are not in the run ({some(empty)})")
     save_run(output, run, tag)
     count = sum(map(len, run.values()))
-    console.log.info(f"{count} documents of {len(run) - len(empty)} queries written to {named(output)}")
+    console.log.info(f"{count} documents of {len(run) - len(empty)} queries written to {output_name(output)}")
     if as_json:
         write_json({"run": str(output), "queries": len(run), "documents": count, "without_match": empty})

@@ -1,1 +1,1 @@
-"""Files and records in the formats of the field, read and written with errors that say where."""
+"""The file formats of the field, read and written, with errors that say where."""

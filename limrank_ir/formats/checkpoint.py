@@ -1,8 +1,8 @@
-"""What a folder of weights says of itself without being loaded: its tensors, what is wrong with its files, its name.
+"""What can be learned from a folder of weights without loading it: its tensors, broken files, and a fingerprint.
 
-A name (`fingerprint`) comes from what changes a verdict, so it is the same on every machine: from the tensors, from how
-the tokenizer splits a text, and from what configurations say of the architecture. Everything else in a folder
-(``README.md``, the version of transformers that wrote it, ``local_files_only``, the shards' boundaries) does not count.
+The `fingerprint` depends only on what can change a verdict, so it is the same on every machine: the tensors, how the
+tokenizer splits text, and the architecture in the configuration files. Everything else in the folder (``README.md``,
+the version of transformers that wrote it, ``local_files_only``, how the weights are split into shards) does not count.
 """
 
 from __future__ import annotations
@@ -16,13 +16,15 @@ from typing import Any, NamedTuple
 
 from limrank_ir.errors import InputError
 
-# A file up to this size is hashed whole; of larger ones' tensors, evenly spaced blocks: a training step changes all of
-# a tensor's blocks, and reading 15 GB at every start would take longer than the model's first answers.
-READ_WHOLE, BLOCKS, BLOCK_BYTES = 64 << 20, 16, 4096
+# Weights up to this size are hashed completely; of larger ones, evenly spaced blocks of each tensor. A training step
+# changes all blocks of a tensor, and reading 15 GB at every start would take longer than the model's first answers.
+HASH_COMPLETELY = 64 << 20
+BLOCKS = 16
+BLOCK_BYTES = 4096
 LFS_POINTER = b"version https://git-lfs"
-POINTER_BYTES = 1024  # a pointer has about 130
+MAX_POINTER_BYTES = 1024  # a pointer has about 130
 
-# What configurations say that changes no verdict: where they come from, and how they were or may be run.
+# Entries of configuration files that change no verdict: their origin, and how the model was or may be run.
 _INCIDENTAL = {
     "config.json": {
         "_name_or_path", "architectures", "auto_map", "dtype", "torch_dtype", "transformers_version", "use_cache",
@@ -33,9 +35,9 @@ _INCIDENTAL = {
         "peft_version", "revision", "task_type",
     },
 }  # fmt: skip
-# And what of the other files does change one.
+# Entries of other files that can change a verdict.
 _ESSENTIAL = {
-    "generation_config.json": {"eos_token_id"},  # ends a thought
+    "generation_config.json": {"eos_token_id"},  # ends the reasoning
     "tokenizer_config.json": {"add_bos_token", "add_eos_token", "bos_token", "eos_token", "tokenizer_class"},
     "tokenizer.json": {"added_tokens", "decoder", "model", "normalizer", "post_processor", "pre_tokenizer"},
 }
@@ -47,11 +49,11 @@ class Tensor(NamedTuple):
     """A tensor in a file of weights.
 
     Attributes:
-        dtype: as safetensors writes it, such as ``"BF16"``.
-        shape: its sizes.
-        file: where it is.
-        start: its first byte in the file.
-        end: behind its last byte.
+        dtype: the dtype as in safetensors, such as ``"BF16"``.
+        shape: its shape.
+        file: the file.
+        start: offset of its first byte in the file.
+        end: offset after its last byte.
     """
 
     dtype: str
@@ -62,25 +64,25 @@ class Tensor(NamedTuple):
 
 
 def tensors(folder: Path) -> dict[str, Tensor]:
-    """The tensors that a folder's safetensors hold, by name.
+    """The tensors in a folder's safetensors files, by name.
 
     Args:
-        folder: a model's or an adapter's.
+        folder: the folder of a model or an adapter.
 
     Returns:
-        Name to tensor, of all shards; empty when there are no safetensors.
+        Name to tensor, from all shards; empty if there are no safetensors files.
 
     Raises:
-        InputError: a file is a Git LFS pointer, cut short, or no safetensors; the message names it.
+        InputError: a file is a Git LFS pointer, truncated, or not a safetensors file; the message names it.
     """
     return {name: tensor for file in _weight_files(folder) for name, tensor in _header(file).items()}
 
 
 def check_files(folder: Path) -> None:
-    """Make sure that a folder's files are what their names say, before a library fails on them in its own words.
+    """Check a folder's files before a library fails on them with a message that is harder to understand.
 
     Args:
-        folder: a model's or an adapter's.
+        folder: the folder of a model or an adapter.
 
     Raises:
         InputError: as for `tensors`.
@@ -93,10 +95,10 @@ def check_files(folder: Path) -> None:
 
 @cache
 def fingerprint(folder: Path) -> str:
-    """Name a folder of weights by what changes a verdict.
+    """Fingerprint a folder of weights by everything that can change a verdict.
 
     Args:
-        folder: of a model, an adapter, or a sentence-transformers model with its modules in folders.
+        folder: the folder of a model, an adapter, or a sentence-transformers model with module folders.
 
     Returns:
         32 hexadecimal digits.
@@ -117,28 +119,28 @@ def _is_module(folder: Path) -> bool:
 
 
 def _contents(folder: Path) -> Iterable[tuple[str, bytes]]:
-    """(name, what counts of it) of a folder's own files, in a fixed order."""
+    """(name, relevant content) of the files directly in a folder, in a fixed order."""
     found = tensors(folder)
-    whole = sum(tensor.end - tensor.start for tensor in found.values()) <= READ_WHOLE
+    completely = sum(tensor.end - tensor.start for tensor in found.values()) <= HASH_COMPLETELY
     for name in sorted(found):
         tensor = found[name]
-        yield name, f"{tensor.dtype} {tensor.shape}\n".encode() + _sample(tensor, whole=whole)
+        yield name, f"{tensor.dtype} {tensor.shape}\n".encode() + _sample(tensor, completely=completely)
     if not found:
         for file in sorted(folder.glob("*.bin")):
             if file.name.startswith(("pytorch_model", "adapter_model")):
-                yield file.name, _sample(Tensor("", (), file, 0, file.stat().st_size), whole=False)
+                yield file.name, _sample(Tensor("", (), file, 0, file.stat().st_size), completely=False)
     tokenizer = ["tokenizer.json"] if (folder / "tokenizer.json").exists() else _SLOW_TOKENIZERS
     for name in (*_INCIDENTAL, "generation_config.json", "tokenizer_config.json", *tokenizer, *_SENTENCE_TRANSFORMERS):
         if (folder / name).is_file():
-            yield name, _essence(folder / name)
+            yield name, _relevant_content(folder / name)
 
 
-def _essence(file: Path) -> bytes:
-    """What counts of a file, written in one way."""
+def _relevant_content(file: Path) -> bytes:
+    """The entries of a file that can change a verdict, in a canonical form."""
     raw = file.read_bytes()
     try:
         record: Any = json.loads(raw)
-    except ValueError:  # no JSON by design (merges.txt), or by accident, which loading will find
+    except ValueError:  # not JSON by design (merges.txt), or broken, which loading will detect
         return raw
     if isinstance(record, dict):
         if file.name in _ESSENTIAL:
@@ -150,16 +152,16 @@ def _essence(file: Path) -> bytes:
 
 
 def _sorted(value: Any) -> Any:
-    """PEFT writes sets, such as the names of target modules, as lists in any order."""
+    """PEFT writes sets, such as the target modules, as lists in arbitrary order."""
     return sorted(value, key=str) if isinstance(value, list) else value
 
 
-def _sample(tensor: Tensor, *, whole: bool) -> bytes:
-    """The bytes of a tensor, or evenly spaced blocks of them, the first and the last among them."""
+def _sample(tensor: Tensor, *, completely: bool) -> bytes:
+    """All bytes of a tensor, or evenly spaced blocks, including the first and the last."""
     size = tensor.end - tensor.start
     with tensor.file.open("rb") as file:
         file.seek(tensor.start)
-        if whole or size <= BLOCKS * BLOCK_BYTES:
+        if completely or size <= BLOCKS * BLOCK_BYTES:
             return file.read(size)
         blocks = []
         for number in range(BLOCKS):
@@ -169,29 +171,29 @@ def _sample(tensor: Tensor, *, whole: bool) -> bytes:
 
 
 def _weight_files(folder: Path) -> list[Path]:
-    """The safetensors that transformers or PEFT would read: of an index the shards, else the one file."""
+    """The safetensors files that transformers or PEFT would read: the shards of an index, or the single file."""
     index = folder / "model.safetensors.index.json"
     if index.is_file() and not (folder / "model.safetensors").is_file():
         try:
             shards = set(json.loads(index.read_bytes())["weight_map"].values())
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise InputError(f"{index}: no index of safetensors; get the file again") from error
+            raise InputError(f"{index}: not an index of safetensors files; download it again") from error
         if missing := sorted(shard for shard in shards if not (folder / shard).is_file()):
             raise InputError(
-                f"{folder}: {len(missing)} of {len(shards)} files of weights are missing ({missing[0]}); get them again"
+                f"{folder}: {len(missing)} of {len(shards)} weight files are missing ({missing[0]}); download them"
             )
         return [folder / shard for shard in sorted(shards)]
     return [folder / name for name in ("model.safetensors", "adapter_model.safetensors") if (folder / name).is_file()]
 
 
 def _header(file: Path) -> dict[str, Tensor]:
-    """A safetensors file's own list of its tensors (https://github.com/huggingface/safetensors, "Format")."""
+    """The tensors listed in the header of a safetensors file (https://github.com/huggingface/safetensors, "Format")."""
     _refuse_pointer(file)
     size = file.stat().st_size
     with file.open("rb") as opened:
         start = 8 + int.from_bytes(opened.read(8), "little")
         if size < start:
-            raise InputError(f"{file}: cut short, or no safetensors ({size} bytes); get the file again")
+            raise InputError(f"{file}: truncated, or not a safetensors file ({size} bytes); download it again")
         try:
             listed: dict[str, Any] = json.loads(opened.read(start - 8))
             found = {
@@ -200,13 +202,13 @@ def _header(file: Path) -> dict[str, Tensor]:
                 if name != "__metadata__"
             }
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise InputError(f"{file}: no safetensors; get the file again") from error
+            raise InputError(f"{file}: not a safetensors file; download it again") from error
     if (needed := max((tensor.end for tensor in found.values()), default=start)) > size:
-        raise InputError(f"{file}: cut short ({size:,} of {needed:,} bytes); get the file again")
+        raise InputError(f"{file}: truncated ({size:,} of {needed:,} bytes); download it again")
     return found
 
 
 def _refuse_pointer(file: Path) -> None:
     with file.open("rb") as opened:
-        if file.stat().st_size <= POINTER_BYTES and opened.read(len(LFS_POINTER)) == LFS_POINTER:
+        if file.stat().st_size <= MAX_POINTER_BYTES and opened.read(len(LFS_POINTER)) == LFS_POINTER:
             raise InputError(f"{file}: a Git LFS pointer, not the file itself; run `git lfs pull` in its repository")

@@ -1,4 +1,4 @@
-"""Reading and writing files safely: nothing half-written stays, and errors name file and line."""
+"""Reading and writing files safely: no half-written files, and errors that name the file and line."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from typing import Any, TextIO
 
 from limrank_ir.errors import EngineError, InputError, LimRankError
 
-# A disk that is full or broken, a share that is gone, no memory, no handles left.
-_MACHINE = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ESTALE, errno.ENOMEM, errno.EMFILE, errno.ENFILE}
-_JSON_KINDS = {dict: "an object", list: "a list", bool: "true or false", float: "no finite number"}
+# The disk is full or broken, a network share is gone, or memory or file handles ran out.
+_MACHINE_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ESTALE, errno.ENOMEM, errno.EMFILE, errno.ENFILE}
+_JSON_KINDS = {dict: "an object", list: "a list", bool: "true or false", float: "a non-finite number"}
 
 
 @contextmanager
 def replacing(path: str | PathLike[str]) -> Iterator[TextIO]:
-    """Open a text file for writing beside ``path``; it takes that name only when the block ends without an error.
+    """Write a temporary text file next to ``path``, and rename it to ``path`` if the block ends without an error.
 
-    A device or a pipe (``/dev/stdout``) is written in place. A symbolic link stays one: the file behind it is replaced.
+    A device or a pipe (``/dev/stdout``) is written directly. For a symbolic link, the file it points to is replaced.
 
     Args:
-        path: the file to write or replace; gzip-compressed when the name ends in ``.gz``. Its folder is created.
+        path: the file to write or replace; compressed if the name ends in ``.gz``. Its folder is created.
 
     Yields:
         The open UTF-8 text file.
@@ -56,7 +56,7 @@ def replacing(path: str | PathLike[str]) -> Iterator[TextIO]:
         with opened(temporary, "wt", encoding="utf-8", newline="\n") as file:
             yield file
         if target.exists():
-            shutil.copymode(target, temporary)  # a private file stays private
+            shutil.copymode(target, temporary)  # keeps a private file private
         temporary.replace(target)
     except BaseException:
         temporary.unlink(missing_ok=True)
@@ -70,12 +70,12 @@ def lines(path: str | PathLike[str]) -> Iterator[tuple[int, str]]:
         path: the file.
 
     Yields:
-        (line number from 1, line without its line end). A byte-order mark at the start of any line is dropped: files
-        that were joined have them inside.
+        (line number from 1, line without its line end). A byte-order mark at the start of any line is dropped, because
+        concatenated files have them in the middle.
 
     Raises:
-        InputError: missing or unreadable file, bytes that are not UTF-8, or gzip data that is cut short.
-        EngineError: the disk fails.
+        InputError: the file is missing, unreadable, not UTF-8, or truncated gzip data.
+        EngineError: the disk failed.
     """
     number = 0
     try:
@@ -91,24 +91,24 @@ def lines(path: str | PathLike[str]) -> Iterator[tuple[int, str]]:
             f"{path}:{number}: not UTF-8 (byte {error.object[error.start]:#04x}); convert the file to UTF-8"
         ) from error
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise InputError(f"{path}: gzip data broken or cut short after line {number}; get the file again") from error
+        raise InputError(f"{path}: corrupt or truncated gzip data after line {number}; get the file again") from error
     except OSError as error:
         raise _failure(error)(f"{path}: cannot be read ({error.strerror or error}); check the file") from error
 
 
 def _failure(error: OSError) -> type[LimRankError]:
-    """Whose fault it is: the machine's or the user's."""
-    return EngineError if error.errno in _MACHINE else InputError
+    """The kind of error: the machine's fault or the user's."""
+    return EngineError if error.errno in _MACHINE_ERRORS else InputError
 
 
 def rows(path: str | PathLike[str]) -> Iterator[tuple[str, str]]:
-    """Stream the lines that are not blank, each with the place that an error message names.
+    """Stream the lines that are not blank, each with its place for error messages.
 
     Args:
         path: the file, as for :func:`lines`.
 
     Yields:
-        (place, such as ``run.txt:7``; line without its line end).
+        (place, such as ``run.txt:7``; the line without its line end).
 
     Raises:
         InputError: as for :func:`lines`.
@@ -119,7 +119,7 @@ def rows(path: str | PathLike[str]) -> Iterator[tuple[str, str]]:
 
 
 def sniff(path: str | PathLike[str]) -> tuple[str, Iterator[tuple[str, str]]]:
-    """Look at the first character that is not blank, which tells formats apart. The file is opened only once.
+    """Find the first character that is not blank, which tells formats apart. The file is opened only once.
 
     Args:
         path: the file, as for :func:`lines`.
@@ -128,7 +128,7 @@ def sniff(path: str | PathLike[str]) -> tuple[str, Iterator[tuple[str, str]]]:
         That character, and all the :func:`rows`.
 
     Raises:
-        InputError: as for :func:`lines`, or nothing but blanks in the file.
+        InputError: as for :func:`lines`, or the file is blank.
     """
     stream = rows(path)
     first = next(stream, None)
@@ -138,17 +138,17 @@ def sniff(path: str | PathLike[str]) -> tuple[str, Iterator[tuple[str, str]]]:
 
 
 def find(path: str | PathLike[str], names: Sequence[str]) -> Path:
-    """Find the file that is meant when a folder may be given in its stead.
+    """Find a file in a folder, if a folder is given instead of the file.
 
     Args:
-        path: a file, which is returned as it is, or a folder.
-        names: what the file may be called inside the folder, the likeliest first.
+        path: a file, which is returned unchanged, or a folder.
+        names: possible names of the file in the folder, the most likely first.
 
     Returns:
-        The file; it need not exist if ``path`` is no folder.
+        The file. It may not exist if ``path`` is not a folder.
 
     Raises:
-        InputError: a folder that holds none of the names.
+        InputError: the folder has none of these files.
     """
     folder = Path(path)
     if not folder.is_dir():
@@ -156,21 +156,21 @@ def find(path: str | PathLike[str], names: Sequence[str]) -> Path:
     for name in names:
         if (folder / name).is_file():
             return folder / name
-    raise InputError(f"{path}: the folder holds no {' or '.join(names)}; name the file itself")
+    raise InputError(f"{path}: the folder has no {' or '.join(names)}; name the file itself")
 
 
 def json_object(place: str, line: str) -> dict[str, Any]:
     """Parse one line of JSONL.
 
     Args:
-        place: where the line stands, for the error message.
+        place: where the line is, for the error message.
         line: the line.
 
     Returns:
-        The object. Numbers stay the text that they were written as, so that an id keeps its digits.
+        The object. Numbers are kept as text, so that an id keeps its digits.
 
     Raises:
-        InputError: malformed JSON, or something other than an object.
+        InputError: malformed JSON, or not an object.
     """
     return _json(place, line, str)
 
@@ -180,26 +180,26 @@ def _json(place: str, line: str, numbers: Callable[[str], Any] | None = None) ->
         value = json.loads(line, parse_int=numbers, parse_float=numbers)
     except json.JSONDecodeError as error:
         raise InputError(
-            f"{place}: malformed JSON ({error.msg}, column {error.colno}); write one object a line"
+            f"{place}: malformed JSON ({error.msg}, column {error.colno}); write one object per line"
         ) from error
     except RecursionError as error:
-        raise InputError(f"{place}: malformed JSON (nested too deep); write one object a line") from error
+        raise InputError(f"{place}: malformed JSON (nested too deep); write one object per line") from error
     if not isinstance(value, dict):
-        raise InputError(f"{place}: JSON, but not an object; write one object a row")
+        raise InputError(f"{place}: JSON, but not an object; write one object per row")
     return value
 
 
 def json_records(path: str | PathLike[str]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Stream the JSON objects of a file: JSONL, or one list of objects.
+    """Stream the JSON objects of a file: JSONL, or a list of objects.
 
     Args:
         path: the file, plain or ``.gz``.
 
     Yields:
-        (place, such as ``train.jsonl:7``; the object, numbers as numbers), at least one.
+        (place, such as ``train.jsonl:7``; the object, with numbers as numbers), at least one.
 
     Raises:
-        InputError: the file cannot be read, holds nothing, or is no JSON.
+        InputError: the file cannot be read, is empty, or is not JSON.
     """
     mark, stream = sniff(path)
     if mark == "[":
@@ -210,65 +210,67 @@ def json_records(path: str | PathLike[str]) -> Iterator[tuple[str, dict[str, Any
 def json_list(
     stream: Iterable[tuple[str, str]], *, numbers: Callable[[str], Any] | None = None
 ) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Read the objects of one JSON list, which may go over many lines.
+    """Read the objects of a JSON list, which may span many lines.
 
     Args:
-        stream: the lines with their places, at least one, as :func:`sniff` gives them.
-        numbers: what makes a value of a number; None: numbers stay numbers.
+        stream: the lines with their places, at least one, as returned by :func:`sniff`.
+        numbers: how to convert numbers; None keeps them as numbers.
 
     Yields:
         (place, such as ``train.json: row 7``; the object), at least one.
 
     Raises:
-        InputError: malformed JSON, an empty list, or something other than objects in it.
+        InputError: malformed JSON, an empty list, or elements that are not objects.
     """
-    places, whole = zip(*stream, strict=True)
+    places, all_lines = zip(*stream, strict=True)
     file = places[0].rpartition(":")[0]
     try:
-        found = json.loads("\n".join(whole), parse_int=numbers, parse_float=numbers)
+        found = json.loads("\n".join(all_lines), parse_int=numbers, parse_float=numbers)
     except json.JSONDecodeError as error:
         raise InputError(
             f"{places[error.lineno - 1]}: malformed JSON ({error.msg}, column {error.colno}); write a list of "
-            "objects, or one object a line"
+            "objects, or one object per line"
         ) from error
     except RecursionError as error:
         raise InputError(f"{file}: malformed JSON (nested too deep); write a list of objects") from error
     if not found:
-        raise InputError(f"{file}: holds no rows; check how it was made")
+        raise InputError(f"{file}: no rows; check how it was made")
     for number, row in enumerate(found, 1):
         if not isinstance(row, dict):
-            raise InputError(f"{file}: row {number}: JSON, but not an object; write one object a row")
+            raise InputError(f"{file}: row {number}: JSON, but not an object; write one object per row")
         yield f"{file}: row {number}", row
 
 
 def filled(record: Mapping[str, Any], keys: Sequence[str]) -> str | None:
-    """Which key of a record to read: the first that holds something; else the first that is there.
+    """The key of a record to read: the first whose value is not blank, or else the first that exists.
 
     Args:
         record: the record; null counts as missing.
         keys: the keys to try, in order.
 
     Returns:
-        The key, or None if none is there.
+        The key, or None if none exists.
     """
-    there = [key for key in keys if record.get(key) is not None]
-    full = (key for key in there if not isinstance(record[key], str) or record[key].strip())
-    return next(full, there[0] if there else None)
+    present = [key for key in keys if record.get(key) is not None]
+    for key in present:
+        if not isinstance(record[key], str) or record[key].strip():
+            return key
+    return present[0] if present else None
 
 
 def json_text(place: str, record: Mapping[str, Any], keys: Sequence[str]) -> str | None:
-    r"""Take the text that a JSON record holds under the first of several keys.
+    r"""Get the text under the first of several keys of a JSON record.
 
     Args:
-        place: where the record stands, for the error message.
+        place: where the record is, for the error message.
         record: a record of :func:`json_object`.
-        keys: the keys to try, in order; an empty text does not hide what stands under a later one.
+        keys: the keys to try, in order; an empty text does not hide the text under a later key.
 
     Returns:
-        The text, or None if no key is there.
+        The text, or None if no key exists.
 
     Raises:
-        InputError: the value is not text, or holds half a surrogate pair (``"\ud83d"``), which no file can store.
+        InputError: the value is not text, or contains half a surrogate pair (``"\ud83d"``), which UTF-8 cannot store.
     """
     key = filled(record, keys)
     if key is None:
@@ -286,10 +288,10 @@ def json_text(place: str, record: Mapping[str, Any], keys: Sequence[str]) -> str
 
 
 def need_json_text(place: str, record: Mapping[str, Any], keys: Sequence[str]) -> str:
-    """Take the text under the first of several keys, one of which must be there.
+    """Get the text under the first of several keys, one of which must exist.
 
     Args:
-        place: where the record stands, for the error message.
+        place: where the record is, for the error message.
         record: a record of :func:`json_object`.
         keys: the keys to try, in order.
 
@@ -297,7 +299,7 @@ def need_json_text(place: str, record: Mapping[str, Any], keys: Sequence[str]) -
         The text.
 
     Raises:
-        InputError: none of the keys is there, or as for :func:`json_text`.
+        InputError: none of the keys exists, or as for :func:`json_text`.
     """
     text = json_text(place, record, keys)
     if text is None:

@@ -1,4 +1,4 @@
-"""(query, passage) pairs as callers give them: any collection of them, checked so that no other text is judged."""
+"""(query, passage) pairs from callers, in any kind of collection, checked so that no wrong text is judged."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ Pair: TypeAlias = Sequence[str | None]
 _PAIR = "(query, passage) or (query, passage, instruction)"
 
 
-def several(what: str, given: Any, wanted: str = "a list") -> list[Any]:
-    """Several things, as they come: a list, an array, a column of a frame, a generator.
+def as_list(what: str, values: Any, wanted: str = "a list") -> list[Any]:
+    """Make a list of a collection: a list, an array, a column of a data frame, a generator.
 
     Args:
-        what: what they are, for the error message.
-        given: what a caller gave.
+        what: what the values are, for the error message.
+        values: the collection.
         wanted: what to give instead, for the error message.
 
     Returns:
-        A list of them.
+        The list.
 
     Raises:
-        InputError: it is one text, a dictionary or a set, of which only letters, keys or no order would be read, or not
-            a collection at all.
+        InputError: it is not a collection, or it is a string (a list of letters), a dictionary (of keys), or a set
+            (without an order).
     """
-    if isinstance(given, (str, bytes, Mapping, Set)) or not isinstance(given, Iterable):
-        raise InputError(f"{what}: {_kind(given)}; give {wanted}")
-    return list(given)
+    if isinstance(values, (str, bytes, Mapping, Set)) or not isinstance(values, Iterable):
+        raise InputError(f"{what}: {_kind(values)}; give {wanted}")
+    return list(values)
 
 
 def is_pair(value: Any) -> bool:
@@ -39,24 +39,26 @@ def is_pair(value: Any) -> bool:
 
 
 def checked_pair(number: int, pair: Any) -> tuple[str, str, str | None]:
-    """One pair.
+    """Check a pair.
 
     Args:
-        number: its place, for the error message.
-        pair: what a caller gave.
+        number: its position, for the error message.
+        pair: the pair from the caller.
 
     Returns:
         (query, passage, instruction); the instruction may be None.
 
     Raises:
-        InputError: it is no pair of texts, or the query is empty.
+        InputError: it is not a pair of texts, or the query is empty.
     """
-    parts = pair if isinstance(pair, tuple) else several(f"pair {number}", pair, _PAIR)
+    parts = pair if isinstance(pair, tuple) else as_list(f"pair {number}", pair, _PAIR)
     if len(parts) not in (2, 3):
         raise InputError(f"pair {number}: {len(parts)} parts; give {_PAIR}")
     query, passage, instruction = parts if len(parts) == 3 else (*parts, None)
     for name, text in (("query", query), ("passage", passage), ("instruction", instruction)):
-        if not isinstance(text, str) and (name != "instruction" or text is not None):
+        if text is None and name == "instruction":
+            continue
+        if not isinstance(text, str):
             raise InputError(f"pair {number}: the {name} is {_kind(text)}, not text; fill or drop it first")
     if not query.strip():
         raise InputError(f"pair {number}: the query is empty; fill or drop it first")
@@ -64,7 +66,7 @@ def checked_pair(number: int, pair: Any) -> tuple[str, str, str | None]:
 
 
 def _kind(value: Any) -> str:
-    """What a value is, for an error message."""
+    """The kind of a value, for an error message."""
     if isinstance(value, str):
         return f"one text ({value[:30]!r})"
     return "None" if value is None else f"of type {type(value).__name__}"

@@ -1,4 +1,4 @@
-"""RankLLM's requests: read from files, checked, and the text of their candidates."""
+"""RankLLM requests: reading and checking them, and the text of their candidates."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ SHAPE = '{"query": {"text", "qid"}, "candidates": [{"docid", "score", "doc": {"t
 
 
 def document_text(request: Request, place: int) -> str:
-    """The text of a candidate, as it is: RankLLM's precedence of fields and its title, but none of its changes.
+    """The text of a candidate: RankLLM's field precedence and title format, without its other changes to the text.
 
     Args:
         request: the request.
-        place: which of its candidates.
+        place: the index of the candidate.
 
     Returns:
-        The text, after ``"Title: {title} Content: "`` where there is a title; an empty field does not hide the text in
-        a later one.
+        The text, after ``"Title: {title} Content: "`` if there is a title. An empty field does not hide the text in a
+        later one.
 
     Raises:
         InputError: the document has no text.
@@ -50,16 +50,16 @@ def document_text(request: Request, place: int) -> str:
 
 
 def checked(requests: Iterable[Request]) -> list[Request]:
-    """Requests that have a query and a list of candidates, each candidate once.
+    """Check that requests have a query and a list of candidates, and remove duplicate candidates.
 
     Args:
-        requests: what a program gave; they are not changed.
+        requests: the requests, which are not changed.
 
     Returns:
         The requests, in order.
 
     Raises:
-        InputError: a query is empty, or the candidates are no list.
+        InputError: a query is empty, or the candidates are not a list.
     """
     found, repeated = [], 0
     for number, request in enumerate(requests):
@@ -69,17 +69,17 @@ def checked(requests: Iterable[Request]) -> list[Request]:
             raise InputError(f"{where} has no query; fill or drop it first")
         if isinstance(candidates, (str, bytes, Mapping)) or not isinstance(candidates, Iterable):
             raise InputError(f"{where}: candidates is {candidates!r:.40}; give a list of RankLLM's Candidate")
-        given = list(candidates)
-        distinct = _distinct(given)
-        repeated += len(given) - len(distinct)
+        listed = list(candidates)
+        distinct = _distinct(listed)
+        repeated += len(listed) - len(distinct)
         found.append(replace(request, candidates=distinct))
     if repeated:
-        log.warning("requests: %d candidates come again for the same query and count once", repeated)
+        log.warning("requests: %d candidates are repeated for the same query and count once", repeated)
     return found
 
 
 def _distinct(candidates: Iterable[Candidate]) -> list[Candidate]:
-    """Keep the first of equal candidates; one id with two texts is two passages of a document."""
+    """Keep the first of equal candidates. Two texts with one id are two passages of a document."""
     kept: dict[Any, list[Candidate]] = {}
     found = []
     for candidate in candidates:
@@ -91,17 +91,16 @@ def _distinct(candidates: Iterable[Candidate]) -> list[Candidate]:
 
 
 def read_requests(path: str | PathLike[str]) -> list[Request]:
-    """Read requests as RankLLM's ``read_requests_from_file`` does, but also those whose ``doc`` is a text.
+    """Read requests like RankLLM's ``read_requests_from_file``, but also accept a ``doc`` that is a string.
 
-    Anserini's ``ExtractQueriesAndDocumentsFromTrecRun`` writes such, and RankLLM's reader refuses them. Ids may have
-    another name (`limrank_ir.formats.records`), and a candidate may be no more than a text, as on RankLLM's command
-    line.
+    Anserini's ``ExtractQueriesAndDocumentsFromTrecRun`` writes such files, which RankLLM's reader refuses. Ids may
+    have other names (`limrank_ir.formats.records`), and a candidate may be just a string, as on RankLLM's command line.
 
     Args:
         path: JSONL, or one JSON list; plain or ``.gz``.
 
     Returns:
-        RankLLM's requests; a text becomes ``{"contents": text}``.
+        The requests; a string becomes ``{"contents": text}``.
 
     Raises:
         InputError: the file cannot be read, or a request is malformed; the message says where.
@@ -113,8 +112,8 @@ def read_requests(path: str | PathLike[str]) -> list[Request]:
     for place, record in json_records(path):
         candidates, query = record.get("candidates"), record.get("query")
         if not isinstance(candidates, list):
-            given = f"{json.dumps(candidates):.40}"
-            raise InputError(f"{place}: not a request (candidates is {given}, no list); write {SHAPE}")
+            shown = f"{json.dumps(candidates):.40}"
+            raise InputError(f"{place}: not a request (candidates is {shown}, not a list); write {SHAPE}")
         record["candidates"] = [_candidate(place, number, candidate) for number, candidate in enumerate(candidates, 1)]
         if isinstance(query, dict) and (key := filled(query, QUERY_ID)):
             query.setdefault("qid", query[key])
@@ -126,7 +125,7 @@ def read_requests(path: str | PathLike[str]) -> list[Request]:
 
 
 def _candidate(place: str, number: int, candidate: Any) -> dict[str, Any]:
-    """A candidate in RankLLM's shape, as far as it can be told."""
+    """A candidate in RankLLM's format, as far as its fields are known."""
     if isinstance(candidate, str):
         return {"docid": str(number), "score": 0.0, "doc": {"contents": candidate}}
     if not isinstance(candidate, dict):

@@ -1,6 +1,6 @@
-"""Files of records (JSONL, a JSON list, or tab-separated columns) and the names that their fields go by.
+"""Files of records (JSONL, a JSON list, or tab-separated columns) and the names of their fields.
 
-Every reader takes its names from here, so that a file that one of them knows is known to the others.
+All readers take the names from here, so that a file that one of them accepts works for all.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from limrank_ir.errors import InputError
 from limrank_ir.formats.files import json_list, json_object
 
 DOCUMENT_ID = ("docno", "id", "_id", "pid", "docid", "doc_id", "corpus-id")
-"""Of a document, the first that is there; in MS MARCO v2, `pid` is the passage and `docid` what it is cut from."""
+"""The id is the first that exists. In MS MARCO v2, `pid` is the passage, and `docid` the document it comes from."""
 TEXT = ("text", "segment", "contents", "content", "body", "passage", "page_content")
-"""Of a document, the first that holds something; RankLLM's order (its ``inference_handler.py``)."""
+"""The text is the first that is not empty, in RankLLM's order (its ``inference_handler.py``)."""
 QUERY_ID = ("qid", "id", "_id", "query_id", "query-id", "topic_id", "number")
 QUERY = ("query", "text", "title", "question", "description")
 INSTRUCTION = ("instruction", "narrative")
@@ -22,16 +22,16 @@ GRADE = ("score", "grade", "rel", "relevance", "label")
 
 
 def header(cells: Sequence[str], *needed: Sequence[str]) -> list[str] | None:
-    """Tell a header from data: it has a cell of each kind of name, in capitals or not.
+    """Recognize a header: it has a name of each kind, in upper or lower case.
 
-    A document with the id "docid" and nothing but "text" for a text would pass for one; give it a header of its own.
+    A document with the id "docid" and the text "text" looks like one; a file that starts so needs a header.
 
     Args:
         cells: the columns of a line.
         needed: the kinds, such as `DOCUMENT_ID` and `TEXT`.
 
     Returns:
-        The columns' names in lower case, or None: the line is data.
+        The column names in lower case, or None if the line is data.
     """
     names = [cell.strip().lower() for cell in cells]
     found = [column(names, kind) for kind in needed]
@@ -39,12 +39,12 @@ def header(cells: Sequence[str], *needed: Sequence[str]) -> list[str] | None:
 
 
 def column(names: Sequence[str], kind: Sequence[str]) -> int | None:
-    """Which column of a header is of this kind: that of the first of its names; None if none is."""
+    """The column for this kind of name: that of the first name in the header, or None."""
     return next((names.index(name) for name in kind if name in names), None)
 
 
 def pick(cells: Sequence[str], names: Sequence[str], *kinds: Sequence[str]) -> list[str]:
-    """The cells of these kinds, in a line under a header that has them."""
+    """The cells for these kinds of names, in a line under a header that has them."""
     values = dict(zip(names, cells, strict=True))
     return [next(values[name] for name in kind if name in values) for kind in kinds]
 
@@ -52,19 +52,19 @@ def pick(cells: Sequence[str], names: Sequence[str], *kinds: Sequence[str]) -> l
 def records(
     mark: str, stream: Iterable[tuple[str, str]], layouts: Mapping[int, Sequence[str]], *needed: Sequence[str]
 ) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Stream the records of a file; its first character tells the format: ``{`` JSONL, ``[`` a JSON list, else TSV.
+    """Stream the records of a file. Its first character tells the format: ``{`` JSONL, ``[`` a JSON list, else TSV.
 
     Args:
-        mark: that character, and
-        stream: the lines with their places, as `limrank_ir.formats.files.sniff` gives them.
+        mark: the first character, from `limrank_ir.formats.files.sniff`.
+        stream: the lines with their places, from the same function.
         layouts: number of columns to their names, for TSV without a header.
         needed: the kinds of names that a header has (`header`).
 
     Yields:
-        (place, such as ``corpus.jsonl:7``; the record, its numbers as the text that they were written as).
+        (place, such as ``corpus.jsonl:7``; the record, with numbers kept as text).
 
     Raises:
-        InputError: malformed JSON, or a line with another number of columns.
+        InputError: malformed JSON, or a line with a wrong number of columns.
     """
     if mark == "{":
         return ((place, json_object(place, line)) for place, line in stream)
@@ -76,9 +76,11 @@ def records(
 def _tsv(
     stream: Iterable[tuple[str, str]], layouts: Mapping[int, Sequence[str]], needed: Sequence[Sequence[str]]
 ) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Split lines at their tabs; quotes and other blanks are text. Files that were joined repeat their header."""
+    """Split lines at tabs; quotes and other whitespace are text. Concatenated files repeat their header."""
     names: list[str] | None = None
-    first, place, found = "", "", 0
+    first = ""
+    place = ""
+    found = 0
     for number, (place, line) in enumerate(stream):
         cells = line.split("\t")
         if number == 0:
@@ -91,11 +93,12 @@ def _tsv(
                 f"{place}: {len(cells)} tab-separated columns, but the header has {len(names)}; write {_shape(names)}"
             )
         if not names and len(cells) not in layouts:
-            counts, shapes = " or ".join(map(str, layouts)), " or ".join(map(_shape, layouts.values()))
+            counts = " or ".join(map(str, layouts))
+            shapes = " or ".join(map(_shape, layouts.values()))
             raise InputError(f"{place}: {len(cells)} tab-separated columns, not {counts}; write {shapes}")
         yield place, dict(zip(names or layouts[len(cells)], cells, strict=True))
     if not found:
-        raise InputError(f"{place}: nothing but a header; check how the file was made")
+        raise InputError(f"{place}: only a header; check how the file was made")
 
 
 def _shape(names: Iterable[str]) -> str:

@@ -1,4 +1,4 @@
-"""SQLite files of our own kinds: recognized before SQLite touches them, made whole, with errors that say what to do."""
+"""Our SQLite files: recognized before SQLite opens them, created atomically, with errors that say what to do."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Literal
 
 from limrank_ir.errors import EngineError, InputError, LimRankError
 
-PATIENCE = 60.0  # seconds to wait for other processes' writes
+LOCK_TIMEOUT = 60.0  # seconds to wait for writes of other processes
 
 
 @dataclass(frozen=True)
@@ -21,12 +21,12 @@ class Kind:
     """A kind of file.
 
     Attributes:
-        name: what messages call it.
-        application_id: in the SQLite header; tells it from any other database.
-        layout: version of the table, as ``user_version`` in the header.
-        table: the statement that makes its one table.
-        probe: a query that fails where the table is not what it should be.
-        mode: ``"wal"`` for many readers and writers, ``"delete"`` for one file without companions.
+        name: its name in messages.
+        application_id: the id in the SQLite header that distinguishes it from other databases.
+        layout: the version of the table, stored as ``user_version`` in the header.
+        table: the statement that creates its only table.
+        probe: a query that fails if the table is wrong.
+        mode: ``"wal"`` for many readers and writers, ``"delete"`` for a single file without companions.
     """
 
     name: str
@@ -38,18 +38,18 @@ class Kind:
 
 
 def connect(path: Path, kind: Kind) -> sqlite3.Connection:
-    """Open a file, or make one.
+    """Open a file, or create it.
 
     Args:
         path: the file; its folder is created.
-        kind: what it must be.
+        kind: the kind it must have.
 
     Returns:
         A connection that threads may share, one at a time.
 
     Raises:
-        InputError: the file is something else, or cannot be read or written here.
-        EngineError: it is damaged, or another process keeps it locked. It is left as it was.
+        InputError: the file is something else, or cannot be read or written.
+        EngineError: it is damaged, or another process keeps it locked. It is left unchanged.
     """
     try:
         _recognize(path, kind)
@@ -62,7 +62,7 @@ def connect(path: Path, kind: Kind) -> sqlite3.Connection:
         raise EngineError(f"{path}: cannot be used as a {kind.name} ({error.strerror or error})") from error
     with explained(path, kind):
         database = sqlite3.connect(
-            f"{path.resolve().as_uri()}?mode=rw", uri=True, timeout=PATIENCE, check_same_thread=False
+            f"{path.resolve().as_uri()}?mode=rw", uri=True, timeout=LOCK_TIMEOUT, check_same_thread=False
         )
     try:
         with explained(path, kind):
@@ -70,7 +70,7 @@ def connect(path: Path, kind: Kind) -> sqlite3.Connection:
             if found != "ok":
                 raise _damaged(path, kind, found.splitlines()[-1])
             database.execute(kind.probe)
-            # Writes nothing, but finds out now, not after hours of work, that the file cannot be written.
+            # Writes nothing, but fails now, not after hours of work, if the file cannot be written.
             database.execute("BEGIN IMMEDIATE")
             database.rollback()
     except LimRankError:
@@ -81,11 +81,11 @@ def connect(path: Path, kind: Kind) -> sqlite3.Connection:
 
 @contextmanager
 def explained(path: Path, kind: Kind) -> Iterator[None]:
-    """Turn SQLite's errors into ours.
+    """Convert SQLite errors into ours.
 
     Args:
         path: the file, for the message.
-        kind: what it is.
+        kind: its kind.
 
     Raises:
         LimRankError: SQLite failed inside the block.
@@ -102,18 +102,18 @@ def _failure(path: Path, kind: Kind, error: sqlite3.Error) -> LimRankError:
     if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
         return _damaged(path, kind, error)
     if code == sqlite3.SQLITE_READONLY:
-        said = f"the {name} cannot be written; check the file's permissions, or use another file"
-        return InputError(f"{path}: {said} ({error})")
+        problem = f"the {name} cannot be written; check the file's permissions, or use another file"
+        return InputError(f"{path}: {problem} ({error})")
     if code == sqlite3.SQLITE_CANTOPEN:
-        said = f"the {name} cannot be opened; check the file's permissions, or use another file"
-        return InputError(f"{path}: {said} ({error})")
+        problem = f"the {name} cannot be opened; check the file's permissions, or use another file"
+        return InputError(f"{path}: {problem} ({error})")
     if code == sqlite3.SQLITE_BUSY:
-        said = f"another process keeps the {name} locked; wait for it, or use another file"
+        problem = f"another process keeps the {name} locked; wait for it, or use another file"
     elif code == sqlite3.SQLITE_FULL:
-        said = f"no space is left for the {name}; free some, or use a file somewhere else"
+        problem = f"no space is left for the {name}; free some, or use a file somewhere else"
     else:
-        said = f"the {name} failed; use another file, or move this one away to start a new one"
-    return EngineError(f"{path}: {said} ({error})")
+        problem = f"the {name} failed; use another file, or move this one away to start a new one"
+    return EngineError(f"{path}: {problem} ({error})")
 
 
 def _damaged(path: Path, kind: Kind, reason: object) -> EngineError:
@@ -121,7 +121,7 @@ def _damaged(path: Path, kind: Kind, reason: object) -> EngineError:
 
 
 def _recognize(path: Path, kind: Kind) -> None:
-    """Refuse any other file by its first bytes."""
+    """Refuse other files, by their first bytes."""
     if path.is_dir():
         raise InputError(f"{path}: is a folder; name a file for the {kind.name}")
     if not path.exists() or path.stat().st_size == 0:
@@ -130,7 +130,7 @@ def _recognize(path: Path, kind: Kind) -> None:
         header = file.read(100)
     is_sqlite = len(header) == 100 and header.startswith(b"SQLite format 3\0")
     if not is_sqlite or int.from_bytes(header[68:72], "big") != kind.application_id:
-        raise InputError(f"{path}: is not a LimRank {kind.name} and is left alone; use another file")
+        raise InputError(f"{path}: is not a LimRank {kind.name} and is left unchanged; use another file")
     layout = int.from_bytes(header[60:64], "big")
     if layout != kind.layout:
         raise InputError(
@@ -139,7 +139,7 @@ def _recognize(path: Path, kind: Kind) -> None:
 
 
 def _create(path: Path, kind: Kind) -> None:
-    """Make an empty file beside `path` and give it that name, unless another process was faster."""
+    """Create an empty file next to `path` and rename it to `path`, unless another process was faster."""
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     os.close(handle)
     try:

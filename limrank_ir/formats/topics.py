@@ -1,4 +1,4 @@
-"""Topics (queries) in the formats that they come in: JSON, TSV, and TREC's SGML or XML."""
+"""Topics (queries): JSON, TSV, and TREC's SGML or XML."""
 
 from __future__ import annotations
 
@@ -28,44 +28,44 @@ class Topic(NamedTuple):
 
 
 def read_topics(path: str | PathLike[str]) -> dict[str, Topic]:
-    """Read topics; the first character of the file tells the format.
+    """Read topics. The first character of the file tells the format.
 
     - ``{``: JSONL, or ``[``: a JSON list, of objects with an id (``qid``, ``id``, ``_id``, ``query_id``, ``query-id``,
-      ``topic_id``, ``number``), a query (``query``, ``text``, ``title``, ``question``, ``description``) and perhaps an
-      ``instruction`` or ``narrative``.
+      ``topic_id``, ``number``), a query (``query``, ``text``, ``title``, ``question``, ``description``), and optionally
+      an ``instruction`` or ``narrative``.
     - ``<``: TREC's ``<top>`` with ``<num>``, ``<title>``, ``<desc>``, ``<narr>`` (closed or not), or
       ``<topic number="1">`` with ``<query>``, ``<question>``, ``<narrative>`` or bare text inside; Touché's
-      ``<number>`` and CLEF's ``<identifier>`` and ``<EN-title>``. The query is the title, else the description; the
-      instruction is the narrative. A field ends at its closing tag; one that has none, at the next field's tag. All
-      other tags inside are text and stay (``List<String>``, ``<b>bold</b>``); CDATA sections and entities are
-      resolved. Runs of whitespace become one space.
-    - else: ``qid<TAB>query`` or ``qid<TAB>query<TAB>instruction``, or any columns under a header. The first line is a
-      header if it has one of the names above for an id and one for a query.
+      ``<number>``, and CLEF's ``<identifier>`` and ``<EN-title>``. The query is the title, or else the description;
+      the instruction is the narrative. A field ends at its closing tag or, without one, at the next field's tag. All
+      other tags are kept as text (``List<String>``, ``<b>bold</b>``); CDATA sections and entities are resolved. Runs
+      of whitespace become one space.
+    - otherwise: ``qid<TAB>query``, ``qid<TAB>query<TAB>instruction``, or any columns with a header. The first line is
+      a header if it has one of the id names above and one of the query names.
 
     Args:
-        path: the topics, plain or ``.gz``; or a folder that holds ``topics.jsonl`` or BEIR's ``queries.jsonl``
-            (plain or ``.gz``).
+        path: the topics, plain or ``.gz``, or a folder with ``topics.jsonl`` or BEIR's ``queries.jsonl`` (plain or
+            ``.gz``).
 
     Returns:
-        qid to topic, in the order of the file.
+        qid to topic, in file order.
 
     Raises:
-        InputError: malformed lines, a topic without id or query, an id that comes twice, or a file without
-            topics; and as for :func:`limrank_ir.formats.files.lines`.
+        InputError: malformed lines, a topic without an id or query, a duplicate id, or a file without topics; and as
+            for :func:`limrank_ir.formats.files.lines`.
     """
     file = find(path, ("topics.jsonl", "topics.jsonl.gz", "queries.jsonl", "queries.jsonl.gz"))
     mark, stream = sniff(file)
     topics: dict[str, Topic] = {}
     for place, topic in _markup_topics(stream) if mark == "<" else _record_topics(mark, stream):
         if not topic.qid.strip():
-            raise InputError(f"{place}: topic without an id; give it one")
+            raise InputError(f"{place}: topic without an id; add one")
         if not topic.query.strip():
-            raise InputError(f"{place}: topic {topic.qid!r} has no query; write one or remove the topic")
+            raise InputError(f"{place}: topic {topic.qid!r} has no query; add one or remove the topic")
         if topic.qid in topics:
-            raise InputError(f"{place}: topic {topic.qid!r} again; give every topic its own id")
+            raise InputError(f"{place}: duplicate topic {topic.qid!r}; give every topic its own id")
         topics[topic.qid] = topic
     if not topics:
-        raise InputError(f"{file}: no <top> or <topic> in it; give TREC topics, JSONL or 'qid<TAB>query'")
+        raise InputError(f"{file}: no <top> or <topic> in it; give TREC topics, JSONL, or 'qid<TAB>query'")
     return topics
 
 
@@ -73,21 +73,22 @@ _LAYOUTS = {2: ("qid", "query"), 3: ("qid", "query", "instruction")}
 
 
 def _record_topics(mark: str, stream: Iterable[tuple[str, str]]) -> Iterator[tuple[str, Topic]]:
-    """Read topics from (place, line) pairs of JSON or TSV; yields (place, topic)."""
+    """Read (place, topic) pairs from lines of JSON or TSV."""
     for place, record in records(mark, stream, _LAYOUTS, QUERY_ID, QUERY):
-        qid, query = need_json_text(place, record, QUERY_ID), need_json_text(place, record, QUERY)
+        qid = need_json_text(place, record, QUERY_ID)
+        query = need_json_text(place, record, QUERY)
         yield place, Topic(qid, query, json_text(place, record, INSTRUCTION) or None)
 
 
-_APART = {"<!--": "-->", "<![CDATA[": "]]>"}
-_OPENING = re.compile("|".join(map(re.escape, _APART)))
+_SECTIONS = {"<!--": "-->", "<![CDATA[": "]]>"}
+_OPENING = re.compile("|".join(map(re.escape, _SECTIONS)))
 _TOPIC = re.compile(r"<top(?:ic)?(\s[^>]*)?>(.*?)(?=</?top(?:ics?)?[\s>]|\Z)", re.IGNORECASE | re.DOTALL)
 _ATTRIBUTE = re.compile(r"""\b(?:number|num|qid|id)\s*=\s*["']([^"']*)""", re.IGNORECASE)
 _ENTITY = re.compile(r"&#?\w+;")
 _LABELS = {"num": "Number:", "number": "Number:", "title": "Topic:", "desc": "Description:", "narr": "Narrative:"}
 _ID = ("num", "number", "identifier", "qid")
-# TREC's four begin a field wherever they stand, as many files are written. The others, which a query may well hold
-# (`List<Number>`), end a field that is not closed only where they begin a line.
+# TREC's four tags start a field anywhere in a line, as many files need. The others may occur in a query
+# (`List<Number>`), so they end an unclosed field only at the start of a line.
 _ANYWHERE = ("num", "title", "desc", "narr")
 _OTHERS = (*_ID[1:], "query", "description", "question", "narrative", "subtopic", "dom", "smry", "con", "fac", "def")
 _FIELD = re.compile(
@@ -97,7 +98,7 @@ _FIELD = re.compile(
 
 
 def _markup_topics(stream: Iterable[tuple[str, str]]) -> Iterator[tuple[str, Topic]]:
-    """Read topics from (place, line) pairs of TREC's SGML or XML; yields (place, topic)."""
+    """Read (place, topic) pairs from lines of TREC's SGML or XML."""
     places, lines = zip(*stream, strict=True)
     text = _plain_markup("\n".join(lines))
     for match in _TOPIC.finditer(text):
@@ -109,22 +110,24 @@ def _markup_topics(stream: Iterable[tuple[str, str]]) -> Iterator[tuple[str, Top
 
 
 def _plain_markup(text: str) -> str:
-    """Write CDATA sections with entities; of comments, which may hold topics, only the line ends stay."""
-    last = {opening: text.rfind(closing) for opening, closing in _APART.items()}
-    pieces, done = [], 0
+    """Convert CDATA sections to entities, and reduce comments, which may contain topics, to their line ends."""
+    last = {opening: text.rfind(closing) for opening, closing in _SECTIONS.items()}
+    pieces = []
+    done = 0
     for match in _OPENING.finditer(text):
         opening, start = match[0], match.end()
-        if match.start() < done or last[opening] < start:  # inside of another, or never closed, and so text
+        if match.start() < done or last[opening] < start:  # inside another section, or never closed, so it is text
             continue
-        end = text.index(_APART[opening], start)
+        end = text.index(_SECTIONS[opening], start)
         inside = text[start:end]
-        pieces += [text[done : match.start()], "\n" * inside.count("\n") if opening == "<!--" else html.escape(inside)]
-        done = end + len(_APART[opening])
+        pieces.append(text[done : match.start()])
+        pieces.append("\n" * inside.count("\n") if opening == "<!--" else html.escape(inside))
+        done = end + len(_SECTIONS[opening])
     return "".join(pieces) + text[done:]
 
 
 def _fields(body: str) -> tuple[str, dict[str, str]]:
-    """Split a topic into the text before its fields, and its fields; a name that comes again is text or ignored."""
+    """Split a topic into the text before its fields and the fields. A repeated name is text, or ignored."""
     fields: dict[str, str] = {}
     field = next((match for match in _FIELD.finditer(body) if not _in_a_word(match)), None)
     bare = _plain(body[: field.start()] if field else body)
@@ -145,7 +148,7 @@ def _fields(body: str) -> tuple[str, dict[str, str]]:
 
 
 def _next_field(body: str, start: int, name: str, fields: Mapping[str, str]) -> re.Match[str] | None:
-    """Where a field without a closing tag ends: at the next that is new; an id at any."""
+    """The field at which an unclosed field ends: the next one with a new name, or for an id, the next one."""
     seen = {name, *fields, *(_ID if any(key in fields for key in _ID) else ())}
     for match in _FIELD.finditer(body, start):
         found = match["name"].lower()
@@ -160,11 +163,11 @@ def _in_a_word(tag: re.Match[str]) -> bool:
 
 
 def _plain(text: str, label: str = "") -> str:
-    """Resolve entities, join the lines, and take off the label that TREC writes at the start of a field."""
+    """Resolve entities, join the lines, and remove the label that TREC writes at the start of a field."""
     joined = " ".join(_ENTITY.sub(lambda match: html.unescape(match[0]), text).split())
     return joined.removeprefix(label).lstrip()
 
 
 def _first(fields: Mapping[str, str], *names: str) -> str | None:
-    """Give the first of these fields that is there and not empty."""
+    """The first of these fields that is not empty."""
     return next((fields[name] for name in names if fields.get(name)), None)

@@ -1,4 +1,4 @@
-"""TREC's files: runs (rankings) and qrels (judgments), as streams and plain values."""
+"""TREC files: runs (rankings) and qrels (judgments)."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ Run: TypeAlias = Mapping[str, Sequence[tuple[str, float]]]
 """A run in memory: qid to (docno, score) pairs, best first."""
 
 _COLUMN = re.compile(r"[^ \t\n\r\v\f]+")
-# What a column may hold when written: no byte-order mark and no surrogates either, which would not be read back.
+# What a column may contain in a file we write: no byte-order mark or surrogates, which could not be read back.
 _WRITABLE = re.compile("[^ \t\n\r\v\f\ufeff\ud800-\udfff]+")
 
 HIGHEST_GRADE = 1000
-"""trec_eval sets memory aside for every grade up to the highest; and 2**grade, a gain, is still a finite number."""
+"""trec_eval allocates memory for every grade up to the highest; and 2**grade, a gain, must be a finite number."""
 
 
 def columns(line: str) -> list[str]:
@@ -37,9 +37,9 @@ class RunEntry(NamedTuple):
     Attributes:
         qid: id of the query.
         docno: id of the document.
-        rank: the rank as the file has it, None if that is no integer; trec_eval and :func:`read_run` go by the score.
-        score: the higher, the better.
-        tag: name of the system that made the run.
+        rank: the rank in the file, or None if it is not an integer; trec_eval and :func:`read_run` use the score.
+        score: higher is better.
+        tag: the name of the system.
     """
 
     qid: str
@@ -50,10 +50,10 @@ class RunEntry(NamedTuple):
 
 
 def trec_order(scored: Iterable[tuple[str, float]]) -> list[tuple[str, float]]:
-    """Rank documents as trec_eval does, whatever the ranks in a file say.
+    """Rank documents like trec_eval, regardless of the ranks in a file.
 
     Args:
-        scored: (docno, score) of one query.
+        scored: the (docno, score) pairs of one query.
 
     Returns:
         The same pairs by descending score, compared as float32; ties by descending docno.
@@ -62,7 +62,7 @@ def trec_order(scored: Iterable[tuple[str, float]]) -> list[tuple[str, float]]:
 
 
 def _trec_key(docno: str, score: float) -> tuple[float, str]:
-    """Sort key of :func:`trec_order`. Code points order as trec_eval's UTF-8 bytes do."""
+    """The sort key of :func:`trec_order`. Code points sort like trec_eval's UTF-8 bytes."""
     return c_float(score).value, docno
 
 
@@ -73,10 +73,10 @@ def iter_run(path: str | PathLike[str]) -> Iterator[RunEntry]:
         path: the run, plain or ``.gz``.
 
     Yields:
-        The lines in the order of the file.
+        The lines in file order.
 
     Raises:
-        InputError: a line that is no such line, or a document that is listed twice for a query; and as for
+        InputError: a malformed line, or a duplicate document of a query; and as for
             :func:`limrank_ir.formats.files.lines`.
     """
     seen: dict[str, set[str]] = {}
@@ -89,7 +89,7 @@ def iter_run(path: str | PathLike[str]) -> Iterator[RunEntry]:
         qid, _, docno, rank, score, tag = found
         docnos = seen.setdefault(qid, set())
         if docno in docnos:
-            raise InputError(f"{place}: document {docno!r} again for query {qid!r}; list it once")
+            raise InputError(f"{place}: duplicate document {docno!r} for query {qid!r}; list it once")
         docnos.add(docno)
         yield RunEntry(qid, docno, _rank(rank), _score(place, score), tag)
 
@@ -119,18 +119,18 @@ def read_run(path: str | PathLike[str]) -> dict[str, list[RunEntry]]:
 def write_run(
     path: str | PathLike[str], run: Mapping[str, Iterable[tuple[str, float]]], *, tag: str = "limrank"
 ) -> None:
-    """Write a TREC run in :func:`trec_order`, ranks from 1, scores to the last digit, all of it or nothing.
+    """Write a TREC run in :func:`trec_order`, with ranks from 1 and all digits of the scores.
 
     >>> write_run("run.txt", {"q1": [("d1", 0.5), ("d2", 3.25)]})  # doctest: +SKIP
 
     Args:
-        path: the file, compressed if it ends in ``.gz``; replaced if it is there.
-        run: qid to (docno, score) pairs in any order; from a dict of scores, its ``items()``.
-        tag: name of the system, the last column.
+        path: the file, compressed if it ends in ``.gz``; replaced if it exists.
+        run: qid to (docno, score) pairs in any order, such as the ``items()`` of a dict.
+        tag: the name of the system, the last column.
 
     Raises:
-        InputError: a score that is not finite, a document twice in a query, an id or tag that is empty or holds
-            whitespace (it would shift the columns), or a run without lines; and as for
+        InputError: a score that is not finite, a duplicate document of a query, an id or tag that is empty or contains
+            whitespace (which would shift the columns), or an empty run; and as for
             :func:`limrank_ir.formats.files.replacing`.
     """
     check_writable(path, "tag", tag)
@@ -142,10 +142,10 @@ def write_run(
             for docno, score in scored:
                 check_writable(path, "docno", docno)
                 if docno in scores:
-                    raise InputError(f"{path}: document {docno!r} twice for query {qid!r}; list it once")
+                    raise InputError(f"{path}: duplicate document {docno!r} for query {qid!r}; list it once")
                 if not math.isfinite(score):
-                    raise InputError(f"{path}: query {qid!r}, document {docno!r}: score {score}; give a finite one")
-                scores[docno] = float(score)  # NumPy's floats too: their repr is not a number
+                    raise InputError(f"{path}: query {qid!r}, document {docno!r}: score {score} is not finite")
+                scores[docno] = float(score)  # the repr of NumPy floats is not a number
             for rank, (docno, score) in enumerate(trec_order(scores.items()), 1):
                 file.write(f"{qid} Q0 {docno} {rank} {score!r} {tag}\n")
             written += len(scores)
@@ -154,17 +154,17 @@ def write_run(
 
 
 def read_qrels(path: str | PathLike[str]) -> dict[str, dict[str, int]]:
-    """Read judgments: ``qid 0 docno grade``, or what a header names, such as BEIR's ``query-id corpus-id score``.
+    """Read judgments: ``qid 0 docno grade``, or columns named by a header, such as BEIR's ``query-id corpus-id score``.
 
     Args:
-        path: the qrels, plain or ``.gz``; or a folder that holds ``qrels.txt`` or BEIR's ``qrels/test.tsv``.
+        path: the qrels, plain or ``.gz``, or a folder with ``qrels.txt`` or BEIR's ``qrels/test.tsv``.
 
     Returns:
-        qid to docno to grade, which is an integer up to `HIGHEST_GRADE`; grades below 0 are kept.
+        qid to docno to grade, an integer up to `HIGHEST_GRADE`; grades below 0 are kept.
 
     Raises:
-        InputError: a line that is no such line, a document with two grades for a query, or a file without
-            judgments; and as for :func:`limrank_ir.formats.files.lines`.
+        InputError: a malformed line, a document with two grades for a query, or a file without judgments; and as for
+            :func:`limrank_ir.formats.files.lines`.
     """
     file = find(path, ("qrels.txt", "qrels.txt.gz", "qrels/test.tsv"))
     qrels: dict[str, dict[str, int]] = {}
@@ -189,7 +189,7 @@ def read_qrels(path: str | PathLike[str]) -> dict[str, dict[str, int]]:
 
 
 def _rank(text: str) -> int | None:
-    """Read the rank of a run, which nothing depends on."""
+    """Read the rank of a run, on which nothing depends."""
     try:
         return int(text)
     except ValueError:
@@ -203,11 +203,11 @@ def _grade(place: str, text: str) -> int:
     except ValueError:
         grade = math.nan
     if not grade.is_integer():
-        raise InputError(f"{place}: grade {text!r} is no integer; check the columns")
+        raise InputError(f"{place}: grade {text!r} is not an integer; check the columns")
     if grade > HIGHEST_GRADE:
         raise InputError(
-            f"{place}: grade {text} is above {HIGHEST_GRADE}, and an evaluation takes memory for every grade up to "
-            "the highest; use smaller grades"
+            f"{place}: grade {text} is above {HIGHEST_GRADE}, and evaluation needs memory for every grade up to the "
+            "highest; use smaller grades"
         )
     return int(grade)
 
@@ -217,24 +217,24 @@ def _score(place: str, text: str) -> float:
     try:
         score = float(text)
     except ValueError as error:
-        raise InputError(f"{place}: score {text!r} is no number; check the columns") from error
+        raise InputError(f"{place}: score {text!r} is not a number; check the columns") from error
     if not math.isfinite(score):
         raise InputError(f"{place}: score {text!r} is not finite and cannot be ranked; correct it")
     return score
 
 
 def check_writable(path: str | PathLike[str], what: str, text: str) -> None:
-    """Refuse an id or a tag that a run cannot hold.
+    """Refuse an id or a tag that a run cannot contain.
 
     Args:
-        path: what the error message begins with.
+        path: the start of the error message.
         what: ``"qid"``, ``"docno"`` or ``"tag"``, for the message.
         text: the id or tag.
 
     Raises:
-        InputError: it is empty or holds whitespace, a byte-order mark or half a character.
+        InputError: it is empty or contains whitespace, a byte-order mark, or half a surrogate pair.
     """
     if not _WRITABLE.fullmatch(text):
         raise InputError(
-            f"{path}: {what} {text!r} is empty, or holds whitespace, a byte-order mark or half a character; rename it"
+            f"{path}: {what} {text!r} is empty, or has whitespace, a byte-order mark, or half a character; rename it"
         )

@@ -1,14 +1,14 @@
-"""Figures and names as messages say them."""
+"""Numbers and names in messages."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-FEW = 25  # queries
+FEW = 25  # queries; means over fewer need a note
 
 
 def duration(seconds: float) -> str:
-    """Write a time as people do: ``0.4 s``, ``12 s``, ``3 min``, ``1 h 20 min``."""
+    """Format a duration: ``0.4 s``, ``12 s``, ``3 min``, ``1 h 20 min``."""
     if seconds < 10:
         return f"{seconds:.1f} s"
     if seconds < 100:
@@ -23,8 +23,8 @@ def some(names: Sequence[str]) -> str:
 
 
 def few(queries: int) -> str:
-    """What a reader of means over so few queries must know, as a sentence; empty where they are not few."""
+    """A note for means over few queries; empty if there are enough."""
     if queries >= FEW:
         return ""
     count = "1 query is" if queries == 1 else f"{queries} queries are"
-    return f"{count} an example, no measurement: the differences and percentages may be chance."
+    return f"{count} an example, not a measurement: differences and percentages may be chance."

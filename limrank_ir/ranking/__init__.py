@@ -1,1 +1,1 @@
-"""What happens to rankings: candidates, windows, fusion, and evaluation."""
+"""Rankings: candidates, windows, fusion, and evaluation."""

@@ -1,4 +1,4 @@
-"""Candidates: what a reranker is to judge (a run, topics and a corpus put together), and the verdicts on it."""
+"""Candidates to rerank (a run with its topics and passages), and the ranking by their verdicts."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from limrank_ir.errors import InputError
 from limrank_ir.formats.corpus import Passage
 from limrank_ir.formats.files import rows
-from limrank_ir.formats.output import opened
+from limrank_ir.formats.output import open_output
 from limrank_ir.formats.records import DOCUMENT_ID, QUERY_ID, header, pick
 from limrank_ir.formats.topics import Topic, read_topics
 from limrank_ir.formats.trec import Run, RunEntry, check_writable, columns, read_run, trec_order
@@ -30,13 +30,13 @@ _NUMBER = re.compile(r"[+-]?\d+(\.\d*)?")
 
 
 class RankedDocument(NamedTuple):
-    """One document in its new place.
+    """A document in the new ranking.
 
     Attributes:
         docno: its id.
-        score: what it is ranked by: log-odds, because probabilities saturate and tie; or the fused score.
+        score: the score it is ranked by: log-odds, because probabilities saturate and tie, or the fused score.
         first_stage: its score in the first stage.
-        verdict: what the model said of it; of a document in windows, of its best one.
+        verdict: the model's verdict on it, or on its best window.
         window: the number of that window, from 0; None without windows.
     """
 
@@ -56,10 +56,10 @@ class Candidates:
     """The documents to rerank.
 
     Attributes:
-        documents: qid to its documents, the first stage's lines in its order; queries in the order of the run.
-        topics: the topics of these queries, at least.
-        passages: docno to what the reranker reads.
-        windows: how long documents are split, or None: they are read as they are, up to the model's limit.
+        documents: qid to its documents in the order of the first stage; queries in the order of the run.
+        topics: the topics, which include these queries.
+        passages: docno to passage.
+        windows: how to split long documents, or None to read each as one passage, up to the model's limit.
     """
 
     documents: Mapping[str, Sequence[RunEntry]]
@@ -68,31 +68,33 @@ class Candidates:
     windows: Windows | None = None
 
     def pairs(self) -> list[tuple[str, str, str | None]]:
-        """(query, passage, instruction) of every document, or of its windows, as `limrank_ir.LimRank.judge` takes."""
+        """(query, passage, instruction) of every document or window, for `limrank_ir.LimRank.judge`."""
         return [
             (self.topics[qid].query, text, self.topics[qid].instruction)
             for qid, entries in self.documents.items()
             for entry in entries
-            for text in self._read(entry.docno)
+            for text in self._texts(entry.docno)
         ]
 
-    def _read(self, docno: str) -> list[str]:
-        """What the model reads of a document."""
+    def _texts(self, docno: str) -> list[str]:
+        """The texts that the model reads for a document: one, or one per window."""
         passage = self.passages[docno]
-        return [passage.reader_text] if self.windows is None else self.windows.split(passage.text, passage.title)
+        if self.windows is None:
+            return [passage.reader_text]
+        return self.windows.split(passage.text, passage.title)
 
     def ranking(self, verdicts: Iterable[Verdict], weight: float | None = None) -> Ranking:
-        """Rank the documents by their verdicts; ties as in trec_eval.
+        """Rank the documents by their verdicts, with ties ordered as in trec_eval.
 
         Args:
-            verdicts: one for each of `pairs`.
-            weight: the verdicts' share when they are fused with the first stage's scores (`limrank_ir.fuse`), over
-                the documents that were judged; None ranks by the verdicts alone.
+            verdicts: one verdict for each of `pairs`.
+            weight: the weight of the verdicts when they are fused with the first-stage scores (`limrank_ir.fuse`);
+                None ranks by the verdicts alone.
 
         Returns:
             The ranking; queries in the order of the run.
         """
-        counts = [len(self._read(entry.docno)) for entries in self.documents.values() for entry in entries]
+        counts = [len(self._texts(entry.docno)) for entries in self.documents.values() for entry in entries]
         stream = iter(best(verdicts, counts))
         ranking: Ranking = {}
         for qid, entries in self.documents.items():
@@ -112,7 +114,7 @@ class Candidates:
 
 
 Passages: TypeAlias = Callable[[Collection[str]], Mapping[str, Passage]]
-"""Gives the passages of these docnos, all of them: `limrank_ir.formats.corpus.read_passages` of a corpus, say."""
+"""Returns the passages of all given docnos, such as `limrank_ir.formats.corpus.read_passages` of a corpus."""
 
 
 def read_candidates(
@@ -127,12 +129,12 @@ def read_candidates(
     """Read the documents to rerank.
 
     Args:
-        run: a TREC run, the first stage's.
-        topics: the topics (`limrank_ir.formats.trec.read_topics`); those that the run does not have are left out.
-        passages: where the passages come from.
-        k: how many documents of a query, the best of the run, in trec_eval's order.
-        exclude: documents to take out of the run before the cutoff at `k` (`read_excluded`).
-        windows: how long documents are split, or None.
+        run: the first-stage TREC run.
+        topics: the topics (`limrank_ir.formats.trec.read_topics`); topics that are not in the run are left out.
+        passages: the source of the passages.
+        k: the number of documents per query, the best of the run in trec_eval's order.
+        exclude: documents to remove from the run before the cutoff at `k` (`read_excluded`).
+        windows: how to split long documents, or None.
 
     Returns:
         The candidates. What was left out is logged.
@@ -160,46 +162,46 @@ def gather(
     names: tuple[object, object, object] = ("run", "topics", "excluded"),
     windows: Windows | None = None,
 ) -> Candidates:
-    """Put the documents to rerank together.
+    """Collect the documents to rerank.
 
     Args:
-        run: qid to the first stage's lines, best first. A document that comes again for a query counts once, with
-            its best score.
-        topics: the topics; those that the run does not have are left out.
-        passages: where the passages come from.
-        k: how many documents of a query, at least 1.
-        excluded: (qid, docno) to take out before the cutoff at `k`.
-        names: what run, topics and excluded documents are called in messages.
-        windows: how long documents are split, or None.
+        run: qid to the entries of the first stage, best first. A repeated document of a query counts once, with its
+            best score.
+        topics: the topics; topics that are not in the run are left out.
+        passages: the source of the passages.
+        k: the number of documents per query, at least 1.
+        excluded: (qid, docno) pairs to remove before the cutoff at `k`.
+        names: the names of the run, the topics, and the excluded documents in messages.
+        windows: how to split long documents, or None.
 
     Returns:
         The candidates. What was left out is logged.
 
     Raises:
-        InputError: `k` is below 1, a query of the run is in no topic, no document is left, or a text is missing.
+        InputError: `k` is below 1, a query of the run has no topic, no document is left, or a text is missing.
     """
-    ours, theirs, taken = names
+    run_name, topics_name, excluded_name = names
     if k < 1:
-        raise InputError(f"k is {k}; rerank at least the best document of a query")
+        raise InputError(f"k is {k}; rerank at least one document per query")
     if unknown := [qid for qid in run if qid not in topics]:
         raise InputError(
-            f"{theirs}: {len(unknown)} of {len(run)} queries of {ours} are not in these topics ({some(unknown)}); "
-            "give the topics that the run was made with"
+            f"{topics_name}: {len(unknown)} of {len(run)} queries of {run_name} are not in these topics "
+            f"({some(unknown)}); give the topics that the run was made with"
         )
     if without := len(topics) - len(run):
-        log.info("%d of %d topics have no documents in %s and are left out", without, len(topics), ours)
-    run = _distinct(run, ours)
+        log.info("%d of %d topics have no documents in %s and are left out", without, len(topics), run_name)
+    run = _distinct(run, run_name)
     if excluded:
-        run = _without(run, excluded, taken)
+        run = _without(run, excluded, excluded_name)
     first = {qid: documents[:k] for qid, documents in run.items() if documents}
     if not first:
-        raise InputError(f"{taken}: all documents of {ours} are excluded, nothing is left to rerank")
+        raise InputError(f"{excluded_name}: all documents of {run_name} are excluded, so there is nothing to rerank")
     wanted = dict.fromkeys(entry.docno for documents in first.values() for entry in documents)
     return Candidates(first, topics, passages(wanted), windows)
 
 
 def _distinct(run: Mapping[str, Sequence[RunEntry]], name: object) -> dict[str, list[RunEntry]]:
-    """Keep each document of a query once, where it stands first, with its best score."""
+    """Keep each document of a query once, at its first position, with its best score."""
     found = {}
     for qid, entries in run.items():
         kept: dict[str, RunEntry] = {}
@@ -208,39 +210,40 @@ def _distinct(run: Mapping[str, Sequence[RunEntry]], name: object) -> dict[str, 
                 kept[entry.docno] = entry
         found[qid] = list(kept.values())
     if repeated := sum(map(len, run.values())) - sum(map(len, found.values())):
-        log.warning("%s: %d documents come again for the same query and count once", name, repeated)
+        log.warning("%s: %d documents are repeated for the same query and count once", name, repeated)
     return found
 
 
 def _without(
     run: Mapping[str, Sequence[RunEntry]], excluded: Collection[tuple[str, str]], name: object
 ) -> dict[str, list[RunEntry]]:
-    """Take excluded documents out of a run."""
+    """Remove excluded documents from a run."""
     left = {qid: [entry for entry in entries if (qid, entry.docno) not in excluded] for qid, entries in run.items()}
     count = sum(map(len, run.values())) - sum(map(len, left.values()))
-    log.info("%d documents taken out of the run (%s)", count, name)
+    log.info("%d documents excluded from the run (%s)", count, name)
     if emptied := [qid for qid, entries in left.items() if not entries]:
         log.warning("%d queries have no documents left (%s)", len(emptied), some(emptied))
     return left
 
 
 def read_excluded(path: str | PathLike[str]) -> set[tuple[str, str]]:
-    """Read which documents shall not be ranked for a query (BRIGHT's excluded ids, arXiv 2407.12883).
+    """Read the documents to exclude for each query (BRIGHT's excluded ids, arXiv 2407.12883).
 
     Args:
-        path: lines of ``qid docno``, as castorini publishes BRIGHT's, or of ``qid 0 docno grade``, as in qrels, whose
-            grade does not matter; or what a header names (``query-id corpus-id score``). Columns are apart by tabs,
-            with which a docno may hold spaces, or else by any whitespace. Plain or ``.gz``.
+        path: lines ``qid docno``, as castorini publishes for BRIGHT; or lines ``qid 0 docno grade``, as in qrels, where
+            the grade is ignored; or columns named by a header (``query-id corpus-id score``). Columns are separated by
+            tabs, so that a docno may contain spaces, or by any whitespace. Plain or ``.gz``.
 
     Returns:
-        (qid, docno) pairs; none, with a note, for an empty file. Lines whose docno is ``N/A``, BRIGHT's mark for
-        "none", are left out.
+        (qid, docno) pairs; none, with a note, for an empty file. Lines with the docno ``N/A``, which means "none" in
+        BRIGHT, are skipped.
 
     Raises:
-        InputError: a line that is no such line; and as for `limrank_ir.formats.files.lines`.
+        InputError: a malformed line; and as for `limrank_ir.formats.files.lines`.
     """
     excluded = set()
-    names, place = None, ""
+    names = None
+    place = ""
     for place, line in rows(path):
         found = _cells(line)
         if named := header(found, QUERY_ID, DOCUMENT_ID):
@@ -255,7 +258,7 @@ def read_excluded(path: str | PathLike[str]) -> set[tuple[str, str]]:
 
 
 def _cells(line: str) -> list[str]:
-    """Split a line at its tabs, or at any whitespace where there are none, or blanks stand for some of them."""
+    """Split a line at tabs, or at any whitespace if not all columns are separated by tabs."""
     cells = [cell.strip() for cell in line.split("\t")]
     return cells if len(cells) > 1 and len(columns(cells[0])) == 1 else columns(line)
 
@@ -264,7 +267,7 @@ _LAYOUTS = {2: ("qid", "docno"), 4: ("qid", "0", "docno", "grade")}
 
 
 def _excluded(place: str, cells: Sequence[str], names: Sequence[str] | None) -> tuple[str, str]:
-    """The (qid, docno) of a line under a header, or without one."""
+    """The (qid, docno) of a line, with or without a header."""
     layout = _LAYOUTS.get(len(cells), ()) if names is None else names
     if len(cells) != len(layout) or (layout == _LAYOUTS[4] and not _NUMBER.fullmatch(cells[3])):
         shape = "'qid docno' nor 'qid 0 docno grade'" if names is None else f"{' '.join(names)!r} nor a header"
@@ -276,16 +279,16 @@ def _excluded(place: str, cells: Sequence[str], names: Sequence[str] | None) -> 
 
 
 def write_requests(path: Path, candidates: Candidates) -> None:
-    """Write candidates as RankLLM reads them (``rank-llm rerank --requests-file``): JSONL, a line a query.
+    """Write candidates as RankLLM requests (``rank-llm rerank --requests-file``): JSONL, one line per query.
 
     Args:
         path: the file, compressed if it ends in ``.gz``; ``-`` is stdout.
-        candidates: the candidates; instructions follow their query's text, as there is no other place for them.
+        candidates: the candidates; an instruction is appended to its query, because requests have no field for it.
 
     Raises:
         InputError: as for `limrank_ir.formats.files.replacing`.
     """
-    with opened(path) as file:
+    with open_output(path) as file:
         for qid, entries in candidates.documents.items():
             topic = candidates.topics[qid]
             found = [
@@ -301,29 +304,31 @@ def write_requests(path: Path, candidates: Candidates) -> None:
 
 
 def scores(ranking: Ranking) -> Run:
-    """A ranking as a run."""
+    """Convert a ranking to a run."""
     return {qid: [(document.docno, document.score) for document in ranked] for qid, ranked in ranking.items()}
 
 
 def write_explanations(path: Path, ranking: Ranking) -> None:
-    """Write why each document stands where it stands: JSONL, a line a document, in the order of the ranking.
+    """Write the score and reasoning of each document: JSONL, one line per document, in the order of the ranking.
 
     Args:
         path: the file, compressed if it ends in ``.gz``; ``-`` is stdout.
-        ranking: the verdicts.
+        ranking: the ranking.
 
     Raises:
         InputError: as for `limrank_ir.formats.files.replacing`.
     """
-    with opened(path) as file:
+    with open_output(path) as file:
         for qid, ranked in ranking.items():
             for rank, (docno, score, first_stage, verdict, window) in enumerate(ranked, 1):
-                place = {"qid": qid, "docno": docno, "rank": rank, "score": score, "first_stage": first_stage}
-                record = {**place, **({} if window is None else {"window": window}), **explained(verdict)}
+                record = {"qid": qid, "docno": docno, "rank": rank, "score": score, "first_stage": first_stage}
+                if window is not None:
+                    record["window"] = window
+                record |= verdict_record(verdict)
                 file.write(json.dumps(record, ensure_ascii=False) + "\n")
 
 
-def explained(verdict: Verdict) -> dict[str, object]:
+def verdict_record(verdict: Verdict) -> dict[str, Any]:
     """A verdict as a JSON record."""
     return {
         "log_odds": verdict.log_odds,

@@ -1,4 +1,4 @@
-"""Fusion: the reranker's log-odds and the first stage's scores, weighed into one score."""
+"""Fusion: the weighted sum of the reranker's log-odds and the first-stage scores."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ if TYPE_CHECKING:
 
 
 def fuse(log_odds: ArrayLike, first_stage_scores: ArrayLike, weight: float) -> np.ndarray:
-    """Fuse two scores of one query's candidates: ``weight * z(log_odds) + (1 - weight) * z(first_stage_scores)``.
+    """Fuse two scores of a query's candidates: ``weight * z(log_odds) + (1 - weight) * z(first_stage_scores)``.
 
-    The rule is ERank's, there with a weight of 0.8. z(x) = (x - mean) / population standard deviation over the
-    candidates, and 0 for each of them where all are equal, so that fused scores compare within a query only.
+    This is the rule of ERank, which uses a weight of 0.8. z(x) = (x - mean) / population standard deviation over the
+    candidates, or 0 if all are equal. Fused scores are therefore comparable only within a query.
 
     Args:
         log_odds: the reranker's scores, shape ``[candidates]``.
-        first_stage_scores: the first stage's scores of the same candidates, higher is better, shape ``[candidates]``.
-        weight: the reranker's share, from 0 (the first stage's order) to 1 (the reranker's).
+        first_stage_scores: the first-stage scores of the same candidates, higher is better, shape ``[candidates]``.
+        weight: the weight of the reranker, from 0 (the order of the first stage) to 1 (the order of the reranker).
 
     Returns:
         float64 scores of shape ``[candidates]``, in units of standard deviations.
@@ -40,14 +40,14 @@ def fuse(log_odds: ArrayLike, first_stage_scores: ArrayLike, weight: float) -> n
 
 
 def fusion_weight(option: bool | float, default: float) -> float | None:
-    """Read an option `fuse`.
+    """The weight that an option `fuse` means.
 
     Args:
-        option: True (the model's own weight), False (no fusion) or a weight.
-        default: the model's own weight (`limrank_ir.models.Model.fuse`).
+        option: True (the model's default weight), False (no fusion), or a weight.
+        default: the model's default weight (`limrank_ir.models.Model.fuse`).
 
     Returns:
-        The reranker's share, in [0, 1], or None for no fusion.
+        The weight of the reranker, in [0, 1], or None for no fusion.
 
     Raises:
         InputError: the option is none of these.
@@ -58,11 +58,11 @@ def fusion_weight(option: bool | float, default: float) -> float | None:
 
 
 def checked_scores(scores: ArrayLike, candidates: int) -> np.ndarray:
-    """Check a first stage's scores; callers do this before hours are spent on judging.
+    """Check first-stage scores. Callers do this before hours of judging.
 
     Args:
         scores: one score for each candidate of a query.
-        candidates: how many candidates there are.
+        candidates: the number of candidates.
 
     Returns:
         The scores, float64 of shape ``[candidates]``.
@@ -95,7 +95,7 @@ def _finite(what: str, scores: ArrayLike) -> np.ndarray:
 
 
 def _z(scores: np.ndarray) -> np.ndarray:
-    if np.all(scores == scores[:1]):  # not "deviation == 0": rounding leaves equal scores a tiny one
+    if np.all(scores == scores[:1]):  # not "deviation == 0", which rounding can make tiny but positive
         return np.zeros_like(scores)
-    scores = scores / np.abs(scores).max()  # z is the same, and squares neither overflow nor vanish
+    scores = scores / np.abs(scores).max()  # z does not change, and squares neither overflow nor underflow
     return (scores - scores.mean()) / scores.std()

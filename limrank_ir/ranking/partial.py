@@ -1,4 +1,4 @@
-"""A part of a ranking is reranked and the rest keeps its place, with scores that say so to every evaluation tool.
+"""Reranking a part of a ranking, with scores that keep the rest in its place for every evaluation tool.
 
 Tools such as trec_eval ignore ranks: they sort by score, in single precision, and break ties by document id.
 """
@@ -7,31 +7,31 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-GAP = 1e-5  # survives "%.6f" and, for scores of a reranker's size, single precision
+GAP = 1e-5  # survives "%.6f" and, for the usual size of scores, single precision
 
 
 def window(count: int, start: int, end: int) -> range:
-    """The places of a window within a ranking, as RankLLM counts them: from 0, `end` is not part of it.
+    """The positions of a window in a ranking, as in RankLLM: from 0, without `end`.
 
     Args:
-        count: how many documents there are.
-        start: the window's first place; below 0 counts as 0.
-        end: behind its last place.
+        count: the number of documents.
+        start: the first position; negative values count as 0.
+        end: the position after the last one.
     """
     return range(min(max(start, 0), count), min(max(end, start, 0), count))
 
 
 def reranked(count: int, places: range, scores: Sequence[float]) -> list[tuple[int, float]]:
-    """Put a window's documents into their new order.
+    """Put the documents of a window into their new order.
 
     Args:
-        count: how many documents the ranking has.
-        places: the window's.
-        scores: new scores of the window's documents, in the old order, finite.
+        count: the number of documents in the ranking.
+        places: the positions of the window.
+        scores: the new scores of the window's documents in the old order, all finite.
 
     Returns:
-        (old place, score) of all documents, in the new order. Scores strictly descend: the window's are its new ones
-        (equal ones keep the old order, the later a `GAP` lower), those above and below it stand one apart.
+        (old position, score) of all documents in the new order. Scores strictly decrease: documents in the window get
+        their new scores (ties keep the old order, each a `GAP` lower); above and below, scores are 1 apart.
 
     Example:
         >>> reranked(4, range(1, 3), [0.5, 2.5])

@@ -1,7 +1,7 @@
-"""Long documents as overlapping windows of words; a document is as relevant as its best window.
+"""Splitting long documents into overlapping windows of words; a document is as relevant as its best window.
 
-The maximum over passages is the rule of "Deeper Text Understanding for IR with Contextual Neural Language Modeling"
-(arXiv 1905.09217, MaxP), there with windows of 150 words that start every 75.
+The maximum over passages is MaxP from "Deeper Text Understanding for IR with Contextual Neural Language Modeling"
+(arXiv 1905.09217), which uses windows of 150 words that start every 75 words.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ _WORD = re.compile(r"\S+")
 
 @dataclass(frozen=True)
 class Windows:
-    """How documents are split.
+    """How to split documents.
 
     Attributes:
-        size: words of a window; only the last one may have fewer, when the whole text does.
-        stride: words between the beginnings of two windows, at most `size`, so that no word is left out.
+        size: words per window; a document with fewer words is one window.
+        stride: words from the start of one window to the next, at most `size`, so that no word is left out.
 
     Raises:
         InputError: a number is below 1, or the stride is longer than a window.
@@ -47,37 +47,40 @@ class Windows:
         """Split a document.
 
         Args:
-            text: its text; blanks and line ends inside a window stay as they are.
-            title: stands in front of every window.
+            text: its text; whitespace within a window is kept.
+            title: its title, which goes in front of every window.
 
         Returns:
-            The windows, at least one. The last one ends where the text ends and is as long as the others, so the tail
+            The windows, at least one. The last one ends at the end of the text and is as long as the others, so the end
             of a document is always read.
         """
         words = [match.span() for match in _WORD.finditer(text)]
         last = max(len(words) - self.size, 0)
         starts = [*range(0, last, self.stride), last]
-        parts = [text[words[start][0] : words[min(start + self.size, len(words)) - 1][1]] for start in starts if words]
-        return [" ".join(part for part in (title, window) if part) for window in parts or [""]]
+        parts = []
+        for start in starts:
+            inside = words[start : start + self.size]
+            parts.append(text[inside[0][0] : inside[-1][1]] if inside else "")
+        return [" ".join(filter(None, (title, part))) for part in parts]
 
 
 def half(size: int) -> int:
-    """The stride of windows that overlap by half: what is cut apart in one window is whole in another."""
+    """The stride of windows that overlap by half, so that what one window cuts apart is complete in another."""
     return (size + 1) // 2
 
 
 def windows(size: int | None, stride: int | None) -> Windows | None:
-    """What the options ``--window`` and ``--stride`` mean.
+    """The windows for the options ``--window`` and ``--stride``.
 
     Args:
-        size: words of a window, or None: documents are not split.
-        stride: words between their beginnings; None: half a window.
+        size: words per window, or None to not split documents.
+        stride: words from the start of one window to the next, or None for half a window.
 
     Returns:
         The windows, or None.
 
     Raises:
-        InputError: a stride without a size, or as for `Windows`.
+        InputError: there is a stride without a size; or as for `Windows`.
     """
     if size is not None:
         return Windows(size, half(size) if stride is None else stride)
@@ -90,11 +93,11 @@ def best(verdicts: Iterable[Verdict], counts: Sequence[int]) -> list[tuple[Verdi
     """The best window of each document.
 
     Args:
-        verdicts: of all windows, document after document.
-        counts: how many windows each document has.
+        verdicts: the verdicts of all windows, document by document.
+        counts: the number of windows of each document.
 
     Returns:
-        For each document the verdict with the highest log-odds, of equal ones the first, and the window's number
+        For each document, the verdict with the highest log-odds (the first of ties) and the number of its window,
         from 0.
     """
     stream = iter(verdicts)

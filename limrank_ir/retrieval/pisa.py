@@ -1,12 +1,12 @@
 """The process that runs PISA for `limrank_ir.retrieval.bm25`.
 
-PISA prints to stdout and stderr from C++ and ends the whole process when something goes wrong (a full disk). In a
-process of its own it can do neither to ours, and Ctrl-C need not wait for it.
+PISA prints to stdout and stderr from C++, and ends the process when something fails, such as on a full disk. In a
+separate process, it cannot do that to ours, and Ctrl-C does not have to wait for it.
 
     python pisa.py FOLDER '{"task": "index", ...}'
 
-Lines of JSON on stdin, lines of JSON on stdout: to ``index``, [docno, text] and at the end the number of documents; to
-``search``, a query and then its list of [docno, score].
+It reads and writes lines of JSON. For ``index``: [docno, text] on stdin, and at the end the number of documents on
+stdout. For ``search``: a query on stdin, and its list of [docno, score] on stdout.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ def main(folder: str, options: str) -> None:
 
     Args:
         folder: the index.
-        options: JSON object with task, stemmer, k1, b and, for a search, k.
+        options: a JSON object with task, stemmer, k1, b, and for a search, k.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that waits for us decides
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent process decides
     results = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)  # what PISA prints goes where stderr goes
+    os.dup2(2, 1)  # redirects what PISA prints to stderr
 
     import pandas as pd
     from pyterrier_pisa import PisaIndex
@@ -37,7 +37,7 @@ def main(folder: str, options: str) -> None:
     weighting = {"k1": settings["k1"], "b": settings["b"]}
     if settings["task"] == "index":
         index.index(_documents())
-        index.bm25(**weighting)  # makes the files that a search needs
+        index.bm25(**weighting)  # creates the files that a search needs
         print(len(index), file=results)
         return
     bm25 = index.bm25(num_results=settings["k"], **weighting)

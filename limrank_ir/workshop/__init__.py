@@ -1,1 +1,1 @@
-"""What `synth`, `train` and `benchmarks` share: settings in YAML and HTML pages."""
+"""Shared by `synth`, `train`, and `benchmarks`: YAML settings and HTML pages."""

@@ -1,4 +1,4 @@
-"""Our HTML pages: jinja2 templates that fetch nothing, escape everything, and look alike (``base.html``)."""
+"""HTML pages from jinja2 templates with a common look (``base.html``); they load nothing and escape everything."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from typing import Any
 
 
 def render(template: Path, **values: Any) -> str:
-    """Fill in a page.
+    """Render a page.
 
     Args:
         template: the file. It may extend ``base.html`` and import from ``macros.html``, which are in this folder.
-        **values: what the template names. All of it is escaped, except `markupsafe.Markup`.
+        **values: the values for the template. All are escaped, except `markupsafe.Markup`.
 
     Returns:
         HTML.
 
     Raises:
-        jinja2.UndefinedError: the template names something that is not given.
+        jinja2.UndefinedError: the template uses a value that is not given.
     """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 

@@ -1,4 +1,4 @@
-"""Settings in YAML files, read and checked with errors that say where."""
+"""Settings in YAML files: reading and checking them, with errors that say where."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def read_yaml(path: Path) -> Any:
         path: the file.
 
     Raises:
-        InputError: it cannot be read, or is no YAML.
+        InputError: it cannot be read, or is not YAML.
     """
     import yaml
 
@@ -31,19 +31,22 @@ def read_yaml(path: Path) -> Any:
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); check the path") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not YAML ({' '.join(str(error).split())})") from error
+        raise InputError(f"{path}: not YAML ({' '.join(str(error).split())}); fix the file") from error
 
 
 def validated(model: type[Settings], settings: Any, path: Path) -> Settings:
-    """Check settings.
+    """Validate settings.
 
     Args:
-        model: what they must be.
-        settings: what a file holds.
+        model: the model of the settings.
+        settings: the content of the file.
         path: the file, for the error message.
 
+    Returns:
+        The settings.
+
     Raises:
-        InputError: settings are unknown, missing or impossible; all of them are named, in one line.
+        InputError: settings are unknown, missing, or invalid; one line names all of them.
     """
     from pydantic import ValidationError
 
@@ -54,11 +57,11 @@ def validated(model: type[Settings], settings: Any, path: Path) -> Settings:
 
 
 def unknown(name: str, names: Iterable[str]) -> str:
-    """What to say of a setting that is not known: the name that it is likest, where one is like it.
+    """The message for an unknown setting, with the most similar name if there is one.
 
     Args:
-        name: what was written.
-        names: what there is.
+        name: the unknown name.
+        names: the valid names.
     """
     close = difflib.get_close_matches(name, names, 1)
     return f"unknown setting; {f'did you mean {close[0]}?' if close else 'check its name'}"
@@ -74,7 +77,7 @@ def _fault(model: type[BaseModel], error: Any) -> str:
 
 
 def _names(model: Any, parts: Sequence[str | int]) -> list[str]:
-    """The settings of the part of a model that lies at the end of this way."""
+    """The names of the settings at a path in a model."""
     for part in parts:
         if isinstance(part, str):
             field = model.model_fields.get(part)
@@ -86,7 +89,7 @@ def _names(model: Any, parts: Sequence[str | int]) -> list[str]:
 
 
 def _types(annotation: Any) -> Iterator[Any]:
-    """A type and those that it is made of, such as those in ``tuple[Source, ...]``."""
+    """A type and the types that it contains, such as in ``tuple[Source, ...]``."""
     yield annotation
     for part in get_args(annotation):
         yield from _types(part)
