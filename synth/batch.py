@@ -15,7 +15,7 @@ from typing import Any
 
 from limrank_ir.errors import InputError
 from limrank_ir.formats.files import json_records, replacing
-from limrank_ir.llm.answers import Fault, kept
+from limrank_ir.llm.answers import Fault, check_answer
 from limrank_ir.llm.journal import Journal, request_key
 
 MOST = 50_000
@@ -130,5 +130,5 @@ def _answer(record: Mapping[str, Any]) -> dict[str, Any]:
     """
     response = record.get("response")
     if not isinstance(response, Mapping):
-        return kept({"error": record.get("error")})
-    return {**kept(response.get("body"), response.get("status_code")), "limrank_batch": True}
+        return check_answer({"error": record.get("error")})
+    return {**check_answer(response.get("body"), response.get("status_code")), "limrank_batch": True}

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from limrank_ir.llm.answers import Fault, completion, whole
+from limrank_ir.llm.answers import Fault, completion, replace_half_surrogates
 
 T = TypeVar("T", bound=BaseModel)
 FILTERED = "kept back by the server's filter"
@@ -80,7 +80,7 @@ def read_json(reply: Reply, shape: type[T]) -> T:
         text = fenced[1]
     try:
         found = json.loads(text)
-        return shape.model_validate(json.loads(whole(json.dumps(found, ensure_ascii=False))))
+        return shape.model_validate(json.loads(replace_half_surrogates(json.dumps(found, ensure_ascii=False))))
     except json.JSONDecodeError as error:
         raise Unusable(f"no JSON ({error.msg})") from error
     except (ValidationError, RecursionError) as error:

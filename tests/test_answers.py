@@ -1,4 +1,4 @@
-"""Answers of chat servers in all shapes: each is read, or is a fault with a reason; none is a traceback."""
+"""Answers of chat servers in all formats: each is read, or is a fault with a reason; none causes a traceback."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from limrank_ir.llm.answers import Completion, Fault, completion, kept, usable, usage
+from limrank_ir.llm.answers import Completion, Fault, check_answer, completion, usable, usage
 from limrank_ir.synth.prices import Prices
 from tests.chat_server import said
 
@@ -47,17 +47,17 @@ READ = {
 
 
 @pytest.mark.parametrize("name", READ)
-def test_what_is_an_answer(name):
-    answer, meant = READ[name]
-    assert completion(answer) == meant and usable(answer)
+def test_answers_are_read(name):
+    answer, expected = READ[name]
+    assert completion(answer) == expected and usable(answer)
     if "refused" not in answer:
-        assert kept(answer) is answer
+        assert check_answer(answer) is answer
 
 
 FAULTY = {
-    "no JSON object": ([1, 2], "no JSON object"),
-    "text": ("hi", "no JSON object"),
-    "null": (None, "no JSON object"),
+    "a list": ([1, 2], "not a JSON object"),
+    "text": ("hi", "not a JSON object"),
+    "null": (None, "not a JSON object"),
     "nothing": ({}, "without choices"),
     "choices null": ({"choices": None}, "without choices"),
     "no choice": ({"choices": []}, "without choices"),
@@ -72,9 +72,9 @@ FAULTY = {
 
 
 @pytest.mark.parametrize("name", FAULTY)
-def test_what_is_none(name):
+def test_faults_are_recognized(name):
     answer, reason = FAULTY[name]
-    for read in (completion, kept):
+    for read in (completion, check_answer):
         with pytest.raises(Fault, match=reason) as caught:
             read(answer)
         assert caught.value.status is None
@@ -94,20 +94,20 @@ def test_what_is_none(name):
         ({"code": True}, "an error without a reason", None),
     ],
 )
-def test_errors_in_the_place_of_answers(error, reason, status):
+def test_errors_instead_of_answers(error, reason, status):
     for answer in (
         {"error": error},
         {**said(""), "error": error},
         {"choices": [{"error": error, "finish_reason": "error", "message": {"content": ""}}]},
     ):
         with pytest.raises(Fault, match=reason) as caught:
-            kept(answer)
+            check_answer(answer)
         assert caught.value.status == status and not usable(answer)
 
 
-def test_a_choice_that_ends_in_an_error_is_one():
+def test_a_choice_that_ends_in_an_error_is_a_fault():
     with pytest.raises(Fault, match="finish_reason: error"):
-        kept({"choices": [{"finish_reason": "error", "message": {"content": "hal"}}]})
+        check_answer({"choices": [{"finish_reason": "error", "message": {"content": "hal"}}]})
 
 
 JSON = st.recursive(
@@ -124,28 +124,34 @@ WHOLE = {
 }
 
 
-def places(value, way=()):
-    yield way
-    for key, inner in value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ():
-        yield from places(inner, (*way, key))
+def paths(value, path=()):
+    """The paths to all values inside a JSON value, itself included."""
+    yield path
+    items = []
+    if isinstance(value, dict):
+        items = value.items()
+    elif isinstance(value, list):
+        items = enumerate(value)
+    for key, inner in items:
+        yield from paths(inner, (*path, key))
 
 
-@given(st.sampled_from(list(places(WHOLE))), JSON, st.sampled_from([200, 400, 429, 500, None, "x"]))
-def test_anything_anywhere_is_read_or_a_fault(way, odd, status):
+@given(st.sampled_from(list(paths(WHOLE))), JSON, st.sampled_from([200, 400, 429, 500, None, "x"]))
+def test_anything_anywhere_is_read_or_a_fault(path, odd, status):
     answer = json.loads(json.dumps(WHOLE))
     at = answer
-    for key in way[:-1]:
+    for key in path[:-1]:
         at = at[key]
-    if way:
-        at[way[-1]] = odd
+    if path:
+        at[path[-1]] = odd
     else:
         answer = odd
     try:
-        whole = kept(answer, status)
+        checked = check_answer(answer, status)
     except Fault as fault:
         assert "\n" not in str(fault) and str(fault).encode()
     else:
-        found = completion(whole)
+        found = completion(checked)
         assert found.text.encode() is not None and (found.thought or "").encode() is not None
     if isinstance(answer, dict):
         tokens = usage(answer)

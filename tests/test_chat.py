@@ -1,4 +1,4 @@
-"""The chat client and the journal: faults of servers are overcome or named, and what was answered stays."""
+"""The chat client and the journal: server faults are retried or reported, and answers are kept."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def asked(url, body=BODY, **settings):
 
 
 @pytest.mark.parametrize("fault", ["429", "500", "cut", "drop", "slow", "null", "hidden", "latin"])
-def test_a_fault_that_passes_is_overcome(fault):
+def test_a_temporary_fault_is_retried(fault):
     with serving(lambda body: said("hi"), {fault: 1.0}) as server:
         assert asked(server.url)["choices"][0]["message"]["content"] == "hi"
         assert server.met == {fault: 1}
@@ -40,19 +40,19 @@ def test_all_fields_of_request_and_answer_arrive():
         assert server.asked == [body]
 
 
-STAY = {
+LASTING = {
     "500": r"m at http.*fault 500 \(status 500\); run the same command again later",
     "429": r"\(status 429\); lower the concurrency",
-    "cut": r"an answer that is no JSON object, once; check the server, then run the same command again later",
-    "latin": "an answer that is no JSON object, once",
+    "cut": r"an answer that is not a JSON object, once; check the server, then run the same command again later",
+    "latin": "an answer that is not a JSON object, once",
     "null": "an answer without a message, once",
     "hidden": r"m at http.*: too many of sk-\.\.\. \(status 429\); lower the concurrency",
 }
 
 
-@pytest.mark.parametrize("fault", STAY)
-def test_faults_that_stay_are_the_servers_and_named(fault):
-    with serving(lambda body: said("hi"), {fault: 1.0}) as server, pytest.raises(EngineError, match=STAY[fault]):
+@pytest.mark.parametrize("fault", LASTING)
+def test_lasting_faults_are_engine_errors_that_name_the_server(fault):
+    with serving(lambda body: said("hi"), {fault: 1.0}) as server, pytest.raises(EngineError, match=LASTING[fault]):
         asked(server.url, retries=0)
 
 
@@ -72,8 +72,8 @@ def test_faults_that_stay_are_the_servers_and_named(fault):
     ],
 )
 @pytest.mark.parametrize("hidden", [False, True])
-def test_what_the_user_can_mend_is_the_users_and_asked_once(status, error, message, hidden):
-    """Also where a gateway hides it in an answer with the status 200."""
+def test_what_the_user_can_fix_is_an_input_error_without_retries(status, error, message, hidden):
+    """Even if a gateway hides it in an answer with status 200."""
     body = {"error": error}
     if hidden:
         body = {"error": {**(error if isinstance(error, dict) else {"message": error}), "code": status}}
@@ -97,19 +97,19 @@ def test_a_servers_filter_is_an_answer(error, status):
         assert asked(server.url) == {"refused": "filtered"}
 
 
-def test_an_answer_that_never_is_one_is_asked_for_as_often_as_retries_say():
+def test_invalid_answers_are_retried_as_often_as_configured():
     with serving(lambda body: {"choices": None}) as server:
         with pytest.raises(EngineError, match="an answer without choices, 3 times"):
             asked(server.url, retries=2)
         assert len(server.asked) == 3
 
 
-def test_nobody_there_is_named():
+def test_an_unreachable_server_is_reported():
     with pytest.raises(LimRankError, match="cannot be reached"):
         asked("http://127.0.0.1:9/v1", retries=0)
 
 
-def test_a_missing_key_is_named_before_anything_is_asked(monkeypatch):
+def test_a_missing_key_is_reported_before_the_first_request(monkeypatch):
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     with pytest.raises(LimRankError, match="gpt-4o: no API key; set OPENAI_API_KEY"):
         check_key(Server(), "gpt-4o")
@@ -117,14 +117,14 @@ def test_a_missing_key_is_named_before_anything_is_asked(monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", "x")
     check_key(Server(), "gpt-4o")
     monkeypatch.setenv("OPENAI_API_KEY", "ключ")
-    with pytest.raises(InputError, match="OPENAI_API_KEY holds characters that no API key has"):
+    with pytest.raises(InputError, match="OPENAI_API_KEY has characters that no API key has"):
         check_key(Server(), "gpt-4o")
 
 
 # The journal
 
 
-def test_answers_stay(tmp_path):
+def test_answers_are_kept(tmp_path):
     journal = Journal(tmp_path / "deep" / "a.sqlite")
     key = journal.put(BODY, said("é\ud83d"))
     assert journal.put(BODY, said("another")) == key == request_key(dict(reversed(BODY.items())))
@@ -135,17 +135,17 @@ def test_answers_stay(tmp_path):
     assert list(again) == [(BODY, said("é\ud83d"))]
 
 
-def test_an_answer_takes_the_place_of_what_is_none(tmp_path):
+def test_an_answer_replaces_a_fault(tmp_path):
     journal = Journal(tmp_path / "a.sqlite")
-    for none in ({"error": "no"}, {"choices": [None]}, {"choices": [{"message": None}]}):  # of older versions
-        journal.put(BODY, none)
-        assert journal.get(request_key(BODY)) == none
+    for fault in ({"error": "no"}, {"choices": [None]}, {"choices": [{"message": None}]}):  # from older versions
+        journal.put(BODY, fault)
+        assert journal.get(request_key(BODY)) == fault
     journal.put(BODY, said("hi"))
     journal.put(BODY, {"error": "no"})
     assert journal.get(request_key(BODY)) == said("hi") and len(journal) == 1
 
 
-def test_a_file_of_another_kind_is_left_alone(tmp_path):
+def test_a_file_of_another_kind_is_left_unchanged(tmp_path):
     (tmp_path / "notes.txt").write_text("my notes, which are longer than a header " * 10)
     with sqlite3.connect(tmp_path / "other.sqlite") as database:
         database.execute("CREATE TABLE mine (x)")

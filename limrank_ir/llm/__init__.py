@@ -1,1 +1,1 @@
-"""Language models behind an API: a chat client, what counts as an answer, and the journal of both."""
+"""Language models behind an API: a chat client, checks of answers, and a journal of requests and answers."""

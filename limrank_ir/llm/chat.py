@@ -1,4 +1,4 @@
-"""Chat completions of any OpenAI-compatible server: retried, and told apart into answers and faults."""
+"""Chat completions from any OpenAI-compatible server, with retries and checked answers."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from typing import Any
 
 from limrank_ir.errors import EngineError, InputError, LimRankError
 from limrank_ir.extras import need
-from limrank_ir.llm.answers import Fault, kept
+from limrank_ir.llm.answers import Fault, check_answer
 
-_PASSES = {408, 409, 425, 429}  # beside 5xx: of these the same request may be rid later
+_TEMPORARY = {408, 409, 425, 429}  # besides 5xx: the same request may succeed later
 
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """Where a model is and how it may be asked.
+    """A server and how to use it.
 
     Attributes:
-        base_url: of the API, such as ``http://localhost:8000/v1``; None: OpenAI's.
-        key_env: the environment variable with the API key. Servers of one's own need none.
-        concurrency: the most requests at a time.
+        base_url: the URL of the API, such as ``http://localhost:8000/v1``; None for OpenAI.
+        key_env: the environment variable with the API key. Your own servers need none.
+        concurrency: the maximum number of concurrent requests.
         timeout: seconds to wait for an answer.
-        retries: how often a request is repeated after a limit (429, honoring Retry-After), a fault of the server (5xx),
-            a lost connection, or an answer that is no completion (`limrank_ir.llm.answers`); the pauses grow.
+        retries: how often to repeat a request after a rate limit (429, honoring Retry-After), a server error (5xx), a
+            lost connection, or an answer that is not a completion (`limrank_ir.llm.answers`); with growing pauses.
     """
 
     base_url: str | None = None
@@ -35,21 +35,21 @@ class Server:
 
 
 def check_key(server: Server, model: str) -> None:
-    """Make sure that the API key is there, before anything is asked.
+    """Make sure that there is an API key before the first request.
 
     Args:
         server: the server.
         model: its model, for the error message.
 
     Raises:
-        InputError: it is not, and the server is not one of this machine or network; or it cannot be one.
+        InputError: the key is missing, and the server is not in the local network; or the key is invalid.
     """
-    away = server.base_url is None or server.base_url.startswith("https:")
+    remote = server.base_url is None or server.base_url.startswith("https:")
     key = os.environ.get(server.key_env) or ""
-    if away and not key:
+    if remote and not key:
         raise InputError(f"{model}: no API key; set {server.key_env}")
     if not (key.isascii() and key.isprintable()):
-        raise InputError(f"{model}: {server.key_env} holds characters that no API key has; set it again")
+        raise InputError(f"{model}: {server.key_env} has characters that no API key has; set it again")
 
 
 class Chat:
@@ -59,7 +59,7 @@ class Chat:
         """Connect.
 
         Args:
-            server: where.
+            server: the server.
 
         Raises:
             InputError: the package openai is not installed.
@@ -73,21 +73,21 @@ class Chat:
             api_key=os.environ.get(server.key_env) or "none",
             timeout=server.timeout,
             max_retries=server.retries,
-            http_client=openai.DefaultAsyncHttpxClient(event_hooks={"response": [_judge]}),
+            http_client=openai.DefaultAsyncHttpxClient(event_hooks={"response": [_check_response]}),
         )
 
     async def complete(self, body: Mapping[str, Any]) -> dict[str, Any]:
-        """Ask.
+        """Send a request.
 
         Args:
-            body: what is posted to ``/chat/completions``, with ``model`` and ``messages``.
+            body: the body for ``/chat/completions``, with ``model`` and ``messages``.
 
         Returns:
-            The answer as the server wrote it. Where the server's filter refuses the request, ``{"refused": why}``.
+            The server's answer, or ``{"refused": reason}`` if its content filter refused the request.
 
         Raises:
-            InputError: the request or what it is sent with is refused; asked again, it would be again.
-            EngineError: the server cannot be reached, or does not answer as it should, however often it is asked.
+            InputError: the server rejected the request or the key; a retry would not help.
+            EngineError: the server cannot be reached, or gave no valid answer after all retries.
         """
         import httpx
         import openai
@@ -96,15 +96,16 @@ class Chat:
         try:
             response = await self._client.post("/chat/completions", cast_to=httpx.Response, body=dict(body))
         except openai.APIStatusError as error:
-            raise self._sorted(where, error.response.extensions["fault"]) from error
+            raise self._error(where, error.response.extensions["fault"]) from error
         except openai.APIConnectionError as error:
             cause = error.__cause__ or error
             raise EngineError(f"{where}: cannot be reached ({str(cause) or type(cause).__name__})") from error
-        return response.extensions["kept"]
+        return response.extensions["answer"]
 
-    def _sorted(self, where: str, fault: Fault) -> LimRankError:
-        """The user's errors, which the same request would meet again, and the server's, which may pass."""
-        status, later = fault.status, "run the same command again later: what was answered is kept"
+    def _error(self, where: str, fault: Fault) -> LimRankError:
+        """An `InputError` if the same request would fail again, an `EngineError` if it may succeed later."""
+        status = fault.status
+        later = "run the same command again later: all answers so far are saved"
         if status is None:
             times = f"{self._server.retries + 1} times" if self._server.retries else "once"
             return EngineError(f"{where}: {fault}, {times}; check the server, then {later}")
@@ -112,9 +113,10 @@ class Chat:
             return InputError(f"{where}: the key in {self._server.key_env} is refused")
         if status == 404:
             return InputError(f"{where}: no such model ({fault}); check its name and base_url")
-        if status < 500 and status not in _PASSES:
+        if status < 500 and status not in _TEMPORARY:
             return InputError(f"{where}: {fault}; check the model, its parameters and your account with the provider")
-        return EngineError(f"{where}: {fault}; {'lower the concurrency, or ' if status == 429 else ''}{later}")
+        advice = f"lower the concurrency, or {later}" if status == 429 else later
+        return EngineError(f"{where}: {fault}; {advice}")
 
     async def close(self) -> None:
         """Disconnect."""
@@ -127,21 +129,21 @@ class Chat:
         await self.close()
 
 
-async def _judge(response: Any) -> None:
-    """Look at a response before openai does, so that its retries go by what an answer is, whatever its status says.
+async def _check_response(response: Any) -> None:
+    """Check a response before openai does, so that it retries by the content of an answer, not just by its status.
 
-    What was made of it is left in its extensions.
+    The result is stored in the extensions of the response.
     """
     if response.has_redirect_location:
         return
     await response.aread()
     try:
         answer = response.json()
-    except (ValueError, RecursionError):  # cut, nested too deep, not UTF-8
+    except (ValueError, RecursionError):  # truncated, nested too deep, or not UTF-8
         answer = response.text if response.status_code >= 400 else None
     try:
-        response.extensions["kept"] = kept(answer, response.status_code)
+        response.extensions["answer"] = check_answer(answer, response.status_code)
         response.status_code = 200
     except Fault as fault:
         response.extensions["fault"] = fault
-        response.status_code = fault.status or 502  # such as a gateway gives that has got no answer itself
+        response.status_code = fault.status or 502  # like a gateway without an answer

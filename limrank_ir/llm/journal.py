@@ -1,4 +1,4 @@
-"""The journal: every answer of a paid model, on disk before it is used, so that nothing is paid twice."""
+"""The journal: every answer of a paid model, saved before it is used, so that nothing is paid for twice."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ KIND = sqlite.Kind(
     ) WITHOUT ROWID
 """,
     probe="SELECT key, request, answer FROM answers LIMIT 1",
-    mode="delete",  # one file, whole after every answer
+    mode="delete",  # a single file, complete after every answer
 )
 
 
 def request_key(body: Mapping[str, Any]) -> str:
-    """The name of a request: the hash of all that it says.
+    """The key of a request: a hash of its content.
 
     Args:
-        body: what is posted to ``/chat/completions``.
+        body: the body for ``/chat/completions``.
 
     Returns:
         32 hexadecimal digits.
@@ -43,7 +43,7 @@ def request_key(body: Mapping[str, Any]) -> str:
 
 
 class Journal:
-    """Requests and their answers in one SQLite file; an answer that is in it survives a crash of the machine.
+    """Requests and their answers in a SQLite file. Saved answers survive a crash of the machine.
 
     Example:
         >>> journal = Journal("answers.sqlite")  # doctest: +SKIP
@@ -51,14 +51,14 @@ class Journal:
     """
 
     def __init__(self, path: str | PathLike[str]) -> None:
-        """Open a journal, or make one.
+        """Open a journal, or create it.
 
         Args:
             path: the file; its folder is created.
 
         Raises:
-            InputError: the file is something else, or cannot be read or written here.
-            EngineError: it is damaged, or another process keeps it locked. It is left as it was.
+            InputError: the file is something else, or cannot be read or written.
+            EngineError: it is damaged, or another process keeps it locked. It is left unchanged.
         """
         self.path = Path(path)
         self._lock = threading.Lock()
@@ -69,18 +69,18 @@ class Journal:
         """The answer to a request, or None.
 
         Args:
-            key: of `request_key`.
+            key: the key from `request_key`.
         """
         with self._lock, sqlite.explained(self.path, KIND):
             row = self._database.execute("SELECT answer FROM answers WHERE key = ?", (key,)).fetchone()
         return None if row is None else json.loads(row[0])
 
     def put(self, body: Mapping[str, Any], answer: Mapping[str, Any]) -> str:
-        """Keep an answer; it is on disk when this returns. One that is there already stays, if it can be used.
+        """Save an answer; it is on disk when this returns. An existing answer is kept if it is usable.
 
         Args:
             body: the request.
-            answer: what the server said (`limrank_ir.llm.answers.kept`).
+            answer: the answer (`limrank_ir.llm.answers.check_answer`).
 
         Returns:
             The request's key.
@@ -90,18 +90,18 @@ class Journal:
         with self._lock, sqlite.explained(self.path, KIND), self._database:
             self._database.execute("BEGIN IMMEDIATE")
             before = self._database.execute("SELECT answer FROM answers WHERE key = ?", (key,)).fetchone()
-            if before is None or not usable(json.loads(before[0])):  # older versions kept what was no answer
+            if before is None or not usable(json.loads(before[0])):  # older versions also saved faults
                 self._database.execute("INSERT OR REPLACE INTO answers VALUES (?, ?, ?)", row)
         return key
 
     def known(self, keys: Collection[str]) -> set[str]:
-        """Those of the keys that have an answer."""
+        """The keys that have an answer."""
         with self._lock, sqlite.explained(self.path, KIND):
-            there = {key for (key,) in self._database.execute("SELECT key FROM answers")}
-        return there & set(keys)
+            saved = {key for (key,) in self._database.execute("SELECT key FROM answers")}
+        return saved & set(keys)
 
     def __iter__(self) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
-        """(request, answer) of everything, in the order of the keys."""
+        """All (request, answer) pairs, ordered by key."""
         with self._lock, sqlite.explained(self.path, KIND):
             rows = self._database.execute("SELECT request, answer FROM answers ORDER BY key").fetchall()
         for request, answer in rows:
