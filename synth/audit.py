@@ -1,8 +1,7 @@
-"""An audit by people: a page with samples to mark in the browser, and what their marks say."""
+"""The human audit: a page on which a person marks samples, and what the marks say."""
 
 from __future__ import annotations
 
-import json
 import math
 import random
 from collections.abc import Mapping, Sequence
@@ -12,23 +11,23 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from limrank_ir.errors import InputError
-from limrank_ir.workshop.page import fill, text
+from limrank_ir.workshop.page import render
 
 from .records import JudgedPair
 
 QUESTIONS = {
     "label": "The label is right.",
     "reasoning": "The reasoning is sound and leads to the label.",
-    "query": "The query is one that a person could really have.",
-    "passage": "The passage could stand in a real document of its kind.",
+    "query": "A real person could have this query.",
+    "passage": "The passage could come from a real document of its kind.",
 }
-"""What people are asked of each sample, after the paper's guidelines."""
+"""The statements to mark for each sample, after the paper's guidelines."""
 BLIND = "The passage is relevant to the query."
-"""What they are asked in the place of the label: their answer agrees with it, or does not."""
+"""The statement that replaces the label's in a blind audit. The mark agrees with the label or does not."""
 
 
 class Marks(BaseModel):
-    """What a person said of a sample: question to yes or no; questions may be left out."""
+    """A person's marks for a sample: question to yes or no. Questions may be missing."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -38,7 +37,7 @@ class Marks(BaseModel):
 
 
 class Audit(BaseModel):
-    """What the page saves; `blind`: whether labels were shown only when the person had judged the passage."""
+    """What the page saves. `blind` says whether the person judged each passage before seeing its label."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -48,7 +47,7 @@ class Audit(BaseModel):
     marks: list[Marks]
 
     def agreement(self) -> dict[str, tuple[int, int, float, float]]:
-        """Question to (yes, answers, lower and upper end of Wilson's 95% interval of the share)."""
+        """Question to (yes, answers, and the lower and upper ends of Wilson's 95% interval for the share)."""
         found = {}
         for question in QUESTIONS:
             said = [mark.answers[question] for mark in self.marks if question in mark.answers]
@@ -57,15 +56,15 @@ class Audit(BaseModel):
 
 
 def wilson(yes: int, count: int, z: float = 1.959964) -> tuple[float, float]:
-    """Wilson's interval of a share (E. B. Wilson, 1927).
+    """Wilson's interval for a share (E. B. Wilson, 1927).
 
     Args:
-        yes: how many of `count`.
-        count: how many.
+        yes: the number of successes.
+        count: the number of trials.
         z: the normal quantile; 95% by default.
 
     Returns:
-        The lower and the upper end; (0, 1) where nothing is known.
+        The lower and the upper end; (0, 1) without trials.
 
     Example:
         >>> [round(end, 3) for end in wilson(90, 100)]
@@ -80,12 +79,12 @@ def wilson(yes: int, count: int, z: float = 1.959964) -> tuple[float, float]:
 
 
 def samples(pairs: Sequence[JudgedPair], count: int, *, seed: int) -> list[JudgedPair]:
-    """Draw samples to audit, as many relevant ones as others as far as there are.
+    """Draw samples to audit: half relevant, half not, as far as there are enough of each.
 
     Args:
         pairs: the pairs.
         count: how many.
-        seed: of the draw.
+        seed: the random seed.
     """
     draw = random.Random(seed)
     kinds = [[pair for pair in pairs if pair.label is label] for label in (True, False)]
@@ -96,12 +95,12 @@ def samples(pairs: Sequence[JudgedPair], count: int, *, seed: int) -> list[Judge
 
 
 def audit_page(pairs: Sequence[JudgedPair], name: str, *, show_labels: bool = False) -> str:
-    """The page on which a person marks samples; it keeps the marks in the browser and saves them as JSON.
+    """Write the page on which a person marks samples. It keeps the marks in the browser and saves them as JSON.
 
     Args:
         pairs: the samples.
         name: of the synthesis.
-        show_labels: show label and reasoning from the start; else when the person has said what the label should be.
+        show_labels: show labels and reasoning from the start, not only after the person has judged the passage.
     """
     shown: list[Mapping[str, Any]] = [
         {
@@ -115,10 +114,7 @@ def audit_page(pairs: Sequence[JudgedPair], name: str, *, show_labels: bool = Fa
         for pair in pairs
     ]
     asked = {"name": name, "questions": QUESTIONS, "blind": None if show_labels else BLIND}
-    data = json.dumps({**asked, "samples": shown}, ensure_ascii=False)
-    # In a script element only these characters could end or comment it.
-    safe = data.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026").replace("\u2028", "\\u2028")
-    return fill(Path(__file__).with_name("audit.html"), data=safe.replace("\u2029", "\\u2029"), name=text(name))
+    return render(Path(__file__).with_name("audit.html"), name=name, data={**asked, "samples": shown})
 
 
 def read_audit(path: Path, pairs: Sequence[JudgedPair]) -> Audit:
@@ -129,7 +125,7 @@ def read_audit(path: Path, pairs: Sequence[JudgedPair]) -> Audit:
         pairs: the pairs of the synthesis.
 
     Raises:
-        InputError: the file cannot be read, is no audit, or is one of another synthesis.
+        InputError: the file cannot be read, is not an audit, or belongs to another synthesis.
     """
     try:
         found = Audit.model_validate_json(path.read_bytes())
@@ -138,9 +134,11 @@ def read_audit(path: Path, pairs: Sequence[JudgedPair]) -> Audit:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(map(str, first["loc"]))
-        raise InputError(f"{path}: no audit ({where}: {first['msg']}); save it from the audit page") from error
+        raise InputError(f"{path}: not an audit ({where}: {first['msg']}); save it from the audit page") from error
     known = {pair.id for pair in pairs}
     for mark in found.marks:
         if mark.id not in known or not mark.answers.keys() <= QUESTIONS.keys():
-            raise InputError(f"{path}: marks {mark.id!r}, which is not in this synthesis; give its own audit")
+            raise InputError(
+                f"{path}: marks {mark.id!r}, which is not in this synthesis; give the audit of this synthesis"
+            )
     return found

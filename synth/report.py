@@ -1,4 +1,4 @@
-"""What a synthesis came to, in figures: quotas met, lengths, labels, losses, cost, leaks, and what people said."""
+"""A synthesis in figures: quotas, lengths, labels, losses, cost, leaks, and the audit."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from .records import JudgedPair
 
 @dataclass(frozen=True)
 class Share:
-    """How often something is among the queries: counted, its share, and the share that the guidelines ask for."""
+    """How many queries have something: the count, its share, and the share that the guidelines ask for."""
 
     name: str
     count: int
@@ -31,7 +31,7 @@ class Share:
 
 @dataclass(frozen=True)
 class Lengths:
-    """Words of a kind of text: how many texts, and 5%, 50% and 95% of them are this long at most."""
+    """Lengths in words of a kind of text: the number of texts, and the 5th, 50th, and 95th percentiles."""
 
     name: str
     count: int
@@ -42,7 +42,7 @@ class Lengths:
 
 @dataclass(frozen=True)
 class Cost:
-    """What a model was asked and what it took; dollars are None where it has no price."""
+    """What a model cost. Dollars are None if it has no price."""
 
     model: str
     answers: int
@@ -56,18 +56,18 @@ class SynthReport:
     """All figures.
 
     Attributes:
-        queries: how many there are.
-        pairs: how many there are.
-        relevant: how many of the pairs.
-        domains: of daily-life queries and of expert queries, by kind.
-        difficulties: of all queries.
-        passages: kinds of passages: how many there were made, how many stayed.
-        lengths: of queries, passages and traces.
+        queries: the number of queries.
+        pairs: the number of pairs.
+        relevant: the number of relevant pairs.
+        domains: the domains of daily-life and of expert queries, by kind.
+        difficulties: the difficulties of all queries.
+        passages: (kind, number written, number kept).
+        lengths: of queries, passages, and traces.
         losses: (step, reason, records dropped).
         counts: step to records left.
         costs: by model.
-        leak: area under the ROC curve of a classifier that sees a passage alone; None: too few pairs.
-        audit: what people said, or None.
+        leak: the area under the ROC curve of a classifier that sees a passage only; None: too few pairs.
+        audit: the human audit, or None.
     """
 
     queries: int
@@ -90,17 +90,17 @@ def report(
     """Gather the figures.
 
     Args:
-        result: a whole result.
-        config: its synthesis.
+        result: a complete synthesis.
+        config: its configuration.
         journal: its answers.
         prices: what tokens cost.
-        audit: what people said, if they did.
+        audit: the human audit, if there is one.
     """
     pairs = result.pairs
     queries = list({pair.query.id: pair.query for pair in pairs}.values())
     guidelines = read_guidelines(config.guidelines)
-    made = Counter(passage.kind for passage in result.passages)
-    stayed = Counter(pair.passage.kind for pair in pairs)
+    written = Counter(passage.kind for passage in result.passages)
+    kept = Counter(pair.passage.kind for pair in pairs)
     return SynthReport(
         queries=len(queries),
         pairs=len(pairs),
@@ -115,7 +115,7 @@ def report(
         difficulties=_shares(
             (query.difficulty for query in queries), {each.name: each.share for each in guidelines.difficulties}
         ),
-        passages=[(kind, made[kind], stayed[kind]) for kind in _kinds(guidelines)],
+        passages=[(kind, written[kind], kept[kind]) for kind in _kinds(guidelines)],
         lengths=_lengths(pairs),
         losses=result.losses,
         counts=result.counts,
@@ -131,8 +131,8 @@ def _kinds(guidelines: Guidelines) -> list[str]:
 
 def _shares(names: Iterable[str], wanted: Mapping[str, float]) -> list[Share]:
     counts = Counter(names)
-    total, whole = sum(wanted.values()), max(1, sum(counts.values()))
-    return [Share(name, counts[name], counts[name] / whole, share / total) for name, share in wanted.items()]
+    found, asked = max(1, sum(counts.values())), sum(wanted.values())
+    return [Share(name, counts[name], counts[name] / found, share / asked) for name, share in wanted.items()]
 
 
 def _lengths(pairs: Sequence[JudgedPair]) -> list[Lengths]:

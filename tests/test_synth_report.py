@@ -1,4 +1,4 @@
-"""The report and the audit page: what they count, and that they fetch nothing and escape everything."""
+"""The report and the audit page: what they count, that they load nothing, and that they escape everything."""
 
 from __future__ import annotations
 
@@ -55,9 +55,9 @@ def test_the_report(home):
     result = synth("report", home / "synth.yaml")
     assert result.exit_code == 0, result.output
     page = (home / "out/report.html").read_text()
-    assert "160 judged pairs of 40 queries" in page and "40 of them are relevant (25%)" in page
-    assert "Nobody has audited it yet" in page and "area under the ROC curve of" in page
-    assert re.search(r"health</div>.*?2 \(10%, wanted 10%\)", page, re.DOTALL)
+    assert "160 judged pairs for 40 queries" in page and "40 of these are relevant (25%)" in page
+    assert "Nobody has audited it yet" in page and "under the ROC curve of" in page
+    assert re.search(r"health</div>.*?2 \(10%, target 10%\)", page, re.DOTALL)
     assert "deepseek-reasoner" in page and ">0.05<" in page  # 320 answers of 100 and 50 tokens
     (home / "prices.yaml").write_text("deepseek: [1000, 2000]\n")
     assert synth("report", home / "synth.yaml", "--prices", home / "prices.yaml").exit_code == 0
@@ -68,7 +68,7 @@ def test_the_report(home):
     )
 
 
-def test_an_audit_comes_into_the_report(home):
+def test_the_report_shows_the_audit(home):
     result = synth("audit", home / "synth.yaml", "-n", 10)
     assert result.exit_code == 0, result.output
     page = (home / "out/audit.html").read_text()
@@ -88,14 +88,17 @@ def test_an_audit_comes_into_the_report(home):
     page = (home / "out/report.html").read_text()
     assert "marked with the label in sight" in page
     assert "By A &amp; B." in page and "9 of 10" in page and "9 of 9" in page and "60% to 98%" in page
-    for text, message in (("{", "no audit"), ('{"samples": 1, "marks": [{"id": "x", "answers": {}}]}', "marks 'x'")):
+    for text, message in (
+        ("{", "not an audit"),
+        ('{"samples": 1, "marks": [{"id": "x", "answers": {}}]}', "marks 'x'"),
+    ):
         saved.write_text(text)
         result = synth("report", home / "synth.yaml")
         assert result.exit_code == 2 and message in result.stderr
     saved.unlink()
 
 
-def test_there_is_nothing_to_report_before_the_end(home, tmp_path):
+def test_an_unfinished_synthesis_has_no_report(home, tmp_path):
     write_sources(tmp_path)
     config = write_config(tmp_path, "http://127.0.0.1:9/v1")
     result = synth("report", config)
@@ -104,10 +107,10 @@ def test_there_is_nothing_to_report_before_the_end(home, tmp_path):
         config = write_config(tmp_path, server.url)
         synth("run", config, "--max-requests", 3)
     result = synth("audit", config)
-    assert result.exit_code == 2 and "answers of the queries are missing" in result.stderr
+    assert result.exit_code == 2 and "answers for the queries are missing" in result.stderr
 
 
-def test_what_texts_hold_cannot_leave_the_page():
+def test_texts_cannot_break_out_of_the_page():
     page = audit_page(pairs(), "</title><script>")
     assert "<script>alert" not in page and "</title><script>" not in page
     data = json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', page, re.DOTALL)[1])
@@ -115,7 +118,7 @@ def test_what_texts_hold_cannot_leave_the_page():
 
 
 def browsed(folder, page, script=""):
-    """What stands on a page when a script has run on it: labels, statements to mark, and what will be saved."""
+    """What a page shows after a script has run on it: labels, statements to mark, and what will be saved."""
     browser = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if browser is None:
         pytest.skip("no Chromium")
@@ -128,7 +131,7 @@ def browsed(folder, page, script=""):
     return re.findall('class="label">(.*?)<', shown), re.findall("<legend>(.*?)</legend>", shown), json.loads(title)
 
 
-def test_a_label_is_shown_when_the_passage_is_judged(tmp_path):
+def test_the_label_appears_after_the_passage_is_judged(tmp_path):
     page = audit_page(pairs(2), "n")
     click = "const box = document.getElementById('sample-{}'); box.querySelectorAll('[type=radio]')[{}].click();"
     others = [QUESTIONS["query"], QUESTIONS["passage"]]
@@ -143,7 +146,7 @@ def test_a_label_is_shown_when_the_passage_is_judged(tmp_path):
     ):
         show = "box.querySelector('button').click(); box.querySelector('[type=radio]').click()"
         labels, statements, saved = browsed(tmp_path, page, f"{click.format(sample, choice)} {show}")
-        assert labels == [label] and saved == {f"q-p{sample}": {"label": right}}  # and the judgment stands
+        assert labels == [label] and saved == {f"q-p{sample}": {"label": right}}  # the judgment is final
         assert statements.count(QUESTIONS["reasoning"]) == 1
     labels, statements, _ = browsed(tmp_path, audit_page(pairs(2), "n", show_labels=True))
     assert labels == ["true: relevant", "false: not relevant"] and statements[:2] == [
@@ -152,7 +155,7 @@ def test_a_label_is_shown_when_the_passage_is_judged(tmp_path):
     ]
 
 
-def test_samples_are_half_and_half_as_far_as_there_are():
+def test_samples_are_half_relevant_as_far_as_possible():
     assert sum(each.label for each in samples(pairs(40), 10, seed=0)) == 5
     few = [each for each in pairs(40) if not each.label or each.id == "q-p0"]
     assert sum(each.label for each in samples(few, 10, seed=0)) == 1 and len(samples(few, 10, seed=0)) == 10
@@ -161,13 +164,13 @@ def test_samples_are_half_and_half_as_far_as_there_are():
 
 
 @given(st.integers(0, 50), st.integers(0, 50))
-def test_the_interval_holds_the_share(yes, no):
+def test_the_interval_contains_the_share(yes, no):
     low, high = wilson(yes, yes + no)
     assert 0 <= low <= (yes / (yes + no) if yes + no else 0.5) + 1e-12 and high <= 1
     assert high >= (yes / (yes + no) if yes + no else 0.5) - 1e-12
 
 
-def test_agreement_counts_what_was_answered():
+def test_agreement_counts_answered_questions_only():
     audit = Audit(samples=3, marks=[Marks(id="a", answers={"label": True}), Marks(id="b", answers={"label": False})])
     assert audit.agreement()["label"][:2] == (1, 2)
     assert audit.agreement()["query"] == (0, 0, 0.0, 1.0)
