@@ -1,1 +1,1 @@
-"""LIMRANK-SYNTHESIZER: the pipeline that makes training data (installed as `limrank_ir.synth`)."""
+"""LIMRANK-SYNTHESIZER: a pipeline that makes training data (installed as `limrank_ir.synth`)."""

@@ -1,4 +1,4 @@
-"""How stages get answers: from the journal, online, or by way of a batch file. A stage does not see the difference."""
+"""How stages get answers: from the journal, from a server, or from a batch file. A stage cannot tell which."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ Body = dict[str, Any]
 
 
 class Dropped(Exception):
-    """A record that comes to nothing; the message is the reason, which is counted."""
+    """A record that is given up. The message is the reason, which is counted."""
 
 
 class Waiting(Exception):
-    """An answer that is not there yet."""
+    """The answer has not arrived yet."""
 
 
 class Ask(Protocol):
-    """Gives the answer to a request to a model."""
+    """Gets the answer to a request."""
 
     async def __call__(self, model: ChatModel, body: Body) -> dict[str, Any]:
-        """The answer as the server wrote it.
+        """Return the answer as the server wrote it.
 
         Raises:
-            Waiting: it is not there yet.
+            Waiting: it has not arrived yet.
         """
 
 
@@ -47,8 +47,8 @@ class SpendingLimits:
     """When to stop asking.
 
     Attributes:
-        requests: the most requests, or None.
-        cost: the most money, in the currency of the prices, or None; answers of earlier runs count, too.
+        requests: the maximum number of requests, or None.
+        cost: the maximum cost, in the currency of the prices, or None. Answers from earlier runs count too.
     """
 
     requests: int | None = None
@@ -56,7 +56,7 @@ class SpendingLimits:
 
 
 class Online:
-    """Asks servers, keeps what they say, and stops at limits or faults: what is under way then is finished and kept."""
+    """Asks servers and saves their answers. After a limit or a fault, it finishes the requests in flight and stops."""
 
     def __init__(
         self,
@@ -66,79 +66,92 @@ class Online:
         *,
         again: bool = False,
     ) -> None:
-        """Get ready; nothing is asked yet.
+        """Get ready without asking anything.
 
         Args:
-            journal: where answers are kept.
+            journal: where answers are saved.
             prices: what tokens cost.
             limits: when to stop.
-            again: ask again where the journal holds what is no answer (an older version kept it).
+            again: repeat requests whose saved answer is unusable because an older version saved an error.
         """
-        self._journal, self._prices, self._limits, self._again = journal, prices, limits or SpendingLimits(), again
+        self._journal = journal
+        self._prices = prices
+        self._limits = limits or SpendingLimits()
+        self._again = again
         self._chats: dict[str, tuple[Chat, asyncio.Semaphore]] = {}
-        self._same: dict[str, asyncio.Lock] = {}
-        self._under_way, self._dearest = 0, 0.0
+        self._locks: dict[str, asyncio.Lock] = {}
+        self._in_flight = 0
+        self._dearest = 0.0
         self.requests = 0
-        """How many were made."""
+        """The number of requests made."""
         self.spent = 0.0
-        """What answers cost, with those that the journal held before."""
+        """The cost of all answers, including those already in the journal."""
         self.tokens = 0
-        """Their tokens, likewise."""
+        """The tokens of all answers, counted the same way."""
         self.unusable = 0
-        """How many of those that were used are no answers."""
+        """How many of the saved answers used in this run are not answers at all."""
         self.stopped: str | None = None
-        """Why no more is asked."""
+        """Why no more requests are made."""
         self.fault: LimRankError | None = None
-        """The error of a server, if that is why."""
+        """The error that stopped the run, if it was one."""
         for body, answer in journal:
             self._count(body["model"], answer)
 
     async def __call__(self, model: ChatModel, body: Body) -> dict[str, Any]:
         """See `Ask`."""
         key = request_key(body)
-        async with self._same.setdefault(key, asyncio.Lock()):  # the same request is asked once
-            known = self._journal.get(key)
-            if known is not None and (usable(known) or not self._again):
-                self.unusable += not usable(known)
-                return known
-            name = repr(model.server)
-            if name not in self._chats:
-                self._chats[name] = Chat(model.server), asyncio.Semaphore(model.concurrency)
-            chat, free = self._chats[name]
+        async with self._locks.setdefault(key, asyncio.Lock()):  # identical requests are sent once
+            saved = self._journal.get(key)
+            if saved is not None and (usable(saved) or not self._again):
+                self.unusable += not usable(saved)
+                return saved
+            chat, free = self._chat(model)
             async with free:
                 self._stop_at_limits()
-                self.requests += 1
-                self._under_way += 1
-                try:
-                    answer = await chat.complete(body)
-                except LimRankError as error:
-                    self.fault = self.fault or error
-                    self.stopped = self.stopped or str(error)
-                    raise Waiting from error
-                finally:
-                    self._under_way -= 1
+                answer = await self._send(chat, body)
                 self._journal.put(body, answer)
         self._dearest = max(self._dearest, self._count(body["model"], answer))
         return answer
 
+    def _chat(self, model: ChatModel) -> tuple[Chat, asyncio.Semaphore]:
+        name = repr(model.server)
+        if name not in self._chats:
+            self._chats[name] = Chat(model.server), asyncio.Semaphore(model.concurrency)
+        return self._chats[name]
+
+    async def _send(self, chat: Chat, body: Body) -> dict[str, Any]:
+        self.requests += 1
+        self._in_flight += 1
+        try:
+            return await chat.complete(body)
+        except LimRankError as error:
+            self._fail(error)
+            raise Waiting from error
+        finally:
+            self._in_flight -= 1
+
     def _count(self, name: str, answer: Mapping[str, Any]) -> float:
-        """Add what an answer took."""
+        """Add up an answer's tokens and cost; return the cost."""
         cost, tokens = self._prices.cost(name, answer) or 0.0, usage(answer)
         if self._limits.cost is not None and not tokens.known:
-            self.fault = self.fault or InputError(
-                f"--max-cost: cannot be kept, as answers of {name} do not tell their tokens; leave it out"
+            self._fail(
+                InputError(f"--max-cost: cannot be enforced, as answers of {name} do not report tokens; leave it out")
             )
-            self.stopped = self.stopped or str(self.fault)
         self.spent += cost
         self.tokens += tokens.prompt + tokens.response
         return cost
+
+    def _fail(self, error: LimRankError) -> None:
+        """Stop because of an error. The first one counts."""
+        self.fault = self.fault or error
+        self.stopped = self.stopped or str(error)
 
     def _stop_at_limits(self) -> None:
         limits = self._limits
         if limits.requests is not None and self.requests >= limits.requests:
             self.stopped = self.stopped or f"--max-requests {limits.requests} is reached"
-        # What is under way will be paid, too: as much each, at most, as the dearest so far.
-        if limits.cost is not None and self.spent + (self._under_way + 1) * self._dearest > limits.cost:
+        # Requests in flight have to be paid for, too. Assume that each costs as much as the dearest so far.
+        if limits.cost is not None and self.spent + (self._in_flight + 1) * self._dearest > limits.cost:
             self.stopped = self.stopped or f"--max-cost {limits.cost:g} is reached"
         if self.stopped:
             raise Waiting
@@ -150,28 +163,30 @@ class Online:
 
 
 class Offline:
-    """Takes answers from the journal alone, and notes what is missing: what ``batch-write`` writes."""
+    """Takes answers from the journal only and collects the missing requests, which ``batch-write`` writes."""
 
     def __init__(
         self, journal: Journal, *, again: bool = False, files: Mapping[str, Mapping[str, Any]] | None = None
     ) -> None:
-        """Read a journal.
+        """Take a journal.
 
         Args:
             journal: the answers.
-            again: count as missing what is no answer (an older version kept it).
-            files: answers by key that come from elsewhere; the journal takes those that are asked for.
+            again: treat an answer as missing if it is unusable because an older version saved an error.
+            files: more answers by key. Those that are asked for are copied to the journal.
         """
-        self._journal, self._again, self._files = journal, again, files or {}
+        self._journal = journal
+        self._again = again
+        self._files = files or {}
         self.missing: dict[str, tuple[ChatModel, Body]] = {}
         """Key to the model and the request."""
 
     async def __call__(self, model: ChatModel, body: Body) -> dict[str, Any]:
         """See `Ask`."""
         key = request_key(body)
-        known = self._journal.get(key)
-        if known is not None and (usable(known) or not self._again):
-            return known
+        saved = self._journal.get(key)
+        if saved is not None and (usable(saved) or not self._again):
+            return saved
         if key in self._files:
             self._journal.put(body, self._files[key])
             return dict(self._files[key])
@@ -182,24 +197,22 @@ class Offline:
 async def settle(
     ask: Ask, model: ChatModel, body: Body, read: Callable[[Reply], Made], prompts: Prompts, *, attempts: int
 ) -> tuple[Made, str]:
-    """Ask until the answer can be used.
-
-    An unusable answer goes back to the model with the reason.
+    """Ask until an answer is usable. The model gets an unusable answer back, with the reason.
 
     Args:
-        ask: gives answers.
-        model: which model.
+        ask: gets answers.
+        model: the model.
         body: the first request.
-        read: what makes something of an answer; it raises `Unusable`.
-        prompts: the wording of a second request.
-        attempts: how often to ask at most.
+        read: turns a reply into the result; raises `Unusable`.
+        prompts: the wording of repeated requests.
+        attempts: the maximum number of requests.
 
     Returns:
-        What was made of the answer, and the key of the request that it came from.
+        The result, and the key of the request that it came from.
 
     Raises:
-        Dropped: no attempt gave anything usable.
-        Waiting: an answer is not there yet.
+        Dropped: no attempt gave a usable answer.
+        Waiting: an answer has not arrived yet.
     """
     reason = ""
     for _ in range(attempts):
@@ -208,7 +221,7 @@ async def settle(
             return read(read_reply(answer)), request_key(body)
         except Unusable as error:
             reason = str(error)
-            if reason == FILTERED:  # it would keep it back again
+            if reason == FILTERED:  # the server would filter it again
                 break
             body = _again(body, answer, prompts.fill(RETRY, reason=reason))
     raise Dropped(f"unusable answer: {reason.split(' (')[0]}")
@@ -225,8 +238,8 @@ class StageOutcome(Generic[Made]):
 
     Attributes:
         made: the records, in the order of their sources.
-        dropped: reason to how many sources came to nothing.
-        waiting: how many sources wait for an answer.
+        dropped: reason to the number of sources given up.
+        waiting: the number of sources that wait for an answer.
     """
 
     made: list[Made]
@@ -237,15 +250,15 @@ class StageOutcome(Generic[Made]):
 async def each(
     sources: Sequence[Given], make: Callable[[Given], Awaitable[Made]], done: Callable[[int], None] = lambda count: None
 ) -> StageOutcome[Made]:
-    """Run a stage over its sources, all at once; the servers' own limits say how many are asked at a time.
+    """Run a stage on all sources at once. Each server's own limit decides how many requests are in flight.
 
     Args:
-        sources: the records of the stage before.
-        make: makes one of this stage.
+        sources: the records of the previous stage.
+        make: makes a record of this stage from one of them.
         done: called with 1 when a source is done.
 
     Returns:
-        What came of it.
+        The outcome.
     """
 
     async def one(source: Given) -> Made | Dropped | Waiting:

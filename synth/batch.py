@@ -1,7 +1,7 @@
-"""Requests and answers as files, in the format of OpenAI's Batch API: half the price, and any responder can fill it in.
+"""Requests and answers as files, in the format of OpenAI's Batch API: half the price, and anything can answer them.
 
-https://platform.openai.com/docs/guides/batch: a line a request, ``{custom_id, method, url, body}``; a line an answer,
-``{custom_id, response: {status_code, body}, error}``, in any order.
+https://platform.openai.com/docs/guides/batch: a line per request, ``{custom_id, method, url, body}``, and a line per
+answer, ``{custom_id, response: {status_code, body}, error}``, in any order.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from limrank_ir.llm.answers import Fault, check_answer
 from limrank_ir.llm.journal import Journal, request_key
 
 MOST = 50_000
-"""Requests of a batch at OpenAI."""
+"""The maximum number of requests in a batch at OpenAI."""
 
 
 def write_batch(path: Path, requests: Mapping[str, Mapping[str, Any]], *, most: int = MOST) -> list[Path]:
     """Write requests.
 
     Args:
-        path: the file; what one batch does not take goes into others beside it, ``NAME-2.jsonl`` and so on.
+        path: the file. Requests beyond the maximum go into more files next to it, ``NAME-2.jsonl`` and so on.
         requests: key to body.
-        most: the most requests of a file.
+        most: the maximum number of requests per file.
 
     Returns:
         The files.
@@ -51,7 +51,7 @@ def write_batch(path: Path, requests: Mapping[str, Mapping[str, Any]], *, most: 
 
 
 def read_requests(path: Path) -> dict[str, dict[str, Any]]:
-    """Read requests that `write_batch` wrote.
+    """Read the requests that `write_batch` wrote.
 
     Args:
         path: the file.
@@ -60,13 +60,13 @@ def read_requests(path: Path) -> dict[str, dict[str, Any]]:
         Key to body.
 
     Raises:
-        InputError: the file cannot be read, or a line was changed: its body has another key.
+        InputError: the file cannot be read, or the key of a line does not match its body.
     """
     found = {}
     for place, record in json_records(path):
         body = record.get("body")
         if not isinstance(body, dict) or record.get("custom_id") != request_key(body):
-            raise InputError(f"{place}: not a request of `limrank synth batch-write`, or changed since; write it again")
+            raise InputError(f"{place}: not a request from batch-write, or changed since; write the file again")
         found[record["custom_id"]] = body
     return found
 
@@ -76,20 +76,20 @@ def read_batch(path: Path, requests: Mapping[str, Mapping[str, Any]], journal: J
 
     Args:
         path: the provider's output file (or error file).
-        requests: what was asked, key to body.
-        journal: where they go.
+        requests: the requests, key to body.
+        journal: where the answers go.
 
     Returns:
-        How many answers were taken, and why others were not, with counts: they can be asked for again.
+        The number of answers taken, and reasons why others were not taken, with counts. Those can be asked for again.
 
     Raises:
-        InputError: the file cannot be read, or answers something that was not asked.
+        InputError: the file cannot be read, or has an answer to another request.
     """
     taken = 0
     left: Counter[str] = Counter()
     for place, key, record in _answers(path):
         if key not in requests:
-            raise InputError(f"{place}: answers {key[:40]!r}, which was not asked; give the file of these requests")
+            raise InputError(f"{place}: answers {key[:40]!r}, which was not asked; give the matching file of requests")
         try:
             journal.put(requests[key], _answer(record))
             taken += 1
@@ -99,10 +99,10 @@ def read_batch(path: Path, requests: Mapping[str, Mapping[str, Any]], journal: J
 
 
 def read_answers(paths: Iterable[Path]) -> dict[str, dict[str, Any]]:
-    """Read answers by their requests' keys, for a replay; those that failed are left out.
+    """Read answers for a replay, keyed by request. Failed ones are left out.
 
     Args:
-        paths: what providers gave back, of any number of stages.
+        paths: what providers returned, for any number of stages.
 
     Raises:
         InputError: a file cannot be read.
@@ -118,15 +118,15 @@ def read_answers(paths: Iterable[Path]) -> dict[str, dict[str, Any]]:
 def _answers(path: Path) -> Iterator[tuple[str, str, dict[str, Any]]]:
     for place, record in json_records(path):
         if "response" not in record and "error" not in record:
-            raise InputError(f"{place}: no answer of a batch (no response, no error); give the provider's output file")
+            raise InputError(f"{place}: not a batch answer (no response or error); give the provider's output file")
         yield place, str(record.get("custom_id")), record
 
 
 def _answer(record: Mapping[str, Any]) -> dict[str, Any]:
-    """What is worth keeping of a line, as of an answer that comes online.
+    """The part of a line that the journal saves, checked like an answer from a server.
 
     Raises:
-        Fault: it is no answer.
+        Fault: it is not an answer.
     """
     response = record.get("response")
     if not isinstance(response, Mapping):

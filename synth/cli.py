@@ -1,4 +1,4 @@
-"""The command line of the synthesizer: ``limrank synth``. `limrank_ir.cli.app` imports it lazily."""
+"""``limrank synth``: the command line of the synthesizer. `limrank_ir.cli.app` imports it lazily."""
 
 from __future__ import annotations
 
@@ -56,19 +56,19 @@ def run(
     until: Annotated[
         str | None,
         typer.Option(
-            metavar="STAGE", help=f"Stop when this stage is answered, and write what it made: {', '.join(STAGES)}."
+            metavar="STAGE", help=f"Stop after this stage and write what it made. One of: {', '.join(STAGES)}."
         ),
     ] = None,
     again: Again = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Only check everything, and say what it will ask and about what it costs.")
+        bool,
+        typer.Option("--dry-run", help="Only check everything, and show what a run would ask and cost, roughly."),
     ] = False,
     quiet: o.Quiet = False,
 ) -> None:
-    """Make training data: queries, passages and judgments, written by language models and filtered.
+    """Make training data: queries, passages, and judgments, written by language models and filtered.
 
-    Every answer is kept before it is used. A run that was stopped, or stopped itself, goes on when the same command is
-    given again, and pays for nothing twice.
+    Every answer is saved before it is used. If a run stops, the same command continues it and pays for nothing twice.
 
     For example:
 
@@ -78,7 +78,7 @@ def run(
     """
     settings, table = read_for_stages(config, output, *([] if dry_run else ["openai"])), read_prices(prices)
     if until is not None and until not in STAGES:
-        raise InputError(f"--until {until}: choose one of: {', '.join(STAGES)}")
+        raise InputError(f"--until {until}: unknown stage; choose from: {', '.join(STAGES)}")
     if dry_run:
         _show_plan(settings, table)
         return
@@ -96,13 +96,13 @@ def run(
         finish(settings, result)
         return
     places = ", ".join(map(str, write_stages(settings.output, result)))
-    console.log.info("the %s are answered: see %s; without --until the same command goes on", until, places or "above")
+    console.log.info("the %s are complete: see %s; to continue, leave out --until", until, places or "above")
 
 
 def _note_unusable(online: Online, *, again: bool) -> None:
     if online.unusable and not again:
         console.log.warning(
-            "%d kept answers are none (an older version kept them); with --again they are asked for again",
+            "%d saved answers are errors that an older version kept; repeat these requests with --again",
             online.unusable,
         )
 
@@ -126,7 +126,7 @@ def _stop_if_waiting(stage: str | None, online: Online) -> None:
         return
     if online.fault is not None:
         raise online.fault
-    console.log.warning("stopped at the %s: %s; the same command goes on", stage, online.stopped)
+    console.log.warning("stopped at the %s: %s; run the same command to continue", stage, online.stopped)
     raise typer.Exit(console.FAILURE)
 
 
@@ -140,8 +140,8 @@ def mine(
     config: ConfigFile,
     corpus: o.CorpusFile,
     topics: o.TopicsFile,
-    rows: Annotated[Path, typer.Option("--rows", metavar="FILE", help="The training rows to write: JSONL, or .gz.")],
-    k: Annotated[int, typer.Option("--k", "-k", min=1, metavar="N", help="How many of each retriever's best.")] = 10,
+    rows: Annotated[Path, typer.Option("--rows", metavar="FILE", help="Training rows to write: JSONL, or .gz.")],
+    k: Annotated[int, typer.Option("--k", "-k", min=1, metavar="N", help="Passages to grade per retriever.")] = 10,
     output: Output = None,
     max_cost: MaxCost = None,
     max_requests: MaxRequests = None,
@@ -149,10 +149,10 @@ def mine(
     again: Again = False,
     quiet: o.Quiet = False,
 ) -> None:
-    """Mine hard negatives from your own corpus: BM25 and a dense model find passages, the judge grades them.
+    """Mine hard negatives from your own corpus: BM25 and a dense model find passages, and the judge grades them.
 
-    The rows have soft labels, for `limrank train` with the objective graded. Of the configuration, judge, samples,
-    attempts and output count.
+    The rows have soft labels, for `limrank train` with the objective graded. Of the configuration, only judge, samples,
+    attempts, prompts, and output are used.
 
     For example:
 
@@ -175,19 +175,19 @@ def mine(
     _stop_if_waiting("grades" if found.waiting else None, online)
     made = groups(found.made)
     write_lines(rows, made)
-    console.log.info("%d graded passages, %d queries with rows, in %s", len(found.made), len(made), rows)
+    console.log.info("%d passages graded; rows for %d queries in %s", len(found.made), len(made), rows)
 
 
 @app.command()
 def mix(
     sources: Annotated[
-        list[str], typer.Argument(metavar="FILE=N...", help="Files of rows, and how many rows to draw of each.")
+        list[str], typer.Argument(metavar="FILE=N...", help="Files of rows, and how many rows to draw from each.")
     ],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="The file to write.")],
-    seed: Annotated[int, typer.Option(metavar="N", help="Of all that is drawn.")] = 0,
+    seed: Annotated[int, typer.Option(metavar="N", help="Random seed.")] = 0,
     quiet: o.Quiet = False,
 ) -> None:
-    """Mix rows of several files, such as Rank1's and your own, into one for LLaMA-Factory or `limrank train`.
+    """Mix rows from several files, such as Rank1's and your own, for LLaMA-Factory or `limrank train`.
 
     For example:
 
@@ -198,7 +198,7 @@ def mix(
     for source in sources:
         name, _, count = source.rpartition("=")
         if not name or not count.isdecimal():
-            raise InputError(f"{source}: must be FILE=N, such as rank1.json=14000")
+            raise InputError(f"{source}: not FILE=N; write, for example, rank1.json=14000")
         parts.append((read_rows(Path(name)), int(count)))
     rows = mixed(parts, seed=seed)
     write_json(output, rows)
@@ -223,12 +223,12 @@ def _show_plan(settings: SynthConfig, table: Prices) -> None:
     if all(step.cost is not None for step in steps):
         total = sum(step.cost or 0 for step in steps)
         write_stdout(
-            f"\nabout {total:,.2f} dollars; half of what a provider with batches gets, by batch files. An estimate\n"
+            f"\nabout {total:,.2f} dollars (an estimate); batch files cost half at providers that offer batches\n"
         )
 
 
 def _totals(journal: Journal, table: Prices) -> list[str]:
-    """What the whole journal took, model by model."""
+    """Sum up the whole journal, model by model."""
     by_model: dict[str, list[Any]] = {}
     for body, answer in journal:
         by_model.setdefault(body["model"], []).append(answer)

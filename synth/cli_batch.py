@@ -1,4 +1,4 @@
-"""The commands that take answers from files: ``limrank synth batch-write``, ``batch-read`` and ``replay``."""
+"""The commands that work with files of answers: ``limrank synth batch-write``, ``batch-read``, and ``replay``."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from .pipeline import synthesize
 
 def batch_write(
     config: ConfigFile,
-    requests: Annotated[Path, typer.Argument(metavar="REQUESTS.jsonl", help="Where the requests go.")],
+    requests: Annotated[Path, typer.Argument(metavar="REQUESTS.jsonl", help="Batch file to write.")],
     output: Output = None,
     again: Again = False,
     quiet: o.Quiet = False,
 ) -> None:
-    """Write the requests of the next stage as an OpenAI Batch file: half the price, and any responder can fill it in.
+    """Write the requests of the next stage as an OpenAI batch file: half the price, and anything can answer it.
 
-    When all stages are answered, the results are written.
+    Once all stages are answered, write the data set.
 
     For example:
 
@@ -50,12 +50,12 @@ def batch_write(
 
 def batch_read(
     config: ConfigFile,
-    requests: Annotated[Path, typer.Argument(metavar="REQUESTS.jsonl", help="What was asked.")],
-    answers: Annotated[list[Path], typer.Argument(metavar="ANSWERS.jsonl...", help="What the provider gave back.")],
+    requests: Annotated[Path, typer.Argument(metavar="REQUESTS.jsonl", help="The batch file that was answered.")],
+    answers: Annotated[list[Path], typer.Argument(metavar="ANSWERS.jsonl...", help="What the provider returned.")],
     output: Output = None,
     quiet: o.Quiet = False,
 ) -> None:
-    """Take the answers of a batch. What was not answered is asked for again by the next batch-write.
+    """Read the answers to a batch. The next batch-write repeats the requests that were not answered.
 
     For example:
 
@@ -70,16 +70,16 @@ def batch_read(
         taken += count
         for reason, number in left.items():
             console.log.warning("%s: %d not answered: %s", path, number, reason)
-    console.log.info("%d of %d requests are answered", taken, len(asked))
+    console.log.info("%d of %d requests answered", taken, len(asked))
 
 
 def replay(
     config: ConfigFile,
-    answers: Annotated[list[Path], typer.Argument(metavar="ANSWERS.jsonl...", help="The answers of all its batches.")],
+    answers: Annotated[list[Path], typer.Argument(metavar="ANSWERS.jsonl...", help="The answers to all requests.")],
     output: Output = None,
     quiet: o.Quiet = False,
 ) -> None:
-    """Make a data set again from the answers that it was made of: the same bytes, and nothing is asked.
+    """Rebuild a data set from the answers that it was made from: the same bytes, without any request.
 
     For example:
 
@@ -90,5 +90,6 @@ def replay(
     offline = Offline(journal, files=read_answers(answers))
     result = asyncio.run(synthesize(settings, offline))
     if result.waiting is not None:
-        raise InputError(f"{len(offline.missing)} answers of the {result.waiting} are in none of these files")
+        missing = len(offline.missing)
+        raise InputError(f"{missing} answers for the {result.waiting} are in none of these files; add their file")
     finish(settings, result)

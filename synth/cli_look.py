@@ -1,4 +1,4 @@
-"""The commands that look at a synthesis that is done: ``limrank synth report`` and ``audit``."""
+"""The commands that show a complete synthesis: ``limrank synth report`` and ``audit``."""
 
 from __future__ import annotations
 
@@ -29,12 +29,13 @@ def report(
     config: ConfigFile,
     output: Output = None,
     audit: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="What people marked.  [default: audit.json, if it is there]")
+        Path | None,
+        typer.Option(metavar="FILE", help="Marks from the audit page.  [default: audit.json, if it exists]"),
     ] = None,
     prices: PriceFile = None,
     quiet: o.Quiet = False,
 ) -> None:
-    """Write report.html: domains, difficulty, lengths, labels, losses, leaks, cost, and what people said.
+    """Write report.html: domains, difficulties, lengths, labels, losses, leaks, cost, and the audit.
 
     For example:
 
@@ -51,22 +52,22 @@ def report(
     page = report_page(figures(result, settings, journal, table, marks), settings.output.name, _facts(settings))
     with replacing(settings.output / "report.html") as file:
         file.write(page)
-    console.log.info("the report is %s", settings.output / "report.html")
+    console.log.info("report: %s", settings.output / "report.html")
 
 
 def audit(
     config: ConfigFile,
-    count: Annotated[int, typer.Option("-n", min=1, metavar="N", help="How many samples.")] = 100,
+    count: Annotated[int, typer.Option("-n", min=1, metavar="N", help="Number of samples.")] = 100,
     output: Output = None,
-    seed: Annotated[int, typer.Option(metavar="N", help="Of the samples.")] = 0,
+    seed: Annotated[int, typer.Option(metavar="N", help="Random seed of the samples.")] = 0,
     show_labels: Annotated[
-        bool, typer.Option("--show-labels", help="Show labels and reasoning before the person has judged the passage.")
+        bool, typer.Option("--show-labels", help="Show labels and reasoning from the start.")
     ] = False,
     quiet: o.Quiet = False,
 ) -> None:
-    """Write audit.html, on which a person marks samples; what it saves, audit.json, is shown in the report.
+    """Write audit.html, where a person marks samples. The report shows the marks that it saves, audit.json.
 
-    The person judges each passage first; label and reasoning are shown then.
+    The person judges each passage before seeing its label and reasoning.
 
     For example:
 
@@ -79,19 +80,19 @@ def audit(
     drawn = samples(result.pairs, count, seed=seed)
     with replacing(settings.output / "audit.html") as file:
         file.write(audit_page(drawn, settings.output.name, show_labels=show_labels))
-    console.log.info("%d samples are in %s; open it in a browser", len(drawn), settings.output / "audit.html")
+    console.log.info("%d samples in %s; open it in a browser", len(drawn), settings.output / "audit.html")
 
 
 def _answered(settings: SynthConfig, config: Path) -> tuple[Synthesis, Journal]:
-    """The result of a synthesis that is done, from its journal."""
+    """Rebuild a complete synthesis from its journal."""
     place = settings.output / "answers.sqlite"
     if not place.exists():
-        raise InputError(f"{place}: not there; first run: limrank synth run {config}")
+        raise InputError(f"{place}: no such file; first run: limrank synth run {config}")
     journal = journal_of(settings)
     result = asyncio.run(synthesize(settings, Offline(journal)))
     if result.waiting is not None:
         raise InputError(
-            f"{place}: answers of the {result.waiting} are missing; go on with: limrank synth run {config}"
+            f"{place}: answers for the {result.waiting} are missing; continue with: limrank synth run {config}"
         )
     return result, journal
 
@@ -101,7 +102,7 @@ def _facts(settings: SynthConfig) -> list[tuple[str, str]]:
     return [
         ("couples", f"{settings.couples:,}"),
         ("generator", settings.generator.model),
-        ("judge", f"{settings.judge.model}, {settings.samples} judgments a pair"),
+        ("judge", f"{settings.judge.model}, {settings.samples} judgments per pair"),
         ("seed", str(settings.seed)),
         *((f"prompt {name}", prompts.version(name)) for name in NAMES),
         ("limrank-ir", __version__),

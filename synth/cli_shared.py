@@ -1,4 +1,4 @@
-"""What the commands of the synthesizer share: options, checks before money is spent, and the end of a synthesis."""
+"""What the commands of the synthesizer share: options, checks before money is spent, and writing the data set."""
 
 from __future__ import annotations
 
@@ -21,35 +21,36 @@ from .outputs import ALPACA, FOLDER, PAIRS, write_outputs
 from .pipeline import Synthesis
 from .prices import Prices
 
-ConfigFile = Annotated[Path, typer.Argument(metavar="CONFIG.yaml", help="What to make, of what, with which models.")]
+ConfigFile = Annotated[Path, typer.Argument(metavar="CONFIG.yaml", help="Configuration: sources, models, filters.")]
 Output = Annotated[
-    Path | None, typer.Option("--output", "-o", metavar="FOLDER", help="Where everything goes, instead of output.")
+    Path | None,
+    typer.Option("--output", "-o", metavar="FOLDER", help="Folder for everything, instead of the configured one."),
 ]
 MaxCost = Annotated[
     float | None,
-    typer.Option("--max-cost", min=0, metavar="DOLLARS", help="Stop before more is spent, earlier runs included."),
+    typer.Option("--max-cost", min=0, metavar="DOLLARS", help="Stop before spending more than this, over all runs."),
 ]
 MaxRequests = Annotated[
-    int | None, typer.Option("--max-requests", min=0, metavar="N", help="Stop after so many requests.")
+    int | None, typer.Option("--max-requests", min=0, metavar="N", help="Stop after this many requests.")
 ]
 PriceFile = Annotated[
-    Path | None, typer.Option("--prices", metavar="FILE", help="Your prices, in the layout of prices.yaml.")
+    Path | None, typer.Option("--prices", metavar="FILE", help="Your own prices, in the layout of prices.yaml.")
 ]
 Again = Annotated[
-    bool, typer.Option("--again", help="Ask again where an older version kept what is no answer, such as an error.")
+    bool, typer.Option("--again", help="Repeat requests for which an older version saved an error as the answer.")
 ]
 
 
 def read(config: Path, output: Path | None, *needs: str) -> SynthConfig:
-    """Read a configuration, and make sure that what a command needs is installed before it begins.
+    """Read a configuration, and check before the work begins that a command's packages are installed.
 
     Args:
         config: the file.
-        output: the folder for results, instead of the file's.
-        *needs: packages that the command needs beside the reader of the file.
+        output: a folder for results that replaces the one in the file.
+        *needs: packages that the command needs, besides PyYAML.
 
     Raises:
-        InputError: the configuration is wrong, or a package is missing.
+        InputError: the configuration is invalid, or a package is missing.
     """
     need("synth", "synth", "yaml", *needs)
     settings = read_config(config, output=output)
@@ -58,7 +59,7 @@ def read(config: Path, output: Path | None, *needs: str) -> SynthConfig:
 
 
 def read_for_stages(config: Path, output: Path | None, *needs: str) -> SynthConfig:
-    """As `read`, for a command that may run all stages and filters: the last one's packages are missed at the start."""
+    """Like `read`, for a command that runs stages and filters. It checks the packages of all of them."""
     settings = read(config, output, "scipy", "datasketch", "sklearn", *needs)
     if settings.filters.hard is not None:
         need("synth with filters.hard", "synth", *hardness.NEEDS)
@@ -66,20 +67,20 @@ def read_for_stages(config: Path, output: Path | None, *needs: str) -> SynthConf
 
 
 def check_models(models: Iterable[ChatModel], table: Prices, max_cost: float | None) -> None:
-    """Make sure that models can be asked, and a limit be kept, before anything is.
+    """Check before the first request that models can be asked and that a limit on cost can be enforced.
 
     Args:
         models: the models.
-        table: what they cost.
+        table: the prices.
         max_cost: the limit, or None.
 
     Raises:
-        InputError: a key is missing, or a price.
+        InputError: an API key or a price is missing.
     """
     for model in models:
         check_key(model.server, model.model)
         if max_cost is not None and table.of(model.model) is None:
-            raise InputError(f"--max-cost: {model.model} has no price; give one with --prices")
+            raise InputError(f"--max-cost: {model.model} has no price; add one with --prices")
 
 
 def journal_of(settings: SynthConfig) -> Journal:
@@ -88,21 +89,21 @@ def journal_of(settings: SynthConfig) -> Journal:
 
 
 def finish(settings: SynthConfig, result: Synthesis) -> None:
-    """Write the data set of a synthesis that is done, and say what it holds.
+    """Write the data set of a complete synthesis, and say what is in it.
 
     Args:
-        settings: the synthesis.
-        result: a whole result.
+        settings: its configuration.
+        result: the complete synthesis.
 
     Raises:
-        InputError: nothing is left, or a file cannot be written.
+        InputError: no pair is left, or a file cannot be written.
     """
     if not result.pairs:
-        raise InputError("nothing is left after the filters; see what they dropped with: limrank synth report")
+        raise InputError("no pair is left after the filters; see what they dropped with: limrank synth report")
     write_outputs(settings.output / FOLDER, result, settings)
     queries = len({pair.query.id for pair in result.pairs})
     relevant = sum(pair.label for pair in result.pairs)
     console.log.info(
-        "%d pairs of %d queries, %d relevant, in %s (%s, %s)",
+        "%d pairs for %d queries, %d relevant, in %s (%s, %s)",
         *(len(result.pairs), queries, relevant, settings.output / FOLDER, ALPACA, PAIRS),
     )

@@ -1,4 +1,4 @@
-"""What a synthesis is made of, read from a YAML file and checked before anything is asked."""
+"""The configuration of a synthesis: read from a YAML file and checked before any request."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from .records import Record
 
 
 class ChatModel(Record):
-    """A model by name, and how to ask it.
+    """A model and how to reach it.
 
     Attributes:
-        model: its name at the server.
-        base_url: the server's; None: OpenAI's.
+        model: its name on the server.
+        base_url: the server's URL; None: OpenAI's.
         key_env: the environment variable with the API key.
-        concurrency: the most requests at a time.
+        concurrency: the maximum number of concurrent requests.
         timeout: seconds to wait for an answer.
         retries: see `limrank_ir.llm.chat.Server`.
-        structured: how JSON is asked for: ``"schema"`` (response_format json_schema), ``"object"`` (json_object), or
-            ``"none"`` for servers that know neither.
-        parameters: further fields of every request: temperature, max_tokens, ...
+        structured: how to request JSON: ``"schema"`` (response_format json_schema), ``"object"`` (json_object), or
+            ``"none"`` for servers that support neither.
+        parameters: more fields for every request: temperature, max_tokens, ...
     """
 
     model: str = Field(min_length=1)
@@ -40,14 +40,14 @@ class ChatModel(Record):
 
     @field_validator("base_url")
     @classmethod
-    def _address(cls, base_url: str | None) -> str | None:
+    def _check_url(cls, base_url: str | None) -> str | None:
         if base_url is not None and not base_url.startswith(("http://", "https://")):
-            raise ValueError("must begin with http:// or https://, such as http://localhost:8000/v1")
+            raise ValueError("must begin with http:// or https://, as in http://localhost:8000/v1")
         return base_url
 
     @field_validator("parameters")
     @classmethod
-    def _not_ours(cls, parameters: dict[str, Any]) -> dict[str, Any]:
+    def _check_parameters(cls, parameters: dict[str, Any]) -> dict[str, Any]:
         for name in ("model", "messages", "n", "seed", "stream", "response_format"):
             if name in parameters:
                 raise ValueError(f"parameters.{name} is set by limrank; leave it out")
@@ -55,20 +55,20 @@ class ChatModel(Record):
 
     @property
     def server(self) -> Server:
-        """Where it is."""
+        """The server, for `limrank_ir.llm.chat`."""
         return Server(self.base_url, self.key_env, self.concurrency, self.timeout, self.retries)
 
 
 class Filters(Record):
-    """What a pair must be to stay (`limrank_ir.synth.filters`).
+    """Settings of the filters (`limrank_ir.synth.filters`).
 
     Attributes:
-        relabel: a passage of which all judgments say the contrary of what was intended gets their label; else it is
-            dropped.
-        trace_words: the least and the most words of a trace.
-        duplicate: Jaccard similarity of word 3-grams from which two texts count as one.
-        hard: a negative must be among so many best of BM25 or of the dense model, among all passages; None: any.
-        benchmarks: files of queries (topics, JSONL) with which no query may share a word 8-gram.
+        relabel: what happens when all judgments contradict the intended label: true: the pair takes their label;
+            false: it is dropped.
+        trace_words: the minimum and maximum number of words in a trace.
+        duplicate: the Jaccard similarity of word 3-grams from which two texts count as duplicates.
+        hard: a negative must rank at least this high among all passages, by BM25 or the dense model; None: anywhere.
+        benchmarks: files of topics; queries that share a word 8-gram with one of them are dropped.
     """
 
     relabel: bool = False
@@ -79,24 +79,24 @@ class Filters(Record):
 
 
 class SynthConfig(Record):
-    """A synthesis.
+    """The configuration of a synthesis.
 
     Attributes:
-        seeds: JSONL or TSV of simple queries (``id``/``qid``, ``query``).
-        personas: JSONL of persons (``persona`` or ``text``; optional ``id``, ``domain``), or one a line.
-        couples: how many seeds and personas to couple; each couple gives two queries.
-        negatives: negatives a query.
-        generator: writes queries, outlines and passages.
-        judge: judges pairs; a model that reasons.
-        samples: how often each pair is judged.
-        attempts: how often an unusable answer is asked for again, the first time included.
-        guidelines: quotas and types; None: the package's own.
-        prompts: a folder with your versions of all files in ``synth/prompts``; None: the package's own.
-        filters: what stays.
-        license: of the rows, as seeds, personas and models allow it; without one `limrank train` refuses them.
-        about: what else the data card shall say, such as who answered the requests.
+        seeds: simple queries: JSONL (``id`` or ``qid``, ``query``) or TSV.
+        personas: JSONL (``persona`` or ``text``; optionally ``id``, ``domain``), or one per line.
+        couples: how many couples of a seed and a persona to draw; each gives two queries.
+        negatives: the number of negatives per query.
+        generator: the model that writes queries, outlines, and passages.
+        judge: the model that judges pairs; one that reasons.
+        samples: the number of judgments per pair.
+        attempts: the maximum number of requests for one usable answer.
+        guidelines: quotas and types; None: the package's ``guidelines.yaml``.
+        prompts: a folder with your versions of all files in ``synth/prompts``; None: that folder.
+        filters: settings of the filters.
+        license: of the rows, as seeds, personas, and models allow; without one, `limrank train` refuses them.
+        about: more text for the data card, such as who answered the requests.
         output: the folder for the journal and the results, relative to this file.
-        seed: of all that is drawn.
+        seed: the random seed.
     """
 
     seeds: Path
@@ -126,17 +126,17 @@ def read_config(path: Path, *, output: Path | None = None) -> SynthConfig:
 
     Args:
         path: a YAML file; paths in it are relative to its folder.
-        output: the folder for results, instead of the file's.
+        output: a folder for results that replaces the one in the file.
 
     Returns:
         The configuration, with absolute paths.
 
     Raises:
-        InputError: the file cannot be read, is no YAML, or a setting is unknown or impossible.
+        InputError: the file cannot be read or is not YAML, or a setting is unknown or invalid.
     """
     raw = read_yaml(path)
     if not isinstance(raw, dict):
-        raise InputError(f"{path}: must hold settings (seeds, personas, couples, output, ...)")
+        raise InputError(f"{path}: not a mapping; write settings: seeds, personas, couples, output, ...")
     return _resolved(validated(SynthConfig, raw, path), path.absolute().parent, output)
 
 

@@ -1,4 +1,4 @@
-"""The data card: what the rows are, how they were made, what was dropped, and under which license they are."""
+"""The data card: what the rows are, how they were made, what was dropped, and their license."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from .templates import NAMES, read_prompts
 
 
 def data_card(result: Synthesis, config: SynthConfig) -> str:
-    """The card, in Markdown with the metadata that Hugging Face reads.
+    """Write the card, in Markdown with the metadata that Hugging Face reads.
 
     Args:
-        result: a whole result.
-        config: the synthesis.
+        result: a complete synthesis.
+        config: its configuration.
     """
     pairs = result.pairs
     queries = {pair.query.id: pair.query for pair in pairs}.values()
@@ -32,7 +32,7 @@ def data_card(result: Synthesis, config: SynthConfig) -> str:
         name=json.dumps(config.output.name),
         title=config.output.name,
         license=json.dumps(config.license or "other"),
-        stated="No license was stated for these rows." if config.license is None else f"License: {config.license}.",
+        stated="No license is stated for these rows." if config.license is None else f"License: {config.license}.",
         about=f"\n{config.about.strip()}\n" if config.about else "",
         size=_size(len(pairs)),
         pairs=f"{len(pairs):,}",
@@ -54,9 +54,9 @@ def data_card(result: Synthesis, config: SynthConfig) -> str:
 
 def _leak(auc: float | None) -> str:
     if auc is None:
-        return "too few pairs to say"
+        return "too few pairs to tell"
     return (
-        "a classifier that sees a passage alone, never the query, tells relevant passages from others with "
+        "a classifier that sees the passage but not the query tells relevant passages from others with "
         f"an area under the ROC curve of {auc:.2f} (0.5: chance, 1: a complete leak)"
     )
 

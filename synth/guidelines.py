@@ -1,4 +1,4 @@
-"""The three guidelines as data: domains, difficulties, negatives and types of document (``guidelines.yaml``)."""
+"""The three guidelines as data: domains, difficulties, negatives, and document types (``guidelines.yaml``)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .records import Persona, Record
 
 
 class Domain(Record):
-    """A field of life or work. `words` find its personas; `daily` and `expert` say which queries it is for."""
+    """A field of life or work. `words` match its personas; `daily` and `expert` say which queries it is for."""
 
     name: str = Field(min_length=1)
     share: float = Field(gt=0)
@@ -28,7 +28,7 @@ class Domain(Record):
 
 
 class Difficulty(Record):
-    """How far the query is from its answer; `relation` is what the positive passage then does."""
+    """How far the query is from its answer. `relation` says what the positive passage does."""
 
     name: str = Field(min_length=1)
     share: float = Field(gt=0)
@@ -37,14 +37,14 @@ class Difficulty(Record):
 
 
 class NegativeType(Record):
-    """A way in which a passage of the same topic does not help."""
+    """A way in which a passage on the same topic fails to help."""
 
     name: str = Field(min_length=1)
     about: str
 
 
 class DocumentType(Record):
-    """A type of document, its register, and how many words a passage of it has (least, most)."""
+    """A type of document, its register, and how many words its passages have (minimum, maximum)."""
 
     name: str = Field(min_length=1)
     register_: str = Field(alias="register")
@@ -52,7 +52,7 @@ class DocumentType(Record):
 
 
 class Guidelines(Record):
-    """All of them; names are unique within a list."""
+    """All guidelines. Names are unique within each list."""
 
     domains: tuple[Domain, ...] = Field(min_length=1)
     difficulties: tuple[Difficulty, ...] = Field(min_length=1)
@@ -60,7 +60,7 @@ class Guidelines(Record):
     documents: tuple[DocumentType, ...] = Field(min_length=1)
 
     @model_validator(mode="after")
-    def _whole(self) -> Guidelines:
+    def _check(self) -> Guidelines:
         for listed in (self.domains, self.difficulties, self.negatives, self.documents):
             names = [each.name for each in listed]
             if twice := {name for name in names if names.count(name) > 1}:
@@ -72,12 +72,12 @@ class Guidelines(Record):
 
     @cached_property
     def by_name(self) -> Mapping[str, Mapping[str, Any]]:
-        """List name to name to entry."""
+        """List name to entry name to entry."""
         lists = ("domains", "difficulties", "negatives", "documents")
         return {listed: {each.name: each for each in getattr(self, listed)} for listed in lists}
 
     def fields(self, persona: Persona) -> list[str]:
-        """The domains in which a persona can ask as an expert: its own, or those with a word of its text."""
+        """The domains in which a persona can ask as an expert: its own, or those that share a word with its text."""
         if persona.domain is not None:
             return [persona.domain]
         words = set(re.findall(r"[a-z]+", persona.text.lower()))
@@ -89,24 +89,24 @@ def read_guidelines(path: Path | None = None) -> Guidelines:
     """Read guidelines.
 
     Args:
-        path: a YAML file in the layout of the package's own; None: the package's own.
+        path: a YAML file in the layout of the package's ``guidelines.yaml``; None: that file.
 
     Raises:
-        InputError: the file cannot be read or is wrong; the message says where.
+        InputError: the file cannot be read or is invalid; the message says where.
     """
     place = path or Path(str(files(__package__) / "guidelines.yaml"))
     return validated(Guidelines, read_yaml(place), place)
 
 
 def allot(count: int, shares: Iterable[tuple[str, float]]) -> dict[str, int]:
-    """Divide a whole number by shares (largest remainders), so that the parts sum up to it.
+    """Divide a whole number in proportion to shares (largest remainders). The parts add up to it.
 
     Args:
-        count: what to divide.
-        shares: name and share; shares are relative.
+        count: the number to divide.
+        shares: names and relative shares.
 
     Returns:
-        Name to its part, in the given order.
+        Name to part, in the given order.
 
     Example:
         >>> allot(10, [("a", 2), ("b", 1), ("c", 1)])

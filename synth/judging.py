@@ -1,4 +1,4 @@
-"""Pairs to judged pairs: a model that reasons says true or false, several times; its thought becomes the target."""
+"""From pairs to judged pairs. A reasoning model says true or false, several times; its thought becomes the target."""
 
 from __future__ import annotations
 
@@ -24,41 +24,32 @@ async def judge(
     Args:
         query: the query.
         passage: the passage.
-        config: the judge, and how many samples.
+        config: the judge and the number of samples.
         prompts: the wording.
-        ask: gives answers.
+        ask: gets answers.
 
     Returns:
         The pair with its judgments, labeled as intended.
 
     Raises:
         Dropped: a judgment has no usable answer.
-        Waiting: an answer is not there yet.
+        Waiting: an answer has not arrived yet.
     """
     prompt = prompts.fill("judge", query=query.text, passage=passage.text)
-    found = await asyncio.gather(
-        *(
-            settle(
-                ask,
-                config.judge,
-                request(config.judge, prompt, seed=sample),
-                _verdict,
-                prompts,
-                attempts=config.attempts,
-            )
-            for sample in range(config.samples)
-        ),
-        return_exceptions=True,
-    )
-    for each in sorted(
-        (each for each in found if isinstance(each, BaseException)), key=lambda e: isinstance(e, Dropped)
-    ):
-        raise each  # one that waits before one that is lost: all answers are there before a pair is given up
-    judgments = tuple(
-        Judgment(label=label, reasoning=reasoning, request=key)
-        for (label, reasoning), key in (each for each in found if not isinstance(each, BaseException))
-    )
-    return JudgedPair(query=query, passage=passage, judgments=judgments, label=passage.intended)
+
+    async def sample(seed: int) -> Judgment:
+        body = request(config.judge, prompt, seed=seed)
+        (label, reasoning), key = await settle(ask, config.judge, body, _verdict, prompts, attempts=config.attempts)
+        return Judgment(label=label, reasoning=reasoning, request=key)
+
+    found = await asyncio.gather(*map(sample, range(config.samples)), return_exceptions=True)
+    judgments = [each for each in found if isinstance(each, Judgment)]
+    # A pair is given up only when all its answers have arrived, so that every run gives up the same pairs.
+    errors = [each for each in found if isinstance(each, BaseException)]
+    errors.sort(key=lambda error: isinstance(error, Dropped))
+    if errors:
+        raise errors[0]
+    return JudgedPair(query=query, passage=passage, judgments=tuple(judgments), label=passage.intended)
 
 
 async def grade(query: str, passage: str, config: SynthConfig, prompts: Prompts, ask: Ask) -> float:
@@ -67,16 +58,16 @@ async def grade(query: str, passage: str, config: SynthConfig, prompts: Prompts,
     Args:
         query: the query.
         passage: the passage.
-        config: the judge, and how many samples.
+        config: the judge and the number of samples.
         prompts: the wording.
-        ask: gives answers.
+        ask: gets answers.
 
     Returns:
         The mean grade, from 0 to 1.
 
     Raises:
         Dropped: a sample has no usable answer.
-        Waiting: an answer is not there yet.
+        Waiting: an answer has not arrived yet.
     """
     prompt = prompts.fill("grade", query=query, passage=passage)
     grades = []
@@ -88,13 +79,13 @@ async def grade(query: str, passage: str, config: SynthConfig, prompts: Prompts,
 
 
 def _verdict(reply: Reply) -> tuple[bool, str]:
-    """The label that ends the answer, and the thought: apart (R1), or the text in front of the label."""
+    """The label at the end of the answer, and the thought: the separate one, else the text before the label."""
     found = _LAST.search(reply.text)
     if found is None:
         raise Unusable("no true or false at the end")
     reasoning = reply.thought or reply.text[: found.start()].strip()
     if not reasoning:
-        raise Unusable("a verdict without a thought")
+        raise Unusable("a verdict without reasoning")
     return found[1].lower() == "true", reasoning
 
 

@@ -1,4 +1,4 @@
-"""Hard negatives from a corpus of one's own: retrieved, graded by the judge, with soft labels (CoRNStack, UniME-V2)."""
+"""Hard negatives from your own corpus: retrieved, then graded by the judge for soft labels (CoRNStack, UniME-V2)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .records import Record
 from .templates import read_prompts
 
 POSITIVE = 0.75
-"""A mean grade of 3 of 4 and more is relevant; below, a passage counts by its grade."""
+"""Passages with a mean grade of at least 3 of 4 are relevant. The others keep their grade as a soft label."""
 
 
 class Graded(Record):
@@ -43,13 +43,13 @@ async def mine(
         queries: qid to query.
         corpus: docno to text.
         config: the judge.
-        ask: gives answers.
-        depth: how many of each retriever's best passages.
-        progress: shows how far it is.
-        retrievers: what finds them; a passage that two find is graded once.
+        ask: gets answers.
+        depth: how many of each retriever's best passages to grade.
+        progress: shows the progress.
+        retrievers: what finds the passages. A passage that two of them find is graded once.
 
     Returns:
-        The graded passages, by query, in the order of their ids.
+        The graded passages by query, ordered by id.
     """
     found: dict[str, set[str]] = {qid: set() for qid in queries}
     for retrieve in retrievers:
@@ -69,13 +69,13 @@ async def mine(
 
 
 def groups(graded: Sequence[Graded]) -> list[dict[str, Any]]:
-    """Graded passages as training rows: groups with soft labels, for the objective ``graded``.
+    """Turn graded passages into training rows: groups with soft labels, for the objective ``graded``.
 
     Args:
         graded: the graded passages.
 
     Returns:
-        ``{qid, query, pos, neg, grades}`` of each query with a relevant passage and another.
+        ``{qid, query, pos, neg, grades}`` for each query with both a relevant passage and another one.
     """
     by_query: dict[str, list[Graded]] = {}
     for one in graded:

@@ -1,4 +1,4 @@
-"""Our rows and Rank1's in one file, as LimRank was trained on: 14,000 of MS MARCO and 6,000 synthetic ones."""
+"""Mix rows, as for LimRank's training: 14,000 Rank1 rows from MS MARCO and 6,000 synthetic ones."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ COLUMNS = ("instruction", "input", "output")
 
 
 def mix(sources: Sequence[tuple[Sequence[AlpacaRow], int]], *, seed: int) -> list[AlpacaRow]:
-    """Draw rows of several sources and shuffle them together.
+    """Draw rows from several sources and shuffle them together.
 
     Args:
-        sources: rows and how many to take of them; what is drawn of one does not depend on the others.
-        seed: of all that is drawn.
+        sources: rows, and how many of them to draw. What is drawn from one source does not depend on the others.
+        seed: the random seed.
 
     Returns:
-        The rows. Equal rows of two sources stay two.
+        The rows. Rows that are equal in two sources are kept twice.
 
     Raises:
         InputError: a source has too few rows.
@@ -31,7 +31,7 @@ def mix(sources: Sequence[tuple[Sequence[AlpacaRow], int]], *, seed: int) -> lis
     drawn: list[AlpacaRow] = []
     for number, (rows, count) in enumerate(sources):
         if len(rows) < count:
-            raise InputError(f"source {number + 1}: {count} rows are wanted, {len(rows)} are there; ask for fewer")
+            raise InputError(f"source {number + 1}: has {len(rows)} rows, not {count}; ask for fewer")
         drawn += random.Random(f"{seed} {number}").sample(list(rows), count)
     random.Random(seed).shuffle(drawn)
     return drawn
@@ -41,11 +41,11 @@ def read_rows(path: Path) -> list[AlpacaRow]:
     """Read rows as alpaca columns.
 
     Args:
-        path: JSON or JSONL with ``instruction``, ``input``, ``output`` (ours, LLaMA-Factory's), or with ``messages``
-            (one user's and one assistant's), as ``jhu-clsp/rank1-training-data`` is also given.
+        path: JSON or JSONL with ``instruction``, ``input``, ``output`` (as we and LLaMA-Factory write them), or with
+            ``messages`` (one from the user, one from the assistant), another form of ``jhu-clsp/rank1-training-data``.
 
     Raises:
-        InputError: the file cannot be read, or a row is neither.
+        InputError: the file cannot be read, or a row has neither.
     """
     return [_row(place, record) for place, record in json_records(path)]
 
@@ -60,4 +60,4 @@ def _row(place: str, record: Mapping[str, Any]) -> AlpacaRow:
     found = {column: record.get(column, "") for column in COLUMNS}
     if all(isinstance(value, str) for value in found.values()) and found["instruction"] and found["output"]:
         return found
-    raise InputError(f"{place}: neither instruction, input and output nor messages of a user and an assistant")
+    raise InputError(f"{place}: neither instruction, input, and output, nor messages of a user and an assistant")

@@ -1,4 +1,4 @@
-"""Queries to outlines: a long thought about the query, and from it what passages shall say."""
+"""From queries to outlines: a long thought about the query, and descriptions of its passages."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .reply import Reply, Unusable, read_json
 from .requests import request
 from .templates import Prompts
 
-LEAST_THOUGHT = 60  # words; the prompt asks for 150 and more
+LEAST_THOUGHT = 60  # words; the prompt asks for at least 150
 
 
 class OutlineReply(BaseModel):
@@ -35,14 +35,14 @@ async def write_outline(
         config: the generator.
         guidelines: what kinds and difficulties mean.
         prompts: the wording.
-        ask: gives answers.
+        ask: gets answers.
 
     Returns:
-        The outline; descriptions in the order positive, then negatives as the query lists them.
+        The outline. Its descriptions are the positive, then the negatives in the order of the query.
 
     Raises:
         Dropped: no usable answer.
-        Waiting: the answer is not there yet.
+        Waiting: the answer has not arrived yet.
     """
     by = guidelines.by_name
     prompt = prompts.fill(
@@ -59,11 +59,11 @@ async def write_outline(
     def read(reply: Reply) -> OutlineReply:
         found = read_json(reply, OutlineReply)
         if len(found.negatives) != len(query.negatives):
-            raise Unusable(f"a wrong number of negatives ({len(found.negatives)}, not {len(query.negatives)})")
+            raise Unusable(f"the wrong number of negatives ({len(found.negatives)}, not {len(query.negatives)})")
         if not all(text.strip() for text in (found.positive, *found.negatives)):
             raise Unusable("an empty description")
         if len(found.thought.split()) < LEAST_THOUGHT:
-            raise Unusable("a thought that is too short")
+            raise Unusable("the thought is too short")
         return found
 
     body = request(config.generator, prompt, shape=OutlineReply)

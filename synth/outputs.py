@@ -1,4 +1,4 @@
-"""What a synthesis leaves: a data set folder with rows for LLaMA-Factory, rows with their provenance, and a card."""
+"""Write a synthesis as a data set folder: rows for LLaMA-Factory, rows with their provenance, and a data card."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from .renderings import listwise, pointwise, setwise
 from .templates import NAMES, read_prompts
 
 ALPACA, PAIRS = "train_limrank.json", "pairs.jsonl"
-FOLDER = "dataset"  # in the output folder, beside the journal, which nobody else needs
+FOLDER = "dataset"  # inside the output folder, apart from the journal, which nobody else needs
 
 
 def write_outputs(folder: Path, result: Synthesis, config: SynthConfig) -> None:
-    """Write the data set: LLaMA-Factory and Hugging Face's `datasets` open the folder as it is.
+    """Write the data set. LLaMA-Factory and Hugging Face's `datasets` can open the folder as it is.
 
     Args:
-        folder: where it goes.
-        result: a whole result.
-        config: the synthesis.
+        folder: the folder to write.
+        result: a complete synthesis.
+        config: its configuration.
 
     Raises:
         InputError: a file cannot be written.
@@ -42,10 +42,10 @@ def write_outputs(folder: Path, result: Synthesis, config: SynthConfig) -> None:
 
 
 def write_stages(folder: Path, result: Synthesis) -> list[Path]:
-    """Write what the stages so far have made, to be looked at before the next one is paid: a JSONL file a stage.
+    """Write what the stages have made so far, one JSONL file per stage, to look at before paying for the next stage.
 
     Args:
-        folder: where they go.
+        folder: the folder to write to.
         result: what `limrank_ir.synth.pipeline.synthesize` returned with ``until``.
 
     Returns:
@@ -63,11 +63,11 @@ def write_stages(folder: Path, result: Synthesis) -> list[Path]:
 
 
 def provenance(result: Synthesis, config: SynthConfig) -> Iterable[dict[str, Any]]:
-    """Each pair as a row that `limrank train` reads, with all that it was made from.
+    """Turn each pair into a row that `limrank train` reads, with everything that it was made from.
 
     Args:
-        result: a whole result.
-        config: the synthesis.
+        result: a complete synthesis.
+        config: its configuration.
 
     Yields:
         ``{qid, query, passage, label, reasoning, ...}``.
@@ -83,7 +83,6 @@ def provenance(result: Synthesis, config: SynthConfig) -> Iterable[dict[str, Any
             "query": pair.query.text,
             "passage": pair.passage.text,
             "label": pair.label,
-            **({} if pair.grade is None else {"grade": pair.grade}),
             "reasoning": pair.judgments[0].reasoning,
             "kind": pair.query.kind,
             "domain": pair.query.domain,
@@ -107,14 +106,14 @@ def provenance(result: Synthesis, config: SynthConfig) -> Iterable[dict[str, Any
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write JSON, indented by one, whole or not at all."""
+    """Write JSON, indented by one. The file appears only when it is complete."""
     with replacing(path) as file:
         json.dump(value, file, ensure_ascii=False, indent=1)
         file.write("\n")
 
 
 def write_lines(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
-    """Write JSONL, whole or not at all."""
+    """Write JSONL. The file appears only when it is complete."""
     with replacing(path) as file:
         for row in rows:
             file.write(json.dumps(row, ensure_ascii=False) + "\n")

@@ -1,4 +1,4 @@
-"""Outlines to passages, each written by itself: its writer does not know the query."""
+"""From outlines to passages. Each is written on its own, and its writer does not see the query."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ GIVE_AWAY = re.compile(
     r"|\bthe (?:query|question) (?:asks|above)\b|\b(?:hard[- ])?negative (?:passage|example)\b|\bas an ai\b",
     re.IGNORECASE,
 )
-"""Wording by which a passage gives away that it was made for a test."""
+"""Wording that gives away that a passage was made for training or a test."""
 
 
 async def write_passage(
@@ -29,28 +29,29 @@ async def write_passage(
     """Have the generator write one passage of an outline.
 
     Args:
-        outline: query and descriptions.
-        place: which description.
+        outline: a query and descriptions.
+        place: the index of the description.
         config: the generator.
-        guidelines: what types of document are like.
+        guidelines: what the document types are like.
         prompts: the wording.
-        ask: gives answers.
+        ask: gets answers.
 
     Returns:
         The passage.
 
     Raises:
         Dropped: no usable answer.
-        Waiting: the answer is not there yet.
+        Waiting: the answer has not arrived yet.
     """
     query, description = outline.query, outline.descriptions[place]
     document = guidelines.by_name["documents"][query.documents[place]]
     name = f"{query.id}-p{place}"
+    words = random.Random(f"{config.seed} {name}").randint(*document.words)
     prompt = prompts.fill(
         "passage",
         document=document.name,
         register=document.register_,
-        words=random.Random(f"{config.seed} {name}").randint(*document.words),
+        words=words,
         description=description.text,
     )
     body = request(config.generator, prompt)
@@ -68,7 +69,7 @@ async def write_passage(
 
 def _read(reply: Reply) -> str:
     if len(reply.text.split()) < LEAST:
-        raise Unusable("a passage that is too short")
+        raise Unusable("the passage is too short")
     if (found := GIVE_AWAY.search(reply.text)) is not None:
         raise Unusable(f"wording that gives it away ({found[0]!r})")
     return reply.text

@@ -1,4 +1,4 @@
-"""The whole synthesis as one function of configuration, files and answers: stage by stage, filters in between."""
+"""A synthesis as one function of its configuration, files, and answers: stage by stage, with filters in between."""
 
 from __future__ import annotations
 
@@ -30,21 +30,21 @@ T = TypeVar("T")
 DENSE = "dense.json"
 STAGES = ("queries", "outlines", "passages", "judgments")
 Progress = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
-"""(stage, how many sources) to a context with what is called as they are done."""
+"""(stage, number of sources) to a context that yields a function to call when sources are done."""
 
 
 @dataclass
 class Synthesis:
-    """What a run has so far.
+    """What a run has made so far.
 
     Attributes:
-        queries: the queries that stayed.
-        outlines: of those queries.
-        passages: of those outlines.
-        pairs: the pairs that stayed; only when everything is answered.
-        losses: (step, reason, how many records it dropped), in the order of the steps.
-        counts: step to how many records it left.
-        waiting: the stage that waits for answers, or None: everything is answered.
+        queries: the queries that passed the filters.
+        outlines: their outlines.
+        passages: the passages that passed the filters.
+        pairs: the pairs that passed the filters; empty until every request is answered.
+        losses: (step, reason, number of records dropped), in the order of the steps.
+        counts: step to the number of records left.
+        waiting: the stage that waits for answers; None: every request is answered.
     """
 
     queries: list[WrittenQuery] = field(default_factory=list)
@@ -65,20 +65,20 @@ async def synthesize(
 ) -> Synthesis:
     """Run all stages as far as the answers go.
 
-    The same configuration, files and answers give the same result. A stage begins when the one before is done, since
+    The same configuration, files, and answers give the same result. A stage begins when the previous one is done, as
     filters look at all of its records together.
 
     Args:
-        config: the synthesis.
-        ask: gives answers: `Online` or `Offline`.
-        until: one of `STAGES`: the last to be run; None: all.
-        progress: shows how far a stage is.
+        config: the configuration.
+        ask: gets answers: `Online` or `Offline`.
+        until: the last stage to run, one of `STAGES`; None: all.
+        progress: shows the progress of a stage.
 
     Returns:
-        The result; `Synthesis.waiting` says whether it is whole.
+        The synthesis. `Synthesis.waiting` says whether it is complete.
 
     Raises:
-        InputError: a file is wrong, or the quotas cannot be met.
+        InputError: a file is invalid, or the quotas cannot be met.
     """
     guidelines, prompts, couples, benchmarks = prepare(config)
     result = Synthesis(counts={"couples": len(couples)})
@@ -131,7 +131,7 @@ async def synthesize(
 
 
 class Prepared(NamedTuple):
-    """What a synthesis needs before its first request: its files, read and checked, and its couples."""
+    """What a synthesis needs before its first request: the contents of its files, and its couples."""
 
     guidelines: Guidelines
     prompts: Prompts
@@ -140,13 +140,13 @@ class Prepared(NamedTuple):
 
 
 def prepare(config: SynthConfig) -> Prepared:
-    """Read a synthesis's files and draw its couples. Whatever is wrong with the files and quotas comes up here.
+    """Read the files of a synthesis and draw its couples. This finds everything that is wrong with files and quotas.
 
     Args:
-        config: the synthesis.
+        config: the configuration.
 
     Raises:
-        InputError: a file is wrong, or the quotas cannot be met.
+        InputError: a file is invalid, or the quotas cannot be met.
     """
     prompts = read_prompts(config.prompts)
     guidelines = read_guidelines(config.guidelines)
@@ -157,7 +157,7 @@ def prepare(config: SynthConfig) -> Prepared:
 
 
 def _filtered(result: Synthesis, config: SynthConfig, pairs: Sequence[JudgedPair]) -> list[JudgedPair]:
-    """The filters behind the judgments."""
+    """Apply the filters that follow the judgments."""
     filters = config.filters
     kept = _sifted(result, "pairs: agreement", agreed(pairs, relabel=filters.relabel))
     kept = _sifted(result, "pairs: traces", sound(kept, words=filters.trace_words))

@@ -1,4 +1,4 @@
-"""``--dry-run``: what a synthesis will ask, and about what it costs, before anything is paid."""
+"""``--dry-run``: what a synthesis will ask and roughly what it will cost, before anything is paid."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import NamedTuple
 from .config import SynthConfig
 from .prices import Prices
 
-# Tokens of an answer with its thought: what the prompts ask for, at 4 tokens for 3 words. Prompts likewise.
+# (prompt tokens, response tokens with the thought) per request: what the prompts ask for, at 4 tokens per 3 words.
 _EXPECTED = {"queries": (450, 200), "outlines": (450, 650), "passages": (200, 160), "judgments": (380, 700)}
 
 
 class Step(NamedTuple):
-    """A stage: its model, how many requests, their tokens, and the cost in dollars (None: the model has no price)."""
+    """A stage: its model, the number of requests, their tokens, and dollars (None: the model has no price)."""
 
     stage: str
     model: str
@@ -23,15 +23,15 @@ class Step(NamedTuple):
 
 
 def plan(config: SynthConfig, prices: Prices, *, batch: bool = False) -> list[Step]:
-    """Estimate a synthesis, if nothing is dropped or asked for again.
+    """Estimate a synthesis in which nothing is dropped or repeated.
 
     Args:
         config: the synthesis.
         prices: what tokens cost.
-        batch: by way of batch files, at half the price.
+        batch: use batch files, at half the price.
 
     Returns:
-        A step for each stage.
+        One step per stage.
     """
     queries = 2 * config.couples
     passages = queries * (config.negatives + 1)

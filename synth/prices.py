@@ -1,4 +1,4 @@
-"""What tokens cost: a table that users may replace (``prices.yaml``)."""
+"""What tokens cost: a table that users can replace (``prices.yaml``)."""
 
 from __future__ import annotations
 
@@ -12,50 +12,50 @@ from limrank_ir.errors import InputError
 from limrank_ir.llm.answers import usage
 from limrank_ir.workshop.settings import read_yaml
 
-_LAYOUT = "MODEL: [input, output] or MODEL: [input, output, cached input], in dollars for a million tokens"
+_LAYOUT = "MODEL: [input, output] or MODEL: [input, output, cached input], in dollars per million tokens"
 
 
 class Prices:
-    """Prices by model."""
+    """Prices of models."""
 
     def __init__(self, table: Mapping[str, tuple[float, float, float]]) -> None:
         """Take a table.
 
         Args:
-            table: model to dollars for a million tokens: of prompts, responses, cached prompts.
+            table: model to dollars per million tokens of prompts, responses, and cached prompts.
         """
         self._table = table
 
     def of(self, model: str) -> tuple[float, float, float] | None:
-        """The price of a model: its own, or that of the longest name that its own begins with; None: unknown."""
+        """The price of a model, or of the longest listed name that its name starts with; None: unknown."""
         names = [name for name in self._table if model == name or model.startswith(f"{name}-")]
         return self._table[max(names, key=len)] if names else None
 
     def cost(self, model: str, answer: Mapping[str, Any]) -> float | None:
-        """What an answer cost in dollars; None: the model has no price, or the answer does not tell its tokens."""
+        """The cost of an answer in dollars; None: the model has no price, or the answer does not report tokens."""
         price, tokens = self.of(model), usage(answer)
         if price is None or not tokens.known:
             return None
         fresh = tokens.prompt - tokens.cached
-        whole = (fresh * price[0] + tokens.response * price[1] + tokens.cached * price[2]) / 1e6
-        return whole * (0.5 if answer.get("limrank_batch") else 1.0)
+        full = (fresh * price[0] + tokens.response * price[1] + tokens.cached * price[2]) / 1e6
+        return full * (0.5 if answer.get("limrank_batch") else 1.0)
 
 
 def read_prices(path: Path | None = None) -> Prices:
     """Read a table.
 
     Args:
-        path: a YAML file in the layout of the package's own; None: the package's own.
+        path: a YAML file in the layout of the package's ``prices.yaml``; None: that file.
 
     Raises:
-        InputError: the file cannot be read, or a price is no list of 2 or 3 numbers; all such prices are named.
+        InputError: the file cannot be read, or some prices are not lists of 2 or 3 numbers; all of them are named.
     """
     place = path or Path(str(files(__package__) / "prices.yaml"))
     raw = read_yaml(place)
     if not isinstance(raw, dict) or not raw:
-        raise InputError(f"{place}: holds no prices; write a line for each model: {_LAYOUT}")
+        raise InputError(f"{place}: no prices; write a line for each model: {_LAYOUT}")
     if wrong := [str(model) for model, price in raw.items() if not _is_price(price)]:
-        raise InputError(f"{place}: {', '.join(wrong)}: no price; write {_LAYOUT}")
+        raise InputError(f"{place}: {', '.join(wrong)}: not a price; write {_LAYOUT}")
     return Prices(
         {
             str(model): (float(price[0]), float(price[1]), float(price[-1 if len(price) == 3 else 0]))

@@ -1,4 +1,4 @@
-"""Couples to queries: a daily-life and an expert query of each seed and persona."""
+"""From couples to queries: a daily-life and an expert query for each seed and persona."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .reply import Reply, Unusable, read_json
 from .requests import request
 from .templates import Prompts
 
-WORDS = (12, 200)  # what the prompt asks for, with some room
+WORDS = (12, 200)  # the prompt asks for 25 to 120; allow some slack
 
 
 class QueriesReply(BaseModel):
@@ -30,18 +30,18 @@ async def write_queries(
     """Have the generator write a couple's two queries.
 
     Args:
-        couple: seed, persona and what is asked of them.
+        couple: a seed, a persona, and the briefs.
         config: the generator.
         guidelines: what domains and difficulties mean.
         prompts: the wording.
-        ask: gives answers.
+        ask: gets answers.
 
     Returns:
         The daily-life query and the expert query.
 
     Raises:
         Dropped: no usable answer.
-        Waiting: the answer is not there yet.
+        Waiting: the answer has not arrived yet.
     """
     by = guidelines.by_name
     prompt = prompts.fill(
@@ -90,5 +90,5 @@ def _read(reply: Reply) -> QueriesReply:
         if not WORDS[0] <= words <= WORDS[1]:
             raise Unusable(f"a query of the wrong length ({kind}: {words} words)")
     if found.daily == found.expert:
-        raise Unusable("two equal queries")
+        raise Unusable("two identical queries")
     return found

@@ -1,4 +1,4 @@
-"""What the stages pass on: immutable records, each with the journal keys of the answers that it was made of."""
+"""What the stages hand on: immutable records, each with the journal keys of the answers that it was made from."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ AlpacaRow = dict[str, str]
 
 
 class Record(BaseModel):
-    """A value: frozen, no unknown fields."""
+    """A frozen value without unknown fields."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -25,7 +25,7 @@ class Seed(Record):
 
 
 class Persona(Record):
-    """A person in a sentence or two; `domain` where the file says it."""
+    """A person, described in a sentence or two, with a `domain` if the file names one."""
 
     id: str
     text: str
@@ -33,14 +33,14 @@ class Persona(Record):
 
 
 class Brief(Record):
-    """What a query shall be: names of `limrank_ir.synth.guidelines`."""
+    """What kind of query to write, by names from `limrank_ir.synth.guidelines`."""
 
     domain: str
     difficulty: str
 
 
 class Couple(Record):
-    """A seed and a persona that were drawn together, and what is asked of them."""
+    """A seed and a persona that were drawn together, and what to write for them."""
 
     id: str
     seed: Seed
@@ -48,9 +48,9 @@ class Couple(Record):
     daily: Brief
     expert: Brief
     negatives: tuple[tuple[str, ...], tuple[str, ...]]
-    """Kinds of negatives of the daily and of the expert query."""
+    """The kinds of negatives for the daily and for the expert query."""
     documents: tuple[tuple[str, ...], tuple[str, ...]]
-    """Types of document of each query's passages, the positive's first."""
+    """The document types of each query's passages, the positive first."""
 
 
 class WrittenQuery(Record):
@@ -69,14 +69,14 @@ class WrittenQuery(Record):
 
 
 class Description(Record):
-    """What a passage shall say. `kind` is ``"positive"`` or a kind of negative."""
+    """What a passage has to say. `kind` is ``"positive"`` or a kind of negative."""
 
     kind: str
     text: str
 
 
 class Outline(Record):
-    """A query with the thought about it and what follows from that: descriptions, the positive's first."""
+    """A query, the reasoning about it, and the descriptions of its passages, the positive first."""
 
     query: WrittenQuery
     thought: str
@@ -85,7 +85,7 @@ class Outline(Record):
 
 
 class WrittenPassage(Record):
-    """A passage that a model wrote, or that was mined from a corpus."""
+    """A passage that a model wrote."""
 
     id: str
     query: str
@@ -102,7 +102,7 @@ class WrittenPassage(Record):
 
 
 class Judgment(Record):
-    """What a judge said once."""
+    """One judgment of a pair."""
 
     label: bool
     reasoning: str
@@ -110,17 +110,15 @@ class Judgment(Record):
 
 
 class JudgedPair(Record):
-    """A query and a passage, judged."""
+    """A query and a passage with their judgments."""
 
     query: WrittenQuery
     passage: WrittenPassage
     judgments: tuple[Judgment, ...]
     label: bool
-    """The final label: the intended one until the filters have looked at the judgments."""
-    grade: float | None = None
-    """A soft label from 0 to 1, for mined passages."""
+    """The final label. Until the filters have looked at the judgments, it is the intended one."""
 
     @property
     def id(self) -> str:
-        """The passage's: a passage belongs to one query."""
+        """The passage's id: a passage belongs to one query."""
         return self.passage.id

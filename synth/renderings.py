@@ -1,4 +1,4 @@
-"""The same judgments as training rows: pointwise (alpaca), listwise and setwise."""
+"""The same judgments as training rows: pointwise (alpaca), listwise, and setwise."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from .records import AlpacaRow, JudgedPair
 
 
 def pointwise(pairs: Sequence[JudgedPair]) -> Iterator[AlpacaRow]:
-    """Rows as the released LimRank and Rank1 rows are: the rank1 prompt, then the first judgment's trace and the label.
+    """Rows like those of LimRank and Rank1: the rank1 prompt, then the first judgment's trace and the label.
 
     Args:
         pairs: judged pairs.
 
     Yields:
-        ``{instruction, input, output}``, which LLaMA-Factory joins with a line feed.
+        ``{instruction, input, output}``, joined by LLaMA-Factory with a line feed.
     """
     for pair in pairs:
         prompt = RANK1.render(pair.query.text, pair.passage.text, think=True)
@@ -26,18 +26,18 @@ def pointwise(pairs: Sequence[JudgedPair]) -> Iterator[AlpacaRow]:
 
 
 def listwise(pairs: Sequence[JudgedPair], *, seed: int) -> Iterator[AlpacaRow]:
-    """One row a query: all its passages, shuffled, and their order, the relevant ones first.
+    """One row per query: all its passages, shuffled, and their ranking, the relevant ones first.
 
     Args:
         pairs: judged pairs.
-        seed: of the order in which passages are shown.
+        seed: for the order in which passages are shown.
 
     Yields:
-        ``{instruction, input, output}``, the output such as ``[2] > [1] > [3]``; passages with the same label stand in
-        the order in which they are shown.
+        ``{instruction, input, output}``, the output such as ``[2] > [1] > [3]``. Passages with the same label keep the
+        order in which they are shown.
     """
     for shown in _shown(pairs, seed):
-        order = sorted(range(len(shown)), key=lambda place: (-_worth(shown[place]), place))
+        order = sorted(range(len(shown)), key=lambda place: (not shown[place].label, place))
         yield _row(
             shown,
             "Rank the passages by how well they answer the query, the best first, as in [2] > [1] > [3].",
@@ -46,11 +46,11 @@ def listwise(pairs: Sequence[JudgedPair], *, seed: int) -> Iterator[AlpacaRow]:
 
 
 def setwise(pairs: Sequence[JudgedPair], *, seed: int) -> Iterator[AlpacaRow]:
-    """One row a query with one relevant passage: all its passages, shuffled, and which is relevant.
+    """One row per query with exactly one relevant passage: all its passages, shuffled, and which is relevant.
 
     Args:
         pairs: judged pairs.
-        seed: of the order in which passages are shown.
+        seed: for the order in which passages are shown.
 
     Yields:
         ``{instruction, input, output}``, the output such as ``[2]``, after that passage's trace.
@@ -76,10 +76,6 @@ def _shown(pairs: Sequence[JudgedPair], seed: int) -> Iterator[list[JudgedPair]]
 def _row(shown: Sequence[JudgedPair], instruction: str, output: str) -> AlpacaRow:
     passages = "\n".join(f"[{number}] {' '.join(pair.passage.text.split())}" for number, pair in enumerate(shown, 1))
     return {"instruction": instruction, "input": f"Query: {shown[0].query.text}\n{passages}", "output": output}
-
-
-def _worth(pair: JudgedPair) -> float:
-    return float(pair.label) if pair.grade is None else pair.grade
 
 
 def _trace(pair: JudgedPair) -> str:

@@ -1,4 +1,4 @@
-"""What an answer says: its text, its thought, and whether it can be used."""
+"""What an answer says: its text, its thought, and whether it is usable."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from pydantic import BaseModel, ValidationError
 from limrank_ir.llm.answers import Fault, completion, replace_half_surrogates
 
 T = TypeVar("T", bound=BaseModel)
-FILTERED = "kept back by the server's filter"
+FILTERED = "withheld by the server's filter"
 _FENCE = re.compile(r"```\w*\s(.*)```", re.DOTALL)
-_THOUGHT = re.compile(r"^\s*(?:<think>)?(.*?)</think>", re.DOTALL)  # a template may have opened it in the prompt
+_THOUGHT = re.compile(r"^\s*(?:<think>)?(.*?)</think>", re.DOTALL)  # the chat template may have opened it in the prompt
 _ENDINGS = {"filtered": FILTERED, "refused": "refused", "cut": "cut at the length limit"}
 
 
 class Unusable(Exception):
-    """An answer that does not do; the message tells the model why, and counts it in the report."""
+    """An answer that cannot be used. The message tells the model why, and the report counts it."""
 
 
 class Reply(BaseModel):
     """A usable answer.
 
     Attributes:
-        text: what it says, without the thought.
-        thought: what the server gives apart from the text (`limrank_ir.llm.answers`), or what stands in think tags.
+        text: the text without the thought.
+        thought: what the server returns apart from the text (`limrank_ir.llm.answers`), or what is in think tags.
     """
 
     text: str
@@ -38,14 +38,14 @@ def read_reply(answer: Mapping[str, Any]) -> Reply:
     """Read an answer.
 
     Args:
-        answer: what was kept of it.
+        answer: the saved answer.
 
     Raises:
-        Unusable: it was refused, cut, is empty, or is none.
+        Unusable: it is refused, cut, or empty, or is not an answer.
     """
     try:
         found = completion(answer)
-    except Fault as error:  # an older version kept it
+    except Fault as error:  # an older version saved it
         raise Unusable(f"no answer ({error})") from error
     if found.ending:
         raise Unusable(_ENDINGS[found.ending])
@@ -58,7 +58,7 @@ def read_reply(answer: Mapping[str, Any]) -> Reply:
 
 
 def said(answer: Mapping[str, Any]) -> str:
-    """All that an answer says, as its model meets it again; "" where it says nothing."""
+    """The whole text of an answer, to show to its model again; "" if there is none."""
     try:
         return completion(answer).text
     except Fault:
@@ -66,14 +66,14 @@ def said(answer: Mapping[str, Any]) -> str:
 
 
 def read_json(reply: Reply, shape: type[T]) -> T:
-    """Read an answer that must be JSON.
+    """Read a JSON answer.
 
     Args:
-        reply: the answer; a code fence around it, and what is said in front of the fence or behind, do not matter.
-        shape: what it must hold.
+        reply: the answer. A code fence and any text around the fence are ignored.
+        shape: the shape of the JSON.
 
     Raises:
-        Unusable: it is no JSON, or not of that shape.
+        Unusable: it is not JSON, or has another shape.
     """
     text = reply.text
     if not text.startswith(("{", "[")) and (fenced := _FENCE.search(text)) is not None:
@@ -82,17 +82,17 @@ def read_json(reply: Reply, shape: type[T]) -> T:
         found = json.loads(text)
         return shape.model_validate(json.loads(replace_half_surrogates(json.dumps(found, ensure_ascii=False))))
     except json.JSONDecodeError as error:
-        raise Unusable(f"no JSON ({error.msg})") from error
-    except (ValidationError, RecursionError) as error:
-        if not isinstance(error, ValidationError):
-            raise Unusable("no JSON (nested too deep)") from error
+        raise Unusable(f"not JSON ({error.msg})") from error
+    except RecursionError as error:
+        raise Unusable("not JSON (nested too deep)") from error
+    except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(map(str, first["loc"]))
-        raise Unusable(f"JSON of another shape ({where}: {first['msg']})") from error
+        raise Unusable(f"JSON in the wrong shape ({where}: {first['msg']})") from error
 
 
 def schema(shape: type[BaseModel]) -> dict[str, Any]:
-    """The shape for servers that keep to one (``response_format``); our own words for it are left out."""
+    """The ``response_format`` for servers that enforce a shape, without our docstrings and titles."""
     found = shape.model_json_schema()
     name = found["title"]
     found = {key: value for key, value in found.items() if key not in ("title", "description")}

@@ -1,4 +1,4 @@
-"""The request body of a prompt to a model."""
+"""The body of a chat request."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from .reply import schema
 def request(
     model: ChatModel, prompt: str, *, shape: type[BaseModel] | None = None, seed: int | None = None
 ) -> dict[str, Any]:
-    """What is posted to ``/chat/completions``.
+    """The body to post to ``/chat/completions``.
 
     Args:
         model: the model.
         prompt: the user's message.
-        shape: what JSON answers must hold, asked for as `ChatModel.structured` says; None: the answer is text.
+        shape: the shape of a JSON answer, requested as `ChatModel.structured` says; None: the answer is text.
         seed: tells repeated requests apart.
     """
     body: dict[str, Any] = {"model": model.model, "messages": [{"role": "user", "content": prompt}], **model.parameters}

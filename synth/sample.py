@@ -1,4 +1,4 @@
-"""The first stage: draw seeds and personas, and share out domains and difficulties by the guidelines' quotas."""
+"""The first stage: draw seeds and personas, and assign domains and difficulties by the guidelines' quotas."""
 
 from __future__ import annotations
 
@@ -24,25 +24,25 @@ def sample(
 ) -> list[Couple]:
     """Draw couples of a seed and a persona.
 
-    Each makes a daily-life and an expert query. No seed and no persona is drawn twice. Every expert query is of a
+    Each couple leads to a daily-life and an expert query. No seed or persona is drawn twice. Every expert query is in a
     domain of its persona.
 
     Args:
-        seeds: different queries.
-        personas: different people.
+        seeds: distinct queries.
+        personas: distinct people.
         guidelines: the quotas.
         couples: how many to draw.
-        negatives: how many negatives a query gets.
-        seed: of all that is drawn; the same arguments draw the same couples.
+        negatives: the number of negatives per query.
+        seed: the random seed. The same arguments draw the same couples.
 
     Returns:
         The couples.
 
     Raises:
-        InputError: there are too few seeds, or too few personas of some domains; all of them are named.
+        InputError: there are too few seeds, or too few personas in some domains; all such domains are named.
     """
     if len(seeds) < couples:
-        raise InputError(f"{couples} couples need as many different seeds, but there are {len(seeds)}; add some")
+        raise InputError(f"couples: {couples}, but there are only {len(seeds)} seeds; add seeds or lower couples")
     draw = random.Random(seed)
     experts = _experts(personas, guidelines, couples, draw)
     daily = _shuffled(allot(couples, [(each.name, each.share) for each in guidelines.domains if each.daily]), draw)
@@ -69,7 +69,7 @@ def sample(
 def _experts(
     personas: Sequence[Persona], guidelines: Guidelines, couples: int, draw: random.Random
 ) -> list[tuple[str, Persona]]:
-    """(domain, persona) of every couple: a matching, as many personas suit several domains."""
+    """(domain, persona) for each couple. This takes a matching, as many personas suit several domains."""
     from scipy.sparse import csr_matrix  # type: ignore[import-untyped]
     from scipy.sparse.csgraph import maximum_bipartite_matching  # type: ignore[import-untyped]
 
@@ -78,7 +78,7 @@ def _experts(
     people = draw.sample(list(personas), len(personas))
     for number, persona in enumerate(people):
         for domain in guidelines.fields(persona):
-            if len(suited.setdefault(domain, [])) < couples:  # with so many it is served whatever the others take
+            if len(suited.setdefault(domain, [])) < couples:  # enough, whatever the other domains take
                 suited[domain].append(number)
     slots = _shuffled(wanted, draw)
     rows = [slot for slot, domain in enumerate(slots) for _ in suited[domain]]
@@ -87,11 +87,11 @@ def _experts(
     found = maximum_bipartite_matching(matrix, perm_type="column").tolist()
     if lacking := Counter(domain for domain, number in zip(slots, found, strict=True) if number < 0):
         counts = ", ".join(
-            f"{domain} ({count} of {wanted[domain]} wanted)" for domain, count in sorted(lacking.items())
+            f"{domain} ({count} of {wanted[domain]} missing)" for domain, count in sorted(lacking.items())
         )
         raise InputError(
-            f"personas are lacking in {len(lacking)} domains: {counts}; add personas, give them a domain, or lower "
-            "its share in the guidelines"
+            f"too few personas in {len(lacking)} domains: {counts}; add personas, set their domain, or lower the "
+            "domain's share in the guidelines"
         )
     return [(domain, people[number]) for domain, number in zip(slots, found, strict=True)]
 
@@ -103,5 +103,5 @@ def _shuffled(parts: dict[str, int], draw: random.Random) -> list[str]:
 
 
 def _spread(names: Sequence[str], count: int, draw: random.Random) -> tuple[str, ...]:
-    """So many of the names, all different as long as there are enough."""
+    """Draw `count` names, repeating one only after all others."""
     return tuple(islice(cycle(draw.sample(list(names), len(names))), count))

@@ -1,4 +1,4 @@
-"""Seeds and personas from the user's files."""
+"""Read seeds and personas."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ def read_seeds(path: Path) -> list[Seed]:
     """Read seed queries.
 
     Args:
-        path: JSONL with ``query`` and perhaps ``id`` or ``qid``; or ``id<TAB>query``; or a query a line; plain or
-            ``.gz``.
+        path: JSONL with ``query`` and optionally ``id`` or ``qid``; or ``id<TAB>query``; or one query per line. Plain
+            or ``.gz``.
 
     Returns:
-        The seeds; without ids they are numbered.
+        The seeds. Those without an id are numbered.
 
     Raises:
-        InputError: an empty line, a query without text, or one that is there twice; the message says where.
+        InputError: an empty line, a query without text, or a duplicate; the message says where.
     """
     return [Seed(id=name, query=text) for name, text, _ in _texts(path, ("query", "text"), "query")]
 
@@ -34,16 +34,16 @@ def read_personas(path: Path, guidelines: Guidelines) -> list[Persona]:
     """Read personas.
 
     Args:
-        path: JSONL with ``persona`` or ``text``, and perhaps ``id`` and ``domain``; or ``id<TAB>persona``; or a persona
-            a line. Plain or ``.gz``.
-        guidelines: which domains there are.
+        path: JSONL with ``persona`` or ``text``, and optionally ``id`` and ``domain``; or ``id<TAB>persona``; or one
+            persona per line. Plain or ``.gz``.
+        guidelines: the known domains.
 
     Returns:
-        The personas; without ids they are numbered.
+        The personas. Those without an id are numbered.
 
     Raises:
-        InputError: an empty line, a persona without text or one that is there twice, or domains that are in no
-            guideline, all of which are named; the message says where.
+        InputError: an empty line, a persona without text, a duplicate, or unknown domains (all are named); the message
+            says where.
     """
     known = {domain.name for domain in guidelines.domains if domain.expert}
     found = []
@@ -54,7 +54,7 @@ def read_personas(path: Path, guidelines: Guidelines) -> list[Persona]:
             unknown.setdefault(domain, place)
         found.append(Persona(id=name, text=text, domain=domain))
     if unknown:
-        listed = "; ".join(f"{place}: no guideline has the domain {domain!r}" for domain, place in unknown.items())
+        listed = "; ".join(f"{place}: unknown domain {domain!r}" for domain, place in unknown.items())
         raise InputError(f"{listed}; choose from: {', '.join(sorted(known))}")
     return found
 
@@ -62,14 +62,14 @@ def read_personas(path: Path, guidelines: Guidelines) -> list[Persona]:
 def _texts(
     path: Path, keys: tuple[str, ...], what: str
 ) -> Iterator[tuple[str, str, tuple[str, dict[str, Any] | None]]]:
-    """(id, text, (place, record)) of each line."""
+    """Yield (id, text, (place, record)) for each line."""
     seen: dict[str, str] = {}
     ids: dict[str, str] = {}
     empty = True
     for number, line in lines(path):
         place, empty = f"{path}:{number}", False
         if not line.strip():
-            raise InputError(f"{place}: an empty line; take it out")
+            raise InputError(f"{place}: empty line; remove it")
         record = None
         if line.lstrip().startswith("{"):
             record = json_object(place, line)
@@ -79,12 +79,12 @@ def _texts(
             name = name if tab else None
         name = name or f"{what}{number}"
         if not text or not text.strip():
-            raise InputError(f"{place}: a {what} without text; write {keys[0]}")
+            raise InputError(f"{place}: {what} without text; fill in {keys[0]!r}")
         text = " ".join(text.split())
         for value, listed, kind in ((" ".join(words(text)), seen, what), (name, ids, "id")):
             if value in listed:
-                raise InputError(f"{place}: the same {kind} as in {listed[value]}; take one of them out")
+                raise InputError(f"{place}: same {kind} as in {listed[value]}; remove one of them")
             listed[value] = place
         yield name, text, (place, record)
     if empty:
-        raise InputError(f"{path}: holds nothing; check how it was made")
+        raise InputError(f"{path}: the file is empty; check how it was made")

@@ -1,11 +1,11 @@
-"""Texts as words: what the filters compare."""
+"""Texts as words, which the filters compare."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
 
-# Words without content, and those of the judging itself.
+# Function words, and words about judging itself.
 _LISTED = """
     a about above after again against all also although am an and any are as at be because been before being below
     between both but by can cannot could did do does doing down during each either even every few for from further
@@ -20,17 +20,17 @@ _COMMON = frozenset(_LISTED.split())
 
 
 def words(text: str) -> list[str]:
-    """A text's words, in lower case, in order."""
+    """The words of a text, in order and in lower case."""
     return re.findall(r"\w+", text.lower())
 
 
 def content_words(text: str) -> set[str]:
-    """A text's different words of three letters and more that carry content."""
+    """The distinct content words of a text that have three letters or more."""
     return {word for word in words(text) if len(word) > 2 and word not in _COMMON}
 
 
 def ngrams(text: str, size: int) -> Iterator[tuple[str, ...]]:
-    """A text's word n-grams; of a shorter text all its words."""
+    """The word n-grams of a text. A text shorter than `size` gives one n-gram of all its words."""
     found = words(text)
     for start in range(max(1, len(found) - size + 1)):
         yield tuple(found[start : start + size])

@@ -1,4 +1,4 @@
-"""A chat server on loopback for tests: it answers what a function says, with the faults that real servers have."""
+"""A chat server on loopback: a function writes its answers, and it can have the faults that real servers have."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ def said(text: str, **message: Any) -> dict[str, Any]:
 
 @contextmanager
 def serving(answer: Answer, faults: Mapping[str, float] | None = None, *, status: int = 200) -> Iterator[Any]:
-    """A server for the length of a block.
+    """Run a server for the length of a block.
 
     Args:
-        answer: the request's body to the answer.
-        faults: fault to the share of first tries of a request that it befalls; the next try is answered.
-        status: of its answers.
+        answer: makes the answer from the body of a request.
+        faults: fault to the share of requests whose first try it hits; the next try is answered.
+        status: the HTTP status of the answers.
 
     Yields:
-        The server, with ``url``, ``asked`` (bodies in order) and ``met`` (fault to how often).
+        The server, with ``url``, ``asked`` (bodies in order), and ``met`` (fault to how often).
     """
 
     class Handler(BaseHTTPRequestHandler):
@@ -116,7 +116,7 @@ def serving(answer: Answer, faults: Mapping[str, float] | None = None, *, status
 
 
 def write(body: dict[str, Any]) -> dict[str, Any]:
-    """Plays generator and judge of the synthesizer: the same answer to the same first message, whatever came after."""
+    """Play the generator and the judge of the synthesizer. The same first message always gets the same answer."""
     prompt = body["messages"][0]["content"]
     draw = random.Random(prompt)
 

@@ -1,4 +1,4 @@
-"""What the tests of the synthesizer share: files of seeds and personas, and configurations for a loopback server."""
+"""Shared by the tests of the synthesizer: seeds, personas, prompts, and configurations for a loopback server."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ FIELDS = [domain.name for domain in read_guidelines().domains if domain.expert]
 
 
 def write_sources(folder: Path, count: int = 60) -> None:
-    """So many different seeds, and three times as many personas, of every field."""
+    """Write `count` seeds and three times as many personas, from every field."""
     folder.mkdir(parents=True, exist_ok=True)
     seeds = "".join(f"s{number}\twhat is thing number {number}\n" for number in range(count))
     (folder / "seeds.tsv").write_text(seeds)
@@ -26,12 +26,12 @@ def write_sources(folder: Path, count: int = 60) -> None:
 
 
 def write_prompts(folder: Path) -> Path:
-    """A copy of the package's prompts, to be changed."""
+    """Copy the package's prompts, so that a test can change them."""
     return Path(shutil.copytree(str(files("limrank_ir.synth") / "prompts"), folder / "prompts"))
 
 
 def write_config(folder: Path, url: str, **changes: Any) -> Path:
-    """A configuration beside the sources; `filters` are merged with the defaults."""
+    """Write a configuration next to the sources. `filters` are merged with the defaults."""
     model = {"base_url": url, "concurrency": 16}
     settings = {
         "seeds": "seeds.tsv",

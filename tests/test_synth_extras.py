@@ -1,4 +1,4 @@
-"""`limrank synth` in a plain install: what is missing is said in a line, before anything is asked."""
+"""`limrank synth` in a plain install: one line says what is missing, before any request."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_each_missing_package_is_named(home, command, package):
     assert not (home[0] / "out").exists()
 
 
-def test_what_a_command_does_not_need_may_be_missing(home):
+def test_a_package_that_a_command_does_not_need_may_be_missing(home):
     done = synth(home, "batch-read", [*STAGES[1:], "openai", *RANKS])
     assert "needs" not in done.stderr and "not a request of" in done.stderr
 

@@ -1,4 +1,4 @@
-"""The filters of the synthesizer, each for itself: what stays, and what is dropped for which reason."""
+"""The filters of the synthesizer, one by one: what they keep, and what they drop for which reason."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def pair(*labels, intended=True, name="q1", text=TEXT, trace=TRACE, place=0, ask
 # Agreement
 
 
-def test_judgments_must_agree_with_each_other_and_the_intention():
+def test_judgments_must_agree_with_each_other_and_the_intended_label():
     pairs = [
         pair(True, True),
         pair(True, False),
@@ -59,7 +59,7 @@ def test_judgments_must_agree_with_each_other_and_the_intention():
 
 
 @given(st.lists(st.tuples(st.lists(st.booleans(), min_size=1, max_size=4), st.booleans()), max_size=20), st.booleans())
-def test_what_stays_is_judged_as_it_is_labeled(judged, relabel):
+def test_kept_pairs_are_labeled_as_judged(judged, relabel):
     pairs = [pair(*labels, intended=intended) for labels, intended in judged]
     found = agreed(pairs, relabel=relabel)
     assert all({judgment.label for judgment in each.judgments} == {each.label} for each in found.kept)
@@ -86,11 +86,11 @@ def test_a_query_needs_both_kinds():
     [
         (TRACE, True, None),
         (f"{TRACE} So the answer is true.", True, None),
-        (f"{TRACE} So the answer is false.", True, "the trace ends in the other verdict"),
+        (f"{TRACE} So the answer is false.", True, "the trace ends in the opposite verdict"),
         ("Otters hunt crayfish at night.", True, "the trace is too short"),
         (" ".join([TRACE] * 60), True, "the trace is too long"),
-        (TRACE.replace("passage", "<think>"), True, "the trace has tags in it"),
-        ("It is about cooking, which has nothing at all to do with that, so no.", False, "the trace does not speak"),
+        (TRACE.replace("passage", "<think>"), True, "the trace has think tags"),
+        ("It is about cooking, which has nothing at all to do with that, so no.", False, "the trace is not about"),
     ],
 )
 def test_traces_must_be_fit_to_learn_from(trace, label, reason):
@@ -106,10 +106,10 @@ def test_the_first_fit_trace_becomes_the_target():
     assert [judgment.reasoning for judgment in found.judgments] == [TRACE, "too short"]
 
 
-# Copies
+# Duplicates, benchmarks, and copies
 
 
-def test_near_duplicates_are_one():
+def test_near_duplicates_are_dropped():
     texts = [
         TEXT,
         TEXT.replace("day.", "week").upper(),
@@ -122,7 +122,7 @@ def test_near_duplicates_are_one():
     assert different([TEXT, TEXT], lambda text: text, similarity=1.0).kept == [TEXT]
 
 
-def test_queries_of_benchmarks_are_out(tmp_path):
+def test_queries_of_benchmarks_are_dropped(tmp_path):
     (tmp_path / "a.jsonl").write_text('{"qid": 1, "query": "How do I fold a paper crane without tearing it apart?"}\n')
     (tmp_path / "b.tsv").write_text("7\tshort one\n")
     (tmp_path / "c.tsv").write_text("qid\tquery\tinstruction\n8\tanother short one\tsay something\n")
@@ -149,7 +149,7 @@ def test_ngrams(text, size):
     assert content_words(text) <= {word for gram in grams for word in gram}
 
 
-def test_a_passage_that_repeats_the_query_is_out():
+def test_a_passage_that_repeats_the_query_is_dropped():
     asked = query(text="Why does my old bicycle chain skip when I pedal hard up the hill near home?")
     copied = pair(True, asked=asked, text=f"Many ask: {asked.text} The chain is worn.")
     own = pair(True, asked=asked, text="A worn chain skips under load when the rider pedals hard up a hill.")
@@ -186,7 +186,7 @@ def test_negatives_that_nothing_finds_are_not_hard():
 # Leaks
 
 
-def test_ranks_are_made_once_for_the_same_texts(tmp_path):
+def test_ranks_of_the_same_texts_are_computed_once(tmp_path):
     asked = []
 
     def retrieve(queries, passages, depth):
@@ -204,7 +204,7 @@ def test_ranks_are_made_once_for_the_same_texts(tmp_path):
     assert asked == [2, 2, 1, 1]
 
 
-def test_the_label_leak_is_found_and_its_absence_too():
+def test_a_label_leak_is_measured():
     draw = random.Random(0)
     words = [f"word{number}" for number in range(300)]
 

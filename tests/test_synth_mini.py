@@ -1,4 +1,4 @@
-"""limrank-synth-mini, the data set that is committed: what it holds, and that its answers make it again."""
+"""limrank-synth-mini, the committed data set: what is in it, and that its answers reproduce it."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ def rows():
     return [json.loads(line) for line in PAIRS.read_text().splitlines()]
 
 
-def test_its_answers_make_it_again_to_the_byte(tmp_path):
+def test_its_answers_reproduce_it_byte_for_byte(tmp_path):
     for path in MINI.iterdir():
         if path.suffix in (".tsv", ".jsonl", ".yaml", ".gz"):
             shutil.copy(path, tmp_path)
     shutil.copytree(MINI / "prompts", tmp_path / "prompts")
-    # its card is named after the folder
+    # the title of its card is the name of the folder
     home = tmp_path / MINI.name
     result = CliRunner().invoke(
         app, ["synth", "replay", str(tmp_path / "synth.yaml"), str(tmp_path / "answers.jsonl.gz"), "-o", str(home)]
@@ -44,15 +44,15 @@ def test_its_answers_make_it_again_to_the_byte(tmp_path):
     }
 
 
-def test_answers_that_lack_one_are_named(tmp_path):
+def test_missing_answers_are_named(tmp_path):
     answers = tmp_path / "answers.jsonl"
     line = {"custom_id": "0" * 32, "response": {"status_code": 200, "body": {"choices": []}}}
     answers.write_text(json.dumps(line) + "\n")
     result = CliRunner().invoke(app, ["synth", "replay", str(MINI / "synth.yaml"), str(answers), "-o", str(tmp_path)])
-    assert result.exit_code == 2 and "116 answers of the queries are in none of these files" in result.stderr
+    assert result.exit_code == 2 and "116 answers for the queries are in none of these files" in result.stderr
 
 
-def test_what_it_holds(rows):
+def test_what_is_in_it(rows):
     queries = {row["qid"]: row for row in rows}
     assert len(rows) >= 800 and len(queries) >= 200
     assert len({row["domain"] for row in rows}) >= 15
@@ -79,7 +79,7 @@ def test_hugging_faces_datasets_opens_it(name, rows, tmp_path):
 
 def test_no_benchmark_query_is_in_it(rows):
     if not SHARED.is_dir():
-        pytest.skip("the benchmarks' queries are not beside this repository")
+        pytest.skip("the queries of the benchmarks are not next to this repository")
     files = [SHARED / "data" / "bright-queries" / "queries.jsonl.gz"]
     files += sorted((SHARED / "data").glob("[!t]*/topics.jsonl.gz"))
     assert len(files) > 15
@@ -93,7 +93,7 @@ def test_no_benchmark_query_is_in_it(rows):
 
 def test_no_text_of_ms_marco_or_persona_hub_is_in_it(rows):
     if not SHARED.is_dir():
-        pytest.skip("MS MARCO's queries and PersonaHub's personas are not beside this repository")
+        pytest.skip("MS MARCO's queries and PersonaHub's personas are not next to this repository")
     theirs = set()
     for path in (*(SHARED / "data" / "msmarco-queries").glob("*.gz"), *(SHARED / "data" / "personas").glob("*.gz")):
         for _, line in sniff(path)[1]:

@@ -1,4 +1,4 @@
-"""The synthesizer from end to end against a server on loopback: faults, kills, limits, replays, batches."""
+"""The synthesizer end to end with a server on loopback: faults, kills, limits, replays, batches, and prompts."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def results(folder):
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
-    """A synthesis without faults, with its server's count of requests."""
+    """A synthesis without faults, and the number of requests that its server got."""
     folder = tmp_path_factory.mktemp("whole")
     write_sources(folder, 200)
     with serving(write) as server:
@@ -64,7 +64,7 @@ def test_what_comes_out(whole):
     folder, asked, said_ = whole
     # 20 couples, 40 queries with outlines, 160 passages judged twice
     assert asked == 20 + 40 + 160 + 320
-    assert "540 requests; deepseek-reasoner: 320 answers" in said_ and "160 pairs of 40 queries, 40 relevant" in said_
+    assert "540 requests; deepseek-reasoner: 320 answers" in said_ and "160 pairs for 40 queries, 40 relevant" in said_
     rows = json.loads((folder / "out/dataset/train_limrank.json").read_text())
     assert len(rows) == 160 and set(rows[0]) == {"instruction", "input", "output"}
     assert all(row["output"].startswith("<think>\n") for row in rows)
@@ -98,7 +98,7 @@ def test_every_row_says_where_it_comes_from(whole):
 def test_a_journal_replays_to_the_same_bytes(whole, tmp_path):
     folder, _, _ = whole
     write_sources(tmp_path, 200)
-    config = write_config(tmp_path, "http://127.0.0.1:9/v1")  # nobody there
+    config = write_config(tmp_path, "http://127.0.0.1:9/v1")  # nobody answers there
     (tmp_path / "out").mkdir()
     shutil.copy(folder / "out/answers.sqlite", tmp_path / "out/answers.sqlite")
     result = synth("batch-write", config, tmp_path / "none.jsonl")
@@ -121,7 +121,7 @@ def test_two_thousand_requests_with_faults_give_the_same_file(home):
     assert made["faults"] == made["none"]
 
 
-def test_a_killed_run_goes_on_and_asks_nothing_twice(home, whole):
+def test_a_killed_run_continues_and_asks_nothing_twice(home, whole):
     folder, count, _ = whole
     with serving(write, {"slow": 0.3}) as server:
         config = write_config(home, server.url)
@@ -136,18 +136,20 @@ def test_a_killed_run_goes_on_and_asks_nothing_twice(home, whole):
         assert kept >= 150 and not (home / "out/dataset/train_limrank.json").exists()
         result = synth("run", config)
         assert result.exit_code == 0, result.output
-        # What was under way when it was killed is asked again: at most as many as run at a time, each time.
+        # Requests in flight when it was killed are repeated: at most one per concurrent request, each time.
         assert len(server.asked) <= count + 2 * 16
     assert results(home / "out") == results(folder / "out")
 
 
-def test_limits_stop_it_cleanly(home, whole):
+def test_limits_stop_a_run_cleanly(home, whole):
     folder, count, _ = whole
     with serving(write) as server:
         config = write_config(home, server.url)
         result = synth("run", config, "--max-requests", 33)
         assert result.exit_code == 1 and len(server.asked) == 33
-        assert "stopped at the outlines: --max-requests 33 is reached; the same command goes on" in result.stderr
+        assert (
+            "stopped at the outlines: --max-requests 33 is reached; run the same command to continue" in result.stderr
+        )
         result = synth("run", config, "--max-requests", 0)
         assert result.exit_code == 1 and len(server.asked) == 33
         # gpt-4o: 100 prompt and 50 response tokens are 0.00075 dollars.
@@ -165,8 +167,8 @@ def test_the_stages_one_by_one(home, whole):
         config = write_config(home, server.url)
         for stage, asked in (("queries", 20), ("outlines", 60), ("passages", 220)):
             result = synth("run", config, "--until", stage)
-            assert result.exit_code == 0 and f"the {stage} are answered: see " in result.stderr
-            assert f"{home}/out/{stage}.jsonl; without --until" in result.stderr
+            assert result.exit_code == 0 and f"the {stage} are complete: see " in result.stderr
+            assert f"{home}/out/{stage}.jsonl; to continue, leave out --until" in result.stderr
             assert len(server.asked) == asked and not (home / "out/dataset").exists()
         made = {stage: (home / f"out/{stage}.jsonl").read_text().splitlines() for stage in STAGES[:3]}
         assert {stage: len(lines) for stage, lines in made.items()} == {"queries": 40, "outlines": 40, "passages": 160}
@@ -175,12 +177,15 @@ def test_the_stages_one_by_one(home, whole):
                 kind.model_validate_json(line)
         assert synth("run", config, "--until", "judgments").exit_code == 0 and len(server.asked) == count
         result = synth("run", config, "--until", "lunch")
-        assert result.exit_code == 2 and "choose one of: queries, outlines, passages, judgments" in result.stderr
+        assert (
+            result.exit_code == 2
+            and "unknown stage; choose from: queries, outlines, passages, judgments" in result.stderr
+        )
     assert results(home / "out") == results(folder / "out")
 
 
 @pytest.mark.parametrize("none", [{"error": "no"}, {"choices": None}, {"choices": [{"message": None}]}])
-def test_a_server_that_fails_stops_it_and_nothing_is_lost_or_kept(home, none):
+def test_a_failing_server_stops_the_run_and_no_answer_is_lost_and_no_error_saved(home, none):
     def failing(body):
         answer = write(body)
         return answer if len(server.asked) < 30 else none
@@ -200,7 +205,7 @@ def test_a_server_that_fails_stops_it_and_nothing_is_lost_or_kept(home, none):
 
 
 def odd(body):
-    """What `write` says, in the shapes of other servers."""
+    """The answers of `write`, in the shapes of other servers."""
     answer = write(body)
     message = answer["choices"][0]["message"]
     turn = len(body["messages"][0]["content"]) % 3
@@ -211,7 +216,7 @@ def odd(body):
     elif turn == 1:
         thinking = [{"type": "thinking", "thinking": [{"type": "text", "text": thought}]}] if thought else []
         message["content"] = [*thinking, {"type": "text", "text": message["content"]}]
-    elif thought:  # the template has opened the thought in the prompt
+    elif thought:  # the chat template has opened the thought in the prompt
         message["content"] = f"{thought}</think>\n{message['content']}"
     answer["usage"] = [[], None, {"prompt_tokens": "n/a"}][turn]
     return answer
@@ -223,20 +228,22 @@ def test_answers_of_other_shapes_give_the_same_rows(home, whole):
         config = write_config(home, server.url)
         result = synth("run", config)
         assert result.exit_code == 0, result.output
-        assert "deepseek-reasoner: 320 answers, 0 + 0 tokens;" in f"{result.stderr.splitlines()[0]};"  # no cost is told
+        assert (
+            "deepseek-reasoner: 320 answers, 0 + 0 tokens;" in f"{result.stderr.splitlines()[0]};"
+        )  # no cost is reported
         more = synth("run", config, "--max-cost", 1)
     assert results(home / "out") == results(folder / "out")
-    assert more.exit_code == 0  # nothing is left to be asked
+    assert more.exit_code == 0  # there is nothing left to ask
     with serving(odd) as server:
         result = synth("run", write_config(home, server.url, output="limited"), "--max-cost", 1)
         assert result.exit_code == 2 and len(server.asked) <= 2 * 16
-    assert "--max-cost: cannot be kept, as answers of gpt-4o do not tell their tokens" in result.stderr
+    assert "--max-cost: cannot be enforced, as answers of gpt-4o do not report tokens" in result.stderr
 
 
 OLD = [{"error": {"message": "limit", "code": 429}}, {"choices": None}, {"choices": [None]}, {"choices": [{}]}, {}]
 
 
-def test_what_an_older_version_kept_is_dropped_or_asked_for_again(home, whole):
+def test_errors_that_an_older_version_saved_are_dropped_or_repeated(home, whole):
     folder, count, _ = whole
     with serving(write) as server:
         config = write_config(home, server.url, attempts=1)
@@ -249,7 +256,7 @@ def test_what_an_older_version_kept_is_dropped_or_asked_for_again(home, whole):
             database.executemany("UPDATE answers SET answer = ? WHERE key = ?", rows)
         result = synth("run", config)
         assert result.exit_code == 0 and server.asked == [], result.output
-        assert " kept answers are none" in result.stderr and "unusable answer: no answer" in result.stderr
+        assert " saved answers are errors" in result.stderr and "unusable answer: no answer" in result.stderr
         assert results(home / "out") != results(folder / "out")
         result = synth("run", config, "--again", "--max-requests", 3)
         assert result.exit_code == 1 and len(server.asked) == 3
@@ -260,7 +267,7 @@ def test_what_an_older_version_kept_is_dropped_or_asked_for_again(home, whole):
         assert taken.exit_code == 0 and "0 of" not in taken.stderr
         assert synth("run", config, "--again").exit_code == 0
         result = synth("run", config)
-        assert result.exit_code == 0 and "kept answers are none" not in result.stderr
+        assert result.exit_code == 0 and "saved answers are errors" not in result.stderr
         assert len(server.asked) < len(keys)
     assert results(home / "out") == results(folder / "out")
     assert len(Journal(place)) == count
@@ -343,10 +350,10 @@ def answered(requests, answers, respond=write, lose=lambda number: False):
         if lose(number):
             response, error = None, {"code": "batch_expired", "message": "expired"}
         lines.append(json.dumps({"id": "x", "custom_id": asked["custom_id"], "response": response, "error": error}))
-    answers.write_text("\n".join(reversed(lines)) + "\n")  # in any order
+    answers.write_text("\n".join(reversed(lines)) + "\n")  # answers come in any order
 
 
-def test_batches_give_what_online_gives_at_half_the_price(home, whole):
+def test_batches_give_the_same_data_at_half_the_price(home, whole):
     folder, _, _ = whole
     config = write_config(home, "http://127.0.0.1:9/v1")
     requests, answers = home / "requests.jsonl", home / "answers.jsonl"
@@ -372,7 +379,7 @@ def test_batches_give_what_online_gives_at_half_the_price(home, whole):
     assert half == pytest.approx(full / 2)
 
 
-def test_what_is_no_answer_is_not_taken_from_a_batch(home):
+def test_errors_in_a_batch_are_not_taken_as_answers(home):
     config = write_config(home, "http://127.0.0.1:9/v1")
     requests, answers = home / "requests.jsonl", home / "answers.jsonl"
     assert synth("batch-write", config, requests).exit_code == 0
@@ -392,13 +399,13 @@ def test_what_is_no_answer_is_not_taken_from_a_batch(home):
         "".join(json.dumps({"custom_id": k, **line}) + "\n" for k, line in zip(keys, lines, strict=False))
     )
     result = synth("batch-read", config, requests, answers)
-    assert result.exit_code == 0 and "2 of 20 requests are answered" in result.stderr, result.output
+    assert result.exit_code == 0 and "2 of 20 requests answered" in result.stderr, result.output
     for reason in ("without a message", "no JSON object", "busy (status 503)", "slow down (status 429)", "expired"):
         assert f"not answered: {reason}" in result.stderr or reason in result.stderr
     assert sorted(map(len, Journal(home / "out/answers.sqlite"))) == [2, 2]
 
 
-def test_what_one_batch_does_not_take_goes_into_others(tmp_path):
+def test_large_batches_are_split(tmp_path):
     bodies = {request_key(body): body for body in ({"model": "m", "n": number} for number in range(7))}
     paths = write_batch(tmp_path / "requests.jsonl", bodies, most=3)
     assert [path.name for path in paths] == ["requests.jsonl", "requests-2.jsonl", "requests-3.jsonl"]
@@ -414,7 +421,7 @@ def test_a_batch_of_something_else_is_refused(home):
     result = synth("batch-read", config, requests, answers)
     assert result.exit_code == 2 and "answers.jsonl:1: answers 'mine', which was not asked" in result.stderr
     result = synth("batch-read", config, requests, requests)
-    assert result.exit_code == 2 and "requests.jsonl:1: no answer of a batch" in result.stderr
+    assert result.exit_code == 2 and "requests.jsonl:1: not a batch answer" in result.stderr
     requests.write_text(requests.read_text().replace("simple", "difficult"))
     result = synth("batch-read", config, requests, answers)
     assert result.exit_code == 2 and "requests.jsonl:1: not a request of" in result.stderr
@@ -435,7 +442,7 @@ def test_a_dry_run_asks_nothing_and_says_what_it_would_cost(home):
         ["passages", "gpt-4o", "800"],
         ["judgments", "deepseek-reasoner", "1,600"],
     ]
-    assert "dollars; half of" in rows[-1][0] and not (home / "out").exists()
+    assert "dollars (an estimate); batch files cost half" in rows[-1][0] and not (home / "out").exists()
     steps = plan(read_config(config), read_prices())
     assert sum(step.cost for step in steps) == pytest.approx(float(rows[-1][0].split()[1]), abs=0.01)
 
@@ -449,18 +456,18 @@ def test_a_dry_run_asks_nothing_and_says_what_it_would_cost(home):
             ["--max-cost", "1"],
             "mine has no",
         ),
-        "quotas": ({"couples": 201}, [], "201 couples need as many different seeds, but there are 200"),
+        "quotas": ({"couples": 201}, [], "couples: 201, but there are only 200 seeds; add seeds"),
         "no file": ({"seeds": "none.tsv"}, [], "none.tsv: no such file"),
     }.values(),
 )
-def test_what_is_wrong_is_said_before_money_is_spent(home, monkeypatch, changes, arguments, message):
+def test_faults_are_reported_before_money_is_spent(home, monkeypatch, changes, arguments, message):
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     with serving(write) as server:
         result = synth("run", write_config(home, server.url, **changes), *arguments)
         assert result.exit_code == 2 and message in result.stderr and server.asked == []
 
 
-def test_the_prices_are_the_users(home, tmp_path):
+def test_users_can_set_the_prices(home, tmp_path):
     prices = tmp_path / "prices.yaml"
     prices.write_text("gpt-4o: [1, 1]\ndeepseek: [0, 0]\n")
     config = write_config(home, "http://127.0.0.1:9/v1")
@@ -468,20 +475,22 @@ def test_the_prices_are_the_users(home, tmp_path):
     assert result.exit_code == 0 and result.stdout.splitlines()[4].endswith("\t0.00")
     prices.write_text("gpt-4o: cheap\n")
     result = synth("run", config, "--dry-run", "--prices", prices)
-    assert result.exit_code == 2 and "prices.yaml: gpt-4o: no price; write MODEL: [input, output] or" in result.stderr
+    assert (
+        result.exit_code == 2 and "prices.yaml: gpt-4o: not a price; write MODEL: [input, output] or" in result.stderr
+    )
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "holds no prices; write a line for each model: MODEL: [input, output]"),
-        ("- 1\n", "holds no prices"),
+        ("", "no prices; write a line for each model: MODEL: [input, output]"),
+        ("- 1\n", "no prices"),
         (
             "a: [1, 2]\nb: 3\nc: [1]\nd: [1, .nan]\ne: [1, true]\nf: [1, -2]\n",
-            "b, c, d, e, f: no price; write MODEL: [",
+            "b, c, d, e, f: not a price; write MODEL: [",
         ),
-        ("a: {input: 1, output: 2}\n", "a: no price; write MODEL: [input, output]"),
-        ("a: [1, '2']\n", "in dollars for a million tokens"),
+        ("a: {input: 1, output: 2}\n", "a: not a price; write MODEL: [input, output]"),
+        ("a: [1, '2']\n", "in dollars per million tokens"),
     ],
 )
 def test_bad_prices_are_named_with_the_layout(tmp_path, text, message):

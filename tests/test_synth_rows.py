@@ -1,4 +1,4 @@
-"""Rows out of judgments, mixed with others', and mined from a corpus."""
+"""Training rows: mixed from several sources and mined from a corpus; and replies."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def synth(*arguments):
 
 
 @given(st.lists(st.tuples(st.integers(0, 30), st.integers(0, 30)), min_size=1, max_size=4), st.integers(0, 9))
-def test_a_mixture_has_so_many_of_each(sources, seed):
+def test_a_mixture_has_the_requested_number_of_each(sources, seed):
     given_ = [
         ([{"output": f"{s} {n}"} for n in range(have)], min(have, take)) for s, (have, take) in enumerate(sources)
     ]
@@ -57,7 +57,7 @@ def test_rows_of_all_layouts_become_alpaca(tmp_path):
     (tmp_path / "b.jsonl").write_text(json.dumps({"messages": messages}) + "\n")
     assert read_rows(tmp_path / "a.json") == [ROW, ROW] and read_rows(tmp_path / "b.jsonl") == [ROW]
     (tmp_path / "c.jsonl").write_text(json.dumps(ROW) + '\n{"query": "q"}\n')
-    with pytest.raises(LimRankError, match=r"c\.jsonl:2: neither instruction, input and output nor messages"):
+    with pytest.raises(LimRankError, match=r"c\.jsonl:2: neither instruction, input, and output, nor messages"):
         read_rows(tmp_path / "c.jsonl")
 
 
@@ -66,9 +66,9 @@ def test_the_command(tmp_path):
     result = synth("mix", f"{tmp_path}/a.json=4", f"{tmp_path}/a.json=2", "-o", tmp_path / "out.json")
     assert result.exit_code == 0 and len(read_rows(tmp_path / "out.json")) == 6
     result = synth("mix", f"{tmp_path}/a.json=10", "-o", tmp_path / "out.json")
-    assert result.exit_code == 2 and "source 1: 10 rows are wanted, 9 are there" in result.stderr
+    assert result.exit_code == 2 and "source 1: has 9 rows, not 10; ask for fewer" in result.stderr
     result = synth("mix", f"{tmp_path}/a.json", "-o", tmp_path / "out.json")
-    assert result.exit_code == 2 and "must be FILE=N" in result.stderr
+    assert result.exit_code == 2 and "a.json: not FILE=N" in result.stderr
 
 
 # Mining
@@ -105,7 +105,7 @@ def test_negatives_from_a_corpus(tmp_path):
     assert [candidate.grade for candidate in group.candidates] == row["grades"]
 
 
-def test_queries_without_both_kinds_make_no_row():
+def test_queries_without_both_kinds_give_no_row():
     def graded(qid, grade):
         return Graded(qid=qid, query="q", docno="d", passage="p", grade=grade)
 
@@ -116,7 +116,7 @@ def test_queries_without_both_kinds_make_no_row():
 # Replies
 
 
-def test_thoughts_wherever_servers_put_them():
+def test_thoughts_are_found_wherever_servers_put_them():
     for answer in (
         said("true", reasoning_content=" because "),
         said("true", reasoning="because"),
@@ -129,7 +129,7 @@ def test_thoughts_wherever_servers_put_them():
 
 UNUSABLE = {
     "refused": said("", refusal="no"),
-    "kept back": {"refused": "policy"},
+    "withheld": {"refused": "policy"},
     "empty": said("  "),
     "no answer": {"choices": []},
     "cut": {"choices": [{"message": {"content": "a"}, "finish_reason": "length"}]},
@@ -137,15 +137,15 @@ UNUSABLE = {
 
 
 @pytest.mark.parametrize("reason", UNUSABLE)
-def test_what_cannot_be_used(reason):
+def test_unusable_answers(reason):
     with pytest.raises(Unusable, match=reason):
         read_reply(UNUSABLE[reason])
 
 
-def test_json_in_fences_and_of_other_shapes():
+def test_json_in_fences_and_in_the_wrong_shape():
     good = '{"daily": "a", "expert": "b"}'
     for text in (good, f"```json\n{good}\n```", f"<think>x</think>{good}"):
         assert read_json(read_reply(said(text)), QueriesReply) == QueriesReply(daily="a", expert="b")
-    for text, reason in (("{", "no JSON"), ('{"daily": 1}', "another shape"), ("[" * 100_000, "no JSON")):
+    for text, reason in (("{", "not JSON"), ('{"daily": 1}', "wrong shape"), ("[" * 100_000, "not JSON")):
         with pytest.raises(Unusable, match=reason):
             read_json(read_reply(said(text)), QueriesReply)

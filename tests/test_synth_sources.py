@@ -1,4 +1,4 @@
-"""The beginning of a synthesis: guidelines, seeds, personas, and the sampler that meets the quotas."""
+"""The start of a synthesis: guidelines, seeds, personas, and the sampler that meets the quotas."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ def written(path, text):
 
 
 @given(st.integers(0, 500), st.lists(st.floats(0.01, 10), min_size=1, max_size=20))
-def test_parts_sum_up_and_are_near_their_shares(count, shares):
+def test_parts_add_up_and_are_close_to_their_shares(count, shares):
     parts = allot(count, [(str(number), share) for number, share in enumerate(shares)])
     assert sum(parts.values()) == count
     for number, share in enumerate(shares):
         assert abs(parts[str(number)] - count * share / sum(shares)) < 1
 
 
-def test_our_guidelines_are_whole():
+def test_our_guidelines_are_complete():
     assert len(GUIDELINES.domains) >= 15
     for kind in ("daily", "expert"):
         assert sum(getattr(domain, kind) for domain in GUIDELINES.domains) >= 8
@@ -86,11 +86,11 @@ def test_seeds_in_all_layouts(tmp_path):
 
 
 BAD = {
-    "an empty line": ("a\n\nb\n", "f:2: an empty line; take it out"),
-    "a duplicate": ("What is it\nb\nwhat is it?\n", "f:3: the same query as in .*f:1; take one of them out"),
-    "an id twice": ("1\ta\n1\tb\n", "f:2: the same id as in .*f:1"),
-    "no text": ('{"id": 1}\n', "f:1: a query without text; write query"),
-    "nothing": ("", "f: holds nothing"),
+    "an empty line": ("a\n\nb\n", "f:2: empty line; remove it"),
+    "a duplicate": ("What is it\nb\nwhat is it?\n", "f:3: same query as in .*f:1; remove one of them"),
+    "an id twice": ("1\ta\n1\tb\n", "f:2: same id as in .*f:1"),
+    "no text": ('{"id": 1}\n', "f:1: query without text; fill in 'query'"),
+    "nothing": ("", "f: the file is empty"),
     "no JSON": ("{\n", "f:1: malformed JSON"),
 }
 
@@ -105,7 +105,7 @@ def test_bad_seeds_are_named(tmp_path, name):
 def test_the_readme_lists_the_domains():
     text = " ".join((Path(__file__).parents[1] / "synth" / "README.md").read_text().split())
     experts, others = re.search(
-        r"The domains, as a persona's `domain` names them: (.*?)\. .*? may also be of (.*?),", text
+        r"The domains, as a persona's `domain` names them: (.*?)\. .*? can also be about (.*?),", text
     ).groups()
     assert experts.split(", ") == [domain.name for domain in GUIDELINES.domains if domain.expert]
     assert others.split(", ") == [domain.name for domain in GUIDELINES.domains if not domain.expert]
@@ -117,14 +117,14 @@ def test_all_unknown_domains_are_named_at_once(tmp_path):
     with pytest.raises(InputError) as caught:
         read_personas(path, GUIDELINES)
     message = str(caught.value)
-    assert "f:1: no guideline has the domain 'magic'; " in message and "f:3: no guideline has" in message
+    assert "f:1: unknown domain 'magic'; " in message and "f:3: unknown domain" in message
     assert message.count("'magic'") == 1 and message.count("choose from: agriculture and food, arts") == 1
 
 
 def test_bad_personas_are_named(tmp_path):
-    with pytest.raises(LimRankError, match="f:1: no guideline has the domain 'magic'; choose from: agri"):
+    with pytest.raises(LimRankError, match="f:1: unknown domain 'magic'; choose from: agri"):
         read_personas(written(tmp_path / "f", '{"persona": "a wizard", "domain": "magic"}\n'), GUIDELINES)
-    with pytest.raises(LimRankError, match="f:2: an empty line"):
+    with pytest.raises(LimRankError, match="f:2: empty line"):
         read_personas(written(tmp_path / "f", "a nurse\n\n"), GUIDELINES)
 
 
@@ -159,8 +159,8 @@ def test_the_seed_decides():
     assert drawn(30) == drawn(30) != drawn(30, seed=1)
 
 
-def test_personas_of_several_fields_are_shared_out():
-    # Greedily, the lawyers could be used up for finance.
+def test_personas_with_several_fields_go_where_they_are_needed():
+    # A greedy assignment could use up the lawyers for finance.
     both = [Persona(id=f"b{number}", text="a tax lawyer") for number in range(2)]
     people = [Persona(id=f"p{n}", text="x", domain=field) for n, field in enumerate(FIELDS * 2)]
     for field in ("law", "finance"):
@@ -171,15 +171,15 @@ def test_personas_of_several_fields_are_shared_out():
 
 
 def test_quotas_that_cannot_be_met_are_named():
-    with pytest.raises(LimRankError, match="3 couples need as many different seeds, but there are 2"):
+    with pytest.raises(LimRankError, match="couples: 3, but there are only 2 seeds"):
         sample([Seed(id="a", query="a"), Seed(id="b", query="b")], [], GUIDELINES, couples=3, negatives=1, seed=0)
     people = [Persona(id=f"p{n}", text="x", domain=field) for n, field in enumerate(FIELDS * 9) if field != "law"]
-    with pytest.raises(LimRankError, match=r"lacking in 1 domains: law \(2 of 2 wanted\); add personas"):
+    with pytest.raises(LimRankError, match=r"too few personas in 1 domains: law \(2 of 2 missing\); add personas"):
         drawn(20, people)
     few = [person for person in people if person.domain not in ("finance", "computing")] + people[:1]
-    with pytest.raises(LimRankError, match=r"in 3 domains: computing \(1 of 1 wanted\), finance \(2 .*, law \(2 of 2"):
+    with pytest.raises(LimRankError, match=r"in 3 domains: computing \(1 of 1 missing\), finance \(2 .*, law \(2 of 2"):
         drawn(20, few)
-    with pytest.raises(LimRankError, match="personas are lacking"):
+    with pytest.raises(LimRankError, match="too few personas"):
         drawn(1, [])
 
 
@@ -200,7 +200,7 @@ def test_a_bad_configuration_is_named(tmp_path, changes, message):
         read_config(write_config(tmp_path, "http://localhost", **changes))
 
 
-def test_all_that_is_wrong_with_a_configuration_is_said_at_once(tmp_path):
+def test_all_faults_of_a_configuration_are_reported_at_once(tmp_path):
     changes = {"cuoples": 3, "couples": 0, "judge": {"model": "", "conccurrency": 1}, "filters": {"hardd": 1}}
     changes["generator"] = {"model": "m", "base_url": "localhost:8000/v1"}
     with pytest.raises(InputError) as caught:
@@ -218,7 +218,7 @@ def test_all_that_is_wrong_with_a_configuration_is_said_at_once(tmp_path):
     assert message.startswith(f"{tmp_path}/synth.yaml: ") and "\n" not in message
 
 
-def test_all_that_is_wrong_with_guidelines_is_said_at_once(tmp_path):
+def test_all_faults_of_guidelines_are_reported_at_once(tmp_path):
     raw = yaml.safe_load((files("limrank_ir.synth") / "guidelines.yaml").read_text())
     for domain in raw["domains"][:3]:
         domain["shares"] = domain.pop("share")

@@ -1,6 +1,6 @@
-"""Filters in place of the paper's check by people: each takes records and tells what it dropped and why.
+"""Filters that take the place of the paper's human check. Each reports what it dropped and why.
 
-Their order is that of `limrank_ir.synth.pipeline`: what costs nothing comes before what costs money.
+`limrank_ir.synth.pipeline` applies them as early as it can, so that nothing is paid for records that will be dropped.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Sifted(Generic[T]):
-    """What a filter leaves.
+    """The result of a filter.
 
     Attributes:
-        kept: the records that stay, in their order.
-        dropped: reason to how many.
+        kept: the remaining records, in their order.
+        dropped: reason to number of records.
     """
 
     kept: list[T]
@@ -27,11 +27,11 @@ class Sifted(Generic[T]):
 
 
 def sift(records: Iterable[T], reason: Callable[[T], str | None]) -> Sifted[T]:
-    """Drop records one by one.
+    """Filter records one by one.
 
     Args:
         records: the records.
-        reason: why a record is dropped; None: it stays.
+        reason: says why to drop a record; None: keep it.
     """
     kept: list[T] = []
     dropped: Counter[str] = Counter()

@@ -1,4 +1,4 @@
-"""The judgments of a pair must agree, and with what was intended; a query needs passages of both kinds."""
+"""Judgments must agree with each other and with the intended label, and a query needs passages of both kinds."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from . import Sifted, sift
 
 
 def agreed(pairs: Sequence[JudgedPair], *, relabel: bool) -> Sifted[JudgedPair]:
-    """Keep pairs of which all judgments say the same, and the intended label.
+    """Keep pairs whose judgments all give the intended label.
 
     Args:
         pairs: the judged pairs.
-        relabel: a pair of which all judgments say the contrary keeps their label instead of being dropped.
+        relabel: if all judgments give the opposite label, keep the pair with that label instead of dropping it.
     """
     found = sift(pairs, lambda pair: _disagreement(pair, relabel=relabel))
     return Sifted([pair.model_copy(update={"label": pair.judgments[0].label}) for pair in found.kept], found.dropped)
@@ -29,7 +29,7 @@ def _disagreement(pair: JudgedPair, *, relabel: bool) -> str | None:
 
 
 def both_kinds(pairs: Sequence[JudgedPair]) -> Sifted[JudgedPair]:
-    """Keep pairs of queries that have a relevant passage and one that is not."""
+    """Keep pairs of queries that have both a relevant passage and another one."""
     labels: dict[str, set[bool]] = {}
     for pair in pairs:
         labels.setdefault(pair.query.id, set()).add(pair.label)
@@ -37,7 +37,9 @@ def both_kinds(pairs: Sequence[JudgedPair]) -> Sifted[JudgedPair]:
     def reason(pair: JudgedPair) -> str | None:
         if True not in labels[pair.query.id]:
             return "the query has no relevant passage left"
-        return None if False in labels[pair.query.id] else "the query has no other passage left"
+        if False not in labels[pair.query.id]:
+            return "the query has no other passage left"
+        return None
 
     return sift(pairs, reason)
 

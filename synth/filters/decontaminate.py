@@ -1,4 +1,4 @@
-"""No query that a benchmark has: no word 8-gram in common, and no query that is the same."""
+"""Keep benchmarks clean: drop queries that share a word 8-gram with a benchmark query, or equal a shorter one."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ _LAYOUTS = {1: ("query",), 2: ("qid", "query"), 3: ("qid", "query", "instruction
 
 
 def uncontaminated(queries: Sequence[WrittenQuery], benchmarks: Iterable[str]) -> Sifted[WrittenQuery]:
-    """Keep queries that no benchmark has.
+    """Keep queries that are in no benchmark.
 
     Args:
         queries: the queries.
-        benchmarks: the benchmarks' queries.
+        benchmarks: the queries of benchmarks.
     """
     theirs = {gram for query in benchmarks for gram in ngrams(query, GRAM)}
     return sift(queries, lambda query: "in a benchmark" if theirs & set(ngrams(query.text, GRAM)) else None)
 
 
 def read_benchmarks(paths: Iterable[Path]) -> list[str]:
-    """Read benchmark queries.
+    """Read the queries of benchmarks.
 
     Args:
-        paths: topics in any format that `limrank_ir.formats.topics.read_topics` reads, or a query a line. Ids may be
-            missing or repeated. Plain or ``.gz``.
+        paths: topics in any format that `limrank_ir.formats.topics.read_topics` reads, or one query per line; plain or
+            ``.gz``. Ids may be missing or repeated.
 
     Raises:
         InputError: a file cannot be read.

@@ -1,4 +1,4 @@
-"""Near-duplicates out: MinHash over word 3-grams (datasketch)."""
+"""Drop near-duplicates: MinHash over word 3-grams (datasketch)."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ PERMUTATIONS = 128
 
 
 def different(records: Sequence[T], text: Callable[[T], str], *, similarity: float) -> Sifted[T]:
-    """Keep the first of texts that are nearly the same.
+    """Keep the first of several near-duplicates.
 
     Args:
         records: the records.
-        text: a record's text.
-        similarity: estimated Jaccard similarity of word 3-grams from which two count as one.
+        text: gives the text of a record.
+        similarity: the estimated Jaccard similarity of word 3-grams from which two texts count as duplicates.
     """
     from datasketch import MinHash, MinHashLSH
 
-    # The index proposes, generously; the sketches decide.
+    # The index proposes candidates generously; the sketches decide.
     index = MinHashLSH(threshold=max(0.1, min(similarity, 0.9) - 0.1), num_perm=PERMUTATIONS)
     seen: dict[str, Any] = {}
 

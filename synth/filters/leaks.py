@@ -1,4 +1,4 @@
-"""Leaks: does a passage alone give its label away, or repeat the query?"""
+"""Leaks: does a passage repeat the query, or give its label away on its own?"""
 
 from __future__ import annotations
 
@@ -8,33 +8,32 @@ from ..records import JudgedPair
 from ..words import ngrams
 from . import Sifted, sift
 
-COPIED = 8  # words of the query in a row
+COPIED = 8  # words in a row
 
 
 def not_copied(pairs: Sequence[JudgedPair]) -> Sifted[JudgedPair]:
-    """Keep pairs whose passage does not repeat words of the query in a row: only a writer who knows it does that."""
-    return sift(
-        pairs,
-        lambda pair: (
-            "repeats the query"
-            if len(pair.query.text.split()) >= COPIED
-            and set(ngrams(pair.query.text, COPIED)) & set(ngrams(pair.passage.text, COPIED))
-            else None
-        ),
-    )
+    """Keep pairs whose passage does not repeat 8 words of the query in a row, as only a writer who saw it would."""
+
+    def reason(pair: JudgedPair) -> str | None:
+        if len(pair.query.text.split()) < COPIED:
+            return None
+        shared = set(ngrams(pair.query.text, COPIED)) & set(ngrams(pair.passage.text, COPIED))
+        return "repeats the query" if shared else None
+
+    return sift(pairs, reason)
 
 
 def label_leak(pairs: Sequence[JudgedPair], *, seed: int = 0) -> float | None:
-    """How well the words of a passage alone tell relevant passages from others.
+    """Measure how well the words of a passage alone tell relevant passages from others.
 
-    Logistic regression on tf-idf, cross-validated; all passages of a query are in one fold.
+    Logistic regression on tf-idf, cross-validated, with all passages of a query in one fold.
 
     Args:
         pairs: the pairs.
-        seed: of the folds.
+        seed: the random seed of the folds.
 
     Returns:
-        Area under the ROC curve: 0.5 is none, 1 a complete leak. None where there are too few pairs to say.
+        The area under the ROC curve: 0.5 means no leak, 1 a complete leak. None if there are too few pairs.
     """
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import LogisticRegression

@@ -1,4 +1,4 @@
-"""A trace must be fit to learn from: of the right length, about this passage, and not about the test itself."""
+"""A trace must be fit to learn from: of the right length, without tags, consistent, and about its passage."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from ..records import JudgedPair, Judgment
 from ..words import content_words
 from . import Sifted
 
-SHARED = 3  # content words of the passage that a trace takes up, at least
+SHARED = 3  # the minimum number of content words that a trace shares with its passage
 _TAGS = re.compile(r"</?think>")
 
 
 def sound(pairs: Sequence[JudgedPair], *, words: tuple[int, int]) -> Sifted[JudgedPair]:
-    """Keep pairs with a judgment whose trace is fit, that one first: it becomes the training target.
+    """Keep pairs that have a fit trace, and move it to the front: it becomes the training target.
 
     Args:
         pairs: pairs whose judgments agree.
-        words: the least and the most words of a trace.
+        words: the minimum and maximum number of words in a trace.
     """
     kept: list[JudgedPair] = []
     dropped: dict[str, int] = {}
@@ -41,10 +41,10 @@ def _fault(judgment: Judgment, pair: JudgedPair, words: tuple[int, int]) -> str 
     if count > words[1]:
         return "the trace is too long"
     if _TAGS.search(judgment.reasoning):
-        return "the trace has tags in it"
+        return "the trace has think tags"
     last = re.findall(r"\b(?:true|false)\b", judgment.reasoning.lower()[-80:])
     if last and (last[-1] == "true") != judgment.label:
-        return "the trace ends in the other verdict"
+        return "the trace ends in the opposite verdict"
     if len(content_words(judgment.reasoning) & content_words(pair.passage.text)) < SHARED:
-        return "the trace does not speak of the passage"
+        return "the trace is not about the passage"
     return None
