@@ -66,7 +66,7 @@ def parse_measures(names: str) -> list[Any]:
         cutoff, gains = measure.params.get("cutoff", 1), measure.params.get("gains", {})
         if type(cutoff) is not int or cutoff < 1:
             raise InputError(
-                f"--measures: {name!r} has cutoff {cutoff}; give a positive whole number; examples: {EXAMPLES}"
+                f"--measures: {name!r} has cutoff {cutoff}; give a whole number from 1; examples: {EXAMPLES}"
             )
         if any(isinstance(gain, (int, float)) and gain > HIGHEST_GRADE for gain in gains.values()):
             raise InputError(f"--measures: {name!r} has a gain above {HIGHEST_GRADE}; give smaller ones")
@@ -106,9 +106,8 @@ def _measure(name: str) -> Any:
         return ir_measures.parse_measure(_NAME.sub(correct_case, name))
     if _TREC_NAME.fullmatch(name) and name not in supported_nicknames:
         with suppress(Exception):
-            (measure,) = ir_measures.parse_trec_measure(
-                name
-            )  # fails on several: which cutoff is meant?
+            # Some names mean several measures; then it is unclear which cutoff is meant.
+            (measure,) = ir_measures.parse_trec_measure(name)
             return measure
     return None
 
