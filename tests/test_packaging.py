@@ -79,8 +79,9 @@ def test_the_source_distribution_can_run_the_readmes_commands(built):
     (sdist,) = built.glob("*.tar.gz")
     with tarfile.open(sdist) as archive:
         names = {name.split("/", 1)[-1] for name in archive.getnames()}
-    expected = {"Makefile", "constraints.txt", "setup.cfg", "pyproject.toml", "README.md", "LICENSE"}
+    expected = {"Makefile", "constraints.txt", "setup.py", "setup.cfg", "pyproject.toml", "README.md", "LICENSE"}
     assert names >= expected | {"tests/conftest.py", "synth/__init__.py", "limrank_ir/demo/queries.jsonl"}
+    assert names >= {"mkdocs.yml", "docs/index.md", "examples/rag_langchain.py", "data/limrank-synth-mini/synth.yaml"}
 
 
 def test_the_wheel_works_in_a_clean_environment(built, tmp_path):
