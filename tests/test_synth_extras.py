@@ -75,7 +75,7 @@ def test_each_missing_package_is_named(home, command, package):
 
 def test_a_package_that_a_command_does_not_need_may_be_missing(home):
     done = synth(home, "batch-read", [*STAGES[1:], "openai", *RANKS])
-    assert "needs" not in done.stderr and "not a request of" in done.stderr
+    assert "needs" not in done.stderr and "not a request from batch-write" in done.stderr
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["mine", "--help"], ["report", "--help"]])

@@ -400,7 +400,7 @@ def test_errors_in_a_batch_are_not_taken_as_answers(home):
     )
     result = synth("batch-read", config, requests, answers)
     assert result.exit_code == 0 and "2 of 20 requests answered" in result.stderr, result.output
-    for reason in ("without a message", "no JSON object", "busy (status 503)", "slow down (status 429)", "expired"):
+    for reason in ("without a message", "not a JSON object", "busy (status 503)", "slow down (status 429)", "expired"):
         assert f"not answered: {reason}" in result.stderr or reason in result.stderr
     assert sorted(map(len, Journal(home / "out/answers.sqlite"))) == [2, 2]
 
@@ -424,7 +424,7 @@ def test_a_batch_of_something_else_is_refused(home):
     assert result.exit_code == 2 and "requests.jsonl:1: not a batch answer" in result.stderr
     requests.write_text(requests.read_text().replace("simple", "difficult"))
     result = synth("batch-read", config, requests, answers)
-    assert result.exit_code == 2 and "requests.jsonl:1: not a request of" in result.stderr
+    assert result.exit_code == 2 and "requests.jsonl:1: not a request from batch-write" in result.stderr
 
 
 # Before money is spent
