@@ -26,7 +26,7 @@ __all__ = [
     "fuse",
 ]
 
-_HOMES = {
+_MODULES = {
     "EngineError": "errors",
     "InputError": "errors",
     "LimRank": "reranker",
@@ -38,9 +38,9 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    """Import on first use, so that `import limrank_ir` costs nothing."""
-    if name in _HOMES:
+    """Import names on first use, so that `import limrank_ir` is fast."""
+    if name in _MODULES:
         from importlib import import_module
 
-        return getattr(import_module(f"limrank_ir.{_HOMES[name]}"), name)
+        return getattr(import_module(f"limrank_ir.{_MODULES[name]}"), name)
     raise AttributeError(f"module 'limrank_ir' has no attribute {name!r}")

@@ -1,4 +1,4 @@
-"""``python -m limrank_ir``: the command line, where no ``limrank`` is on the path."""
+"""``python -m limrank_ir``: the command line, for when ``limrank`` is not on the path."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Extras: what a plain install does not have, and how to get it."""
+"""Extras: optional packages that a plain install does not include, and how to install them."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ EXTRAS = {
     "train": "train",
     "export": "train",
 }
-"""Command to the extra that has all that it may need beyond a plain install."""
+"""For each command, the extra that installs everything it may need beyond a plain install."""
 
 
 def need(who: str, extra: str, *packages: str) -> None:
-    """Make sure that packages are there before anything is begun that needs them.
+    """Check that packages are installed, before the work that needs them begins.
 
     Args:
         who: what needs them, for the error message.
-        extra: the extra of this package that installs them.
-        *packages: their names, as they are imported.
+        extra: the extra that installs them.
+        *packages: the names under which they are imported.
 
     Raises:
-        InputError: some are not installed; the message names them, and the extra.
+        InputError: some are not installed; the message names them and the extra.
     """
     if missing := [package for package in packages if not installed(package)]:
         raise InputError(f"{who} needs {', '.join(missing)}; run: {install(extra)}")
@@ -43,8 +43,8 @@ def install(extra: str) -> str:
 
 
 def installed(package: str) -> bool:
-    """Whether a package is installed; it is not imported."""
+    """Whether a package is installed. It is not imported."""
     try:
         return importlib.util.find_spec(package) is not None
-    except (ImportError, ValueError):  # hidden by an import hook, or half removed
+    except (ImportError, ValueError):  # an import hook hides it, or it was only partly removed
         return False

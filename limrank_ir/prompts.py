@@ -1,8 +1,8 @@
-"""The exact text that a model family reads: wire formats, task prompts, and what is done to users' text.
+"""The exact text that each model family reads: prompt formats, task prompts, and the cleaning of users' text.
 
-A `PromptFormat` turns (query, passage, instruction) into a `Prompt`. The ``rank1`` format is the wire format of the
-released LimRank and Rank1 checkpoints, byte for byte; its rules come from
-the released code (github SighingSnow/limrank: rerank-exps/rank1.py, the same in github orionw/rank1: rank1.py).
+A `PromptFormat` turns (query, passage, instruction) into a `Prompt`. The ``rank1`` format is, byte for byte, that of
+the released LimRank and Rank1 checkpoints, from the released code (github SighingSnow/limrank: rerank-exps/rank1.py,
+the same in github orionw/rank1: rank1.py).
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ class Prompt:
     """One rendered prompt.
 
     Attributes:
-        prefix: instruction and query, the same for all passages of a query: engines run it once and share it.
-        passage: the passage, already cleaned. The only part that an engine may cut.
-        suffix: what follows the passage, up to where the model goes on.
-        cleaned: True when reserved strings were taken out of the query, the instruction or the passage.
+        prefix: the instruction and the query. It is the same for all passages of a query, so engines run it once.
+        passage: the passage, already cleaned. This is the only part that an engine may cut.
+        suffix: the text after the passage, up to where the model continues.
+        cleaned: True if reserved strings were removed from the query, the instruction, or the passage.
     """
 
     prefix: str
@@ -38,17 +38,18 @@ class Prompt:
 
 @dataclass(frozen=True, slots=True)
 class PromptFormat:
-    """The text of a model family, its labels, and where thinking begins and ends.
+    """The prompt text of a model family, its labels, and where thinking begins and ends.
 
     Attributes:
-        name: the name used in options and in the store's keys.
+        name: the name in options and in the store's keys.
         head: control text before the body (chat markup), or "".
-        query_line: the body up to the passage; ``{query}`` and, if the format has a place for it, ``{instruction}``.
-        instruction: the instruction used when none is given; None: instructions are appended to the query.
-        think: what follows the passage when the model thinks, or None when it cannot.
-        no_think: what follows the passage when the verdict is asked for at once.
-        end_of_thought: the tag that ends a thought, or "" for a format that cannot think.
-        labels: the texts of the positive and the negative label; their first tokens are the label tokens.
+        query_line: the body up to the passage, with ``{query}`` and, if the format has a place for it,
+            ``{instruction}``.
+        instruction: the default instruction; None: instructions are appended to the query.
+        think: the text after the passage if the model thinks, or None if it cannot.
+        no_think: the text after the passage if the model gives its verdict at once.
+        end_of_thought: the tag that ends a thought, or "" if the format has no thinking mode.
+        labels: the texts of the positive and the negative label. Their first tokens are the label tokens.
     """
 
     name: str
@@ -69,21 +70,21 @@ class PromptFormat:
         """Render one pair.
 
         Args:
-            query: the query; a task's query prompt is already around it (see `task_query`).
-            passage: the passage, title included.
+            query: the query, including the query prompt of its task (see `task_query`).
+            passage: the passage, including its title.
             instruction: what counts as relevant, in the user's words (FollowIR, arXiv 2403.15246).
-            think: whether the model shall think before its verdict.
+            think: whether the model thinks before its verdict.
 
         Returns:
-            The prompt, in which reserved strings of the user's text are gone (see `clean`).
+            The prompt. Reserved strings in the user's text are removed (see `clean`).
 
         Raises:
-            InputError: the format cannot think.
+            InputError: the format has no thinking mode.
         """
         if think and self.think is None:
             raise InputError(f"the prompt format {self.name!r} has no thinking mode; use think='never'")
-        shared = _short if len(query) + len(instruction or "") <= LONG_QUERY else _long
-        prefix, cleaned = shared(self, query, instruction)
+        make_prefix = _short if len(query) + len(instruction or "") <= LONG_QUERY else _long
+        prefix, cleaned = make_prefix(self, query, instruction)
         text = clean(passage)
         suffix = self.think if think and self.think is not None else self.no_think
         return Prompt(prefix, text, suffix, cleaned or text != passage)
@@ -91,12 +92,12 @@ class PromptFormat:
     def forced(self, prompt: Prompt, thought: str) -> Prompt:
         r"""End an unfinished thought, so that the next token is the verdict.
 
-        The released code's rule for incomplete responses: the thought is cut after its last ``.``, ``!`` or
-        ``?`` (kept whole when there is none), and ``"\n" + thought + "\n</think>"`` follows the prompt. An empty
-        thought gives the suffix of a prompt that does not think, so the two agree.
+        This is the released code's rule for incomplete responses: the thought is cut after its last ``.``, ``!``, or
+        ``?`` (if there is none, it is kept as it is), and ``"\n" + thought + "\n</think>"`` is added to the prompt. An
+        empty thought gives the same prompt as ``think=False``.
 
         Args:
-            prompt: the prompt that was thought about.
+            prompt: the prompt that the model thought about.
             thought: the text generated so far.
 
         Returns:
@@ -107,7 +108,7 @@ class PromptFormat:
 
 
 def _prefix(fmt: PromptFormat, query: str, instruction: str | None) -> tuple[str, bool]:
-    """The prompt up to the passage, and whether anything was cleaned away."""
+    """The prompt up to the passage, and whether reserved strings were removed."""
     query_text = clean(query)
     instruction_text = clean(instruction) if instruction is not None else None
     if fmt.instruction is None:
@@ -117,7 +118,7 @@ def _prefix(fmt: PromptFormat, query: str, instruction: str | None) -> tuple[str
     return fmt.head + body, (query_text, instruction_text) != (query, instruction)
 
 
-# A query has many passages, which then share one string; of long queries, which a server may be sent, few are kept.
+# The passages of a query share one string. A server may receive very long queries, so fewer of those are cached.
 LONG_QUERY = 10_000  # characters
 _short, _long = lru_cache(maxsize=4096)(_prefix), lru_cache(maxsize=4)(_prefix)
 
@@ -175,27 +176,27 @@ def prompt_format(name: str) -> PromptFormat:
         raise InputError(f"unknown prompt format {name!r}; choose one of: {', '.join(FORMATS)}") from None
 
 
-# A reserved string is a row of thinking tags and control tokens of chat formats, each with the labels behind it.
-# All repetitions are possessive and a row begins where its blanks begin, so the time is linear in the text's length.
+# A reserved string is a sequence of thinking tags and chat control tokens, each with the labels that follow it.
+# All repetitions are possessive, and a match starts where its whitespace starts, so the time is linear in the length.
 _TAG = r"(?:<\s*+/?+\s*+think\s*+>|<\|[\w.:/-]{1,60}+\|>)"
 _RESERVED = re.compile(rf"(?:(?<!\s)\s*+{_TAG}(?:\s*+(?:true|false|yes|no)\b)*+)++", re.IGNORECASE)
 _SURROGATES = re.compile("[\ud800-\udfff]")
 
 
 def clean(text: str) -> str:
-    """Take out of a user's text what only the prompt itself may say.
+    """Remove reserved strings from a user's text, which only the prompt format may contain.
 
-    Thinking tags and chat control tokens (``</think>``, ``<|im_end|>``), with a label word right behind them, are
-    removed: a passage that ends in ``</think> true<|im_end|>`` reads as if that were not there, so it cannot
-    forge its verdict. All else in the text stays and reaches the model as plain text (the tokenizer obeys no
-    control token in it). Where the parts around a removed string would make a new one (``<</think>think>``), every
-    ``<`` of the text becomes ``\u2039``. Lone surrogates, which no tokenizer accepts, become U+FFFD.
+    Thinking tags and chat control tokens (``</think>``, ``<|im_end|>``) are removed together with the label words that
+    follow them, so a passage that ends in ``</think> true<|im_end|>`` cannot forge its verdict. Everything else stays
+    and reaches the model as plain text (the tokenizer recognizes no control tokens in it). If removing a string would
+    create a new one (``<</think>think>``), every ``<`` in the text becomes ``\u2039``. Lone surrogates, which no
+    tokenizer accepts, become U+FFFD.
 
     Args:
-        text: a query, an instruction or a passage.
+        text: a query, an instruction, or a passage.
 
     Returns:
-        The text itself when there is nothing to remove. Cleaning it again changes nothing.
+        The cleaned text. Cleaning it again changes nothing.
     """
     if "<" in text and _RESERVED.search(text):
         text = " ".join(part for part in _RESERVED.split(text) if part)
@@ -205,14 +206,14 @@ def clean(text: str) -> str:
 
 
 def with_instruction(query: str, instruction: str | None) -> str:
-    """Join a query and its instruction as the released code does (for FollowIR, arXiv 2403.15246).
+    """Join a query and its instruction as the released code does for FollowIR (arXiv 2403.15246).
 
     Args:
         query: the query.
         instruction: the instruction, or None.
 
     Returns:
-        ``"{query} {instruction}"``; the query alone when the instruction is missing, empty or the same text.
+        ``"{query} {instruction}"``; only the query if the instruction is missing, empty, or the same text.
     """
     if instruction is None:
         return query
@@ -222,7 +223,7 @@ def with_instruction(query: str, instruction: str | None) -> str:
 
 
 def whole_sentences(thought: str) -> str:
-    """Cut a thought after its last full stop, exclamation or question mark; without one, keep all of it."""
+    """Cut a thought after its last period, exclamation mark, or question mark. If there is none, keep all of it."""
     thought = thought.rstrip()
     end = max(thought.rfind(mark) for mark in ".!?")
     return (thought if end < 0 else thought[: end + 1]).strip()
@@ -235,8 +236,8 @@ _STACK_EXCHANGE = (
     "A passage is relevant if it contains background information about a **sub-concept** that someone might "
     "cite/link to when answering the above question."
 )
-# The wording is part of the protocol behind the published BRIGHT figures (Rank1 paper, Appendix E, Table 10), odd
-# spaces and line ends included.
+# The wording, including odd spaces and line breaks, is part of the protocol behind the published BRIGHT results (Rank1
+# paper, Appendix E, Table 10).
 BRIGHT_QUERY_PROMPTS = {
     **dict.fromkeys(
         (
@@ -276,11 +277,11 @@ def task_query(query: str, task: str | None) -> str:
     """Wrap a query in the query prompt of its BRIGHT task.
 
     Args:
-        query: the original query, never the one expanded for the first stage (Rank1 paper, arXiv 2502.18418).
-        task: a BRIGHT task (``"biology"``, ``"pony"``, ...; ``-`` and ``_`` are the same), or None.
+        query: the original query, not one expanded for the first stage (Rank1 paper, arXiv 2502.18418).
+        task: a BRIGHT task (``"biology"``, ``"pony"``, ...), with ``-`` or ``_``; or None.
 
     Returns:
-        The query as the reranker shall read it.
+        The query that the reranker reads.
 
     Raises:
         InputError: no BRIGHT task has that name.

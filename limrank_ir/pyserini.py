@@ -1,7 +1,7 @@
-"""LimRank behind Pyserini: hits and runs, reranked, in the shape that Pyserini's own writers take.
+"""Rerank Pyserini's hits and runs with LimRank. The results work with Pyserini's output writers.
 
-Pyserini (https://github.com/castorini/pyserini) is imported only where the path of a Lucene index is given; a process
-has one JVM, so do not use PyTerrier's Java engine beside it.
+Pyserini (https://github.com/castorini/pyserini) is imported only if the source is the path of a Lucene index. A process
+has only one JVM, so do not use PyTerrier's Java engine in the same process.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ _TAG = re.compile(r"<[!/?]?[a-zA-Z][^<>]*>")
 
 
 class Hit(NamedTuple):
-    """A reranked document; Pyserini's output writers read its `docid` and `score`.
+    """A reranked document. Pyserini's output writers read `docid` and `score`.
 
     Attributes:
-        docid: its id.
-        score: what it is ranked by: log-odds, or the fused score.
-        first_stage: its score before.
+        docid: the document's id.
+        score: the score that it is ranked by: log-odds, or the fused score.
+        first_stage: its score in the first stage.
         reasoning: the model's thought, or None.
     """
 
@@ -58,34 +58,35 @@ def rerank_hits(
     fuse: bool | float = False,
     windows: Windows | None = None,
 ) -> list[Hit]:
-    """Rerank the hits of one query; many queries are faster together (`rerank_run`).
+    """Rerank the hits of one query. For many queries, `rerank_run` is faster.
 
     Args:
         query: the query.
-        hits: objects with ``docid`` and ``score``, such as those of ``LuceneSearcher.search`` and
-            ``FaissSearcher.search``, best first. A document that comes again counts once, with its best score.
-        source: where the text is (`texts_of`); for the hits of a dense index, the searcher of a Lucene index of the
+        hits: objects with ``docid`` and ``score``, best first, such as the results of ``LuceneSearcher.search`` and
+            ``FaissSearcher.search``. A repeated document counts once, with its best score.
+        source: where the texts are (`texts_of`). For hits of a dense index, give the searcher of a Lucene index of the
             same corpus.
-        limrank: the reranker, to be kept for the next query; None: a new ``LimRank()``.
-        k: judge the first k hits; the others are left out.
+        limrank: the reranker, which you can reuse for the next query; None: a new ``LimRank()``.
+        k: judge the first k hits and drop the others.
         instruction: what counts as relevant.
-        exclude: ids to leave out, before the cutoff at `k`; a list or set, even of one.
-        fuse: rank by the model's scores and the hits' own together (`limrank_ir.fuse`).
-        windows: split long documents, and rank each by its best part (`limrank_ir.ranking.windows.Windows`).
+        exclude: a list or set of ids to leave out, before the cutoff at `k`.
+        fuse: rank by the model's and the hits' scores together (`limrank_ir.fuse`).
+        windows: split long documents, and rank each by its best window (`limrank_ir.ranking.windows.Windows`).
 
     Returns:
-        The reranked hits, best first; none for no hits.
+        The reranked hits, best first.
 
     Raises:
-        InputError: the query is empty, a hit is none, a document or its text is missing, `exclude` is a single text,
-            or the model cannot be used.
+        InputError: the query is empty, something in `hits` is not a hit, a document or its text is missing, or
+            `exclude` is not a list.
+        LimRankError: as for `limrank_ir.LimRank.judge`.
 
     Example:
         >>> limrank = LimRank()  # doctest: +SKIP
         >>> hits = rerank_hits(query, searcher.search(query, k=100), searcher, limrank=limrank)  # doctest: +SKIP
     """
-    without = _ids(exclude)
-    entries = [entry for entry in _entries("", hits) if entry.docno not in without]
+    excluded = _ids(exclude)
+    entries = [entry for entry in _entries("", hits) if entry.docno not in excluded]
     if not entries:
         return []
     topics = {"": Topic("", query, instruction)}
@@ -107,23 +108,25 @@ def rerank_run(
     """Rerank many queries at once.
 
     Args:
-        run: a TREC run, or qid to hits, as ``LuceneSearcher.batch_search`` gives (see `rerank_hits`).
-        topics: a file (`limrank_ir.formats.trec.read_topics`), or qid to query, or to ``{"title": query}`` as
-            Pyserini's ``get_topics`` gives; its integer qids become strings.
-        source: where the text is (`texts_of`).
-        limrank: the reranker; None: ``LimRank()``. With a `store` a killed call goes on where it was.
-        k: judge the best k documents of each query; the others are left out.
-        exclude: a file (`limrank_ir.ranking.candidates.read_excluded`) or qid to a list of ids: documents to leave
-            out, before the cutoff at `k`; BRIGHT has such.
-        fuse: rank by the model's scores and the run's own together (`limrank_ir.fuse`).
-        windows: split long documents, and rank each by its best part (`limrank_ir.ranking.windows.Windows`).
+        run: the path of a TREC run, or a mapping from qid to hits, as ``LuceneSearcher.batch_search`` returns (see
+            `rerank_hits`).
+        topics: the path of a topics file (`limrank_ir.formats.topics.read_topics`), or a mapping from qid to query, or
+            to ``{"title": query}`` as Pyserini's ``get_topics`` returns. Integer qids become strings.
+        source: where the texts are (`texts_of`).
+        limrank: the reranker; None: a new ``LimRank()``. With a `store`, an interrupted call can continue.
+        k: judge the best k documents of each query and drop the others.
+        exclude: documents to leave out, before the cutoff at `k`, as in BRIGHT: the path of a file
+            (`limrank_ir.ranking.candidates.read_excluded`), or a mapping from qid to a list of ids.
+        fuse: rank by the model's and the run's scores together (`limrank_ir.fuse`).
+        windows: split long documents, and rank each by its best window (`limrank_ir.ranking.windows.Windows`).
         show_progress_bar: draw a progress bar on stderr.
 
     Returns:
-        qid to its documents, best first, in the order of the run.
+        A mapping from qid, in the order of the run, to its documents, best first.
 
     Raises:
-        InputError: something in the files is wrong or missing, or the model cannot be used.
+        InputError: something in the files is wrong or missing.
+        LimRankError: as for `limrank_ir.LimRank.judge`.
     """
     entries = {qid: _entries(qid, hits) for qid, hits in run.items()} if isinstance(run, Mapping) else read_run(run)
     return _rerank(
@@ -161,18 +164,18 @@ def _rerank(
 
 
 def texts_of(source: Any) -> Passages:
-    """Where the text of documents is.
+    """A function that looks up the texts of documents.
 
     Args:
         source: a Pyserini searcher (an object with ``doc(docid)``); the folder of a Lucene index; a corpus
-            (`limrank_ir.formats.corpus.iter_corpus`); or docid to text, or to a record such as
+            (`limrank_ir.formats.corpus.iter_corpus`); or a mapping from docid to text, or to a record such as
             ``{"title": ..., "text": ...}``.
 
     Returns:
         A function from docids to their passages.
 
     Raises:
-        InputError: Pyserini is needed and missing, or the index cannot be opened.
+        InputError: Pyserini is needed but not installed, or the index cannot be opened.
     """
     if isinstance(source, Mapping):
         return partial(_from_mapping, source)
@@ -182,19 +185,19 @@ def texts_of(source: Any) -> Passages:
 
 
 def index_texts(index: str | PathLike[str]) -> Passages:
-    """The texts that a Lucene index stores.
+    """A function that looks up the texts stored in a Lucene index.
 
     Args:
-        index: its folder.
+        index: the folder of the index.
 
     Returns:
         A function from docids to their passages.
 
     Raises:
-        InputError: Pyserini is missing, or the index cannot be opened.
+        InputError: Pyserini is not installed, or the index cannot be opened.
     """
     if not any(Path(index).glob("segments_*")):
-        raise InputError(f"{index}: no Lucene index; give the folder that pyserini.index.lucene wrote")
+        raise InputError(f"{index}: not a Lucene index; give the folder that pyserini.index.lucene wrote")
     try:
         from pyserini.search.lucene import LuceneSearcher
     except ImportError as error:
@@ -206,15 +209,15 @@ def index_texts(index: str | PathLike[str]) -> Passages:
 
 
 def stored_passage(docid: str, raw: str) -> Passage:
-    """What a reranker reads of a document as Lucene stores it.
+    """The passage in a document that is stored in a Lucene index.
 
     Args:
-        docid: its id.
-        raw: JSON with a text (`limrank_ir.formats.records.TEXT`) and perhaps a ``title``, as Anserini's collections and
-            BEIR's have; markup (HTML, TREC's SGML), whose tags are taken out; or plain text.
+        docid: the document's id.
+        raw: JSON with a text (`limrank_ir.formats.records.TEXT`) and, optionally, a ``title``, as in the collections of
+            Anserini and BEIR; markup (HTML, TREC's SGML), from which tags are removed; or plain text.
 
     Returns:
-        The passage; its text is `raw` where nothing else can be told.
+        The passage. Its text is `raw` if that has none of these forms.
     """
     try:
         record = json.loads(raw)
@@ -225,7 +228,7 @@ def stored_passage(docid: str, raw: str) -> Passage:
 
 
 def _recorded(docid: str, record: Mapping[str, Any]) -> Passage | None:
-    """The passage of a record, or None: it has no text."""
+    """The passage in a record, or None if it has no text."""
     texts = {name: record[name] for name in ("title", *TEXT) if isinstance(record.get(name), str)}
     key = filled(texts, TEXT)
     return None if key is None else Passage(docid, texts[key], texts.get("title") or None)
@@ -236,13 +239,14 @@ def _entries(qid: Any, hits: Iterable[Any]) -> list[RunEntry]:
         return [RunEntry(str(qid), str(hit.docid), rank, float(hit.score), "") for rank, hit in enumerate(hits, 1)]
     except (AttributeError, TypeError, ValueError) as error:
         query = f"query {str(qid)!r}: " if qid != "" else ""
-        raise InputError(f"{query}not hits ({error}); give objects with a docid and a score") from error
+        raise InputError(f"{query}not hits ({error}); give objects with docid and score") from error
 
 
 def _ids(ids: Any, qid: str = "") -> set[str]:
-    """Ids as a set of texts. A single text is refused: is it one id, or a file of ids?"""
+    """Ids as a set of strings. A single string is refused, because it could be one id or the path of a file."""
     if isinstance(ids, (str, bytes)) or not isinstance(ids, Iterable):
-        raise InputError(f"exclude: {f'{qid!r}: ' if qid else ''}{ids!r} is no list of ids; write [{ids!r}]")
+        query = f"query {qid!r}: " if qid else ""
+        raise InputError(f"exclude: {query}{ids!r} is not a list of ids; write [{ids!r}]")
     return {str(docid) for docid in ids}
 
 
@@ -257,7 +261,7 @@ def _topic(qid: str, topic: Any) -> Topic:
         return topic
     text = topic.get("title") if isinstance(topic, Mapping) else topic
     if not isinstance(text, str) or not text.strip():
-        raise InputError(f"topics: {qid!r} has no query; give a text, or {{'title': text}}")
+        raise InputError(f"topics: {qid!r} has no query; give its text, or {{'title': text}}")
     return Topic(qid, text)
 
 
@@ -271,14 +275,17 @@ def _excluded(exclude: Any) -> Collection[tuple[str, str]]:
 
 def _from_mapping(texts: Mapping[str, Any], docids: Collection[str]) -> Mapping[str, Passage]:
     def passage(docid: str) -> Passage | None:
-        given = texts.get(docid)
-        found = Passage(docid, given) if isinstance(given, str) else None
-        found = _recorded(docid, given) if isinstance(given, Mapping) else found
-        if given is not None and found is None:
+        value = texts.get(docid)
+        if value is None:
+            return None
+        if isinstance(value, str):
+            return Passage(docid, value)
+        found = _recorded(docid, value) if isinstance(value, Mapping) else None
+        if found is None:
             raise InputError(f"texts: document {docid!r} has no text; give a text, or a record with {', '.join(TEXT)}")
         return found
 
-    return _all_there(docids, passage, "texts")
+    return _all_passages(docids, passage, "texts")
 
 
 def _from_searcher(searcher: Any, docids: Collection[str]) -> Mapping[str, Passage]:
@@ -291,17 +298,28 @@ def _from_searcher(searcher: Any, docids: Collection[str]) -> Mapping[str, Passa
             raise InputError(f"index: document {docid!r} has no stored text; build the index with --storeRaw")
         return stored_passage(docid, raw)
 
-    return _all_there(docids, passage, "index")
+    return _all_passages(docids, passage, "index")
 
 
-def _all_there(docids: Collection[str], passage: Callable[[str], Passage | None], name: str) -> dict[str, Passage]:
-    found = {docid: passage(docid) for docid in docids}
-    if missing := [docid for docid, given in found.items() if given is None]:
+def _all_passages(docids: Collection[str], passage: Callable[[str], Passage | None], name: str) -> dict[str, Passage]:
+    """Look up passages.
+
+    Raises:
+        InputError: some are missing or empty.
+    """
+    found: dict[str, Passage] = {}
+    missing: list[str] = []
+    for docid in dict.fromkeys(docids):
+        document = passage(docid)
+        if document is None:
+            missing.append(docid)
+        else:
+            found[docid] = document
+    if missing:
         raise InputError(
-            f"{name}: {len(missing)} of {len(found)} documents are not in it ({some(missing)}); give the one that the "
-            "run was made from"
+            f"{name}: {len(missing)} of {len(missing) + len(found)} documents are missing ({some(missing)}); give the "
+            f"{name} that the run was made from"
         )
-    there = {docid: given for docid, given in found.items() if given is not None}
-    if empty := [docid for docid, given in there.items() if not given.reader_text.strip()]:
+    if empty := [docid for docid, document in found.items() if not document.reader_text.strip()]:
         raise InputError(f"{name}: {len(empty)} of {len(found)} documents have no text ({some(empty)}); exclude them")
-    return there
+    return found

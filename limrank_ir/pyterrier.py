@@ -1,8 +1,8 @@
 """LimRank in PyTerrier: ``bm25 % 100 >> text >> LimRankReranker()``.
 
-Long documents: ``SlidingWindows(200, 100) >> LimRankReranker() >> pt.text.max_passage()`` ranks each by its best
-window, with its reasoning; unlike PyTerrier's own `pt.text.sliding`, it never drops the end of a document.
-Rewritten queries: put ``pt.rewrite.reset()`` in front.
+Long documents: ``SlidingWindows(200, 100) >> LimRankReranker() >> pt.text.max_passage()`` ranks each document by its
+best window and keeps that window's reasoning. Unlike PyTerrier's `pt.text.sliding`, it never drops the end of a
+document. Rewritten queries: put ``pt.rewrite.reset()`` in front.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import pandas as pd
 import pyterrier as pt
 
 from limrank_ir.errors import InputError
-from limrank_ir.model_options import ModelOptions, given
+from limrank_ir.model_options import ModelOptions, set_options
 from limrank_ir.models import DEFAULT
 from limrank_ir.ranking.fusion import fuse as fuse_scores
 from limrank_ir.ranking.fusion import fusion_weight
@@ -29,15 +29,15 @@ log = logging.getLogger("limrank_ir")
 class LimRankReranker(pt.Transformer):
     """Reranks a result frame with `limrank_ir.LimRank`.
 
-    Needs the columns ``qid``, ``docno``, ``query`` and the text; keeps all rows, their order and all other columns;
-    sets ``score`` and ``rank``. A column ``instruction``, where there is one, reaches the prompt.
+    It needs the columns ``qid``, ``docno``, ``query``, and the text. It sets ``score`` and ``rank`` and keeps all rows,
+    their order, and all other columns. If there is a column ``instruction``, it is put in the prompt.
 
-    All rows of a frame are judged together, not query by query, and pairs that repeat are judged once. Nothing is
-    loaded before the first frame with rows.
+    All rows of a frame are judged together, not query by query, and repeated pairs are judged once. The model is loaded
+    with the first frame that has rows.
 
-    Caveats: `ScorerCache` drops ``reasoning`` and does not know which model filled it; `KeyValueCache` keeps
-    ``reasoning`` but not ranks (append ``pt.apply.generic(pt.model.add_ranks)``). The `store` has neither fault and
-    commits batch by batch. A fused score depends on the whole list: with `fuse` use the `store`, not those two.
+    Caveats: `ScorerCache` drops ``reasoning`` and does not know which model filled it. `KeyValueCache` keeps
+    ``reasoning`` but not ranks (append ``pt.apply.generic(pt.model.add_ranks)``). The `store` has neither problem and
+    saves batch by batch. A fused score depends on the whole list, so with `fuse`, use the `store` instead of a cache.
 
     Example:
         >>> import pyterrier as pt  # doctest: +SKIP
@@ -46,7 +46,7 @@ class LimRankReranker(pt.Transformer):
         >>> pt.Experiment([bm25, pipeline], topics, qrels, ["ndcg_cut_10"])  # doctest: +SKIP
     """
 
-    # A help_url of our own keeps PyTerrier from fetching its documentation's inventory to draw this box.
+    # With a help_url, PyTerrier does not download its documentation's inventory to draw this box.
     schematic: ClassVar = {"label": "LimRank", "help_url": "https://arxiv.org/abs/2510.23544"}
 
     def __init__(
@@ -64,45 +64,52 @@ class LimRankReranker(pt.Transformer):
         """Choose a model and what to return.
 
         Args:
-            model: a name, folder or hub id; or a `LimRank`, for example one that other transformers share, which
-                has its options already: giving some beside it is an error.
-            text_field: the column that holds the passage.
-            score: ``"log_odds"`` (for ranking), or ``"probability"``: P(true) as in the paper. It saturates, and
-                evaluation breaks the ties by document id.
-            explain: add a column ``reasoning`` (None where the model did not think); with `fuse` also ``log_odds``.
-            fuse: rank by the model's log-odds and the frame's own ``score`` together (`limrank_ir.fuse`), over each
-                query's judged rows: True for the model's own weight (`limrank_ir.models.Model.fuse`), or a weight
-                from 0 (the order of the frame's scores) to 1 (the model's).
-            top_k: judge only the first k results of each query and drop the rest; the frame then needs ``rank``.
+            model: a name, folder, or hub id; or a `LimRank`, which several transformers may share. A `LimRank` has its
+                own options, so giving others together with it is an error.
+            text_field: the column with the passage.
+            score: ``"log_odds"`` (for ranking), or ``"probability"``: P(true), as in the paper. P(true) saturates, and
+                evaluation then breaks ties by document id.
+            explain: add a column ``reasoning`` (None if the model did not think) and, with `fuse`, ``log_odds``.
+            fuse: rank by the model's log-odds and the frame's ``score`` together (`limrank_ir.fuse`), over the judged
+                rows of each query: True for the model's default weight (`limrank_ir.models.Model.fuse`), or a weight
+                from 0 (the frame's scores only) to 1 (the model only).
+            top_k: judge only the first k results of each query and drop the rest. The frame then needs ``rank``.
             verbose: draw a progress bar.
-            options: how a model given by name is run (`limrank_ir.model_options.ModelOptions`).
+            options: how to run a model that is given by name (`limrank_ir.model_options.ModelOptions`).
 
         Raises:
-            InputError: an option is unknown or impossible.
+            InputError: an option is unknown or invalid, or is given together with a `LimRank`.
         """
         if score not in ("log_odds", "probability"):
             raise InputError(f"score is {score!r}; choose 'log_odds' or 'probability'")
         if top_k is not None and top_k < 1:
             raise InputError(f"top_k is {top_k}; it must be at least 1")
-        self.model, self.text_field, self.score, self.explain, self.fuse = model, text_field, score, explain, fuse
-        self.top_k, self.verbose, self.options = top_k, verbose, given(options)
+        self.model = model
+        self.text_field = text_field
+        self.score = score
+        self.explain = explain
+        self.fuse = fuse
+        self.top_k = top_k
+        self.verbose = verbose
+        self.options = set_options(options)
         self._limrank = as_limrank(model, options)
         self._weight = fusion_weight(fuse, self._limrank.model.fuse)
         if self._weight is not None and score == "probability":
-            raise InputError("score='probability' cannot be fused, because it saturates; leave out score or fuse")
+            raise InputError("score='probability' cannot be fused because it saturates; leave out score or fuse")
 
     def __repr__(self) -> str:
         """The model and the options that differ from their defaults."""
         defaults = {"text_field": "text", "score": "log_odds", "explain": False, "fuse": False, "top_k": None}
-        texts = {name: repr(getattr(self, name)) for name in defaults}  # as texts, fuse=0.0 is not fuse=False
-        changed = {name: text for name, text in texts.items() if text != repr(defaults[name])}
-        changed |= {name: repr(value) for name, value in self.options.items()}
-        return (
-            f"LimRankReranker({', '.join([repr(self.model), *(f'{name}={text}' for name, text in changed.items())])})"
-        )
+        arguments = [repr(self.model)]
+        for name, default in defaults.items():
+            value = getattr(self, name)
+            if repr(value) != repr(default):  # compared as text, because 0.0 == False
+                arguments.append(f"{name}={value!r}")
+        arguments += [f"{name}={value!r}" for name, value in self.options.items()]
+        return f"LimRankReranker({', '.join(arguments)})"
 
     def _key(self) -> tuple[Any, ...]:
-        """What changes the output: not `verbose`, `store`, `device` or `batch_size`."""
+        """Everything that changes the output, so not `verbose`, `store`, `device`, or `batch_size`."""
         model = id(self.model) if isinstance(self.model, LimRank) else self.model
         options = {name: value for name, value in self.options.items() if name not in ("store", "device", "batch_size")}
         own = (self.text_field, self.score, self.explain, self._weight, self.top_k)
@@ -118,21 +125,22 @@ class LimRankReranker(pt.Transformer):
         """Rerank a result frame.
 
         Args:
-            inp: columns ``qid``, ``docno``, ``query`` and the text field, with `fuse` ``score``, too; it is not
-                changed.
+            inp: a frame with the columns ``qid``, ``docno``, ``query``, the text field, ``score`` if `fuse` is set, and
+                ``rank`` if `top_k` is set. It is not modified.
 
         Returns:
-            The same rows in the same order with ``score`` (float64), ``rank`` (from 0) and, with ``explain=True``,
-            ``reasoning`` (with `fuse` ``log_odds``, too); with `top_k` only each query's first rows.
+            The same rows in the same order with ``score`` (float64), ``rank`` (from 0), and, with ``explain=True``,
+            ``reasoning`` and, if fused, ``log_odds``; with `top_k`, only the first rows of each query.
 
         Raises:
             pt.validate.InputValidationError: a column is missing.
-            InputError: a query, a text or a score to fuse is missing, or see `limrank_ir.LimRank.judge`.
+            InputError: a query, a text, or a score to fuse is missing.
+            LimRankError: as for `limrank_ir.LimRank.judge`.
         """
         self._validate(inp)
         if self.top_k is not None:
             inp = self._cut(inp, self.top_k)
-        first_stage = None if self._weight is None else self._first_stage(inp)  # a fault is found before the work
+        first_stage = None if self._weight is None else self._first_stage(inp)  # checked before anything is judged
         verdicts = self._judge(inp)
         log_odds = [verdict.log_odds for verdict in verdicts]
         scores = [verdict.probability for verdict in verdicts] if self.score == "probability" else log_odds
@@ -147,23 +155,26 @@ class LimRankReranker(pt.Transformer):
         return pt.model.add_ranks(inp.drop(columns=["rank", *added], errors="ignore").assign(**added))
 
     def _cut(self, frame: pd.DataFrame, top_k: int) -> pd.DataFrame:
-        """The first rows of each query. PyTerrier's ranks start at 0, those of files that others wrote often at 1."""
+        """The first rows of each query. PyTerrier's ranks start at 0, but those in files of other tools often at 1."""
         if frame.empty:
             return frame
         first = frame["rank"].min()
         if first > 0:
-            log.warning("ranks start at %s, where PyTerrier's start at 0; top_k=%d counts from there", first, top_k)
+            log.warning("ranks start at %s, not at 0 as in PyTerrier; top_k=%d counts from %s", first, top_k, first)
         return frame[frame["rank"] < first + top_k]
 
     def _validate(self, frame: pd.DataFrame) -> None:
-        needed = ["query", self.text_field] + ([] if self.top_k is None else ["rank"])
-        needed += [] if self._weight is None else ["score"]
+        needed = ["query", self.text_field]
+        if self.top_k is not None:
+            needed.append("rank")
+        if self._weight is not None:
+            needed.append("score")
         try:
             pt.validate.result_frame(frame, extra_columns=needed, context=self)
         except pt.validate.InputValidationError as error:
             if self._weight is None or "score" in frame.columns:
                 raise
-            hint = "fuse needs the first stage's column 'score': put a retriever in front, or leave out fuse."
+            hint = "fuse needs the first stage's column 'score'; put a retriever in front, or leave out fuse."
             raise pt.validate.InputValidationError(f"{hint} {error.args[0]}", error.modes) from error
 
     def _first_stage(self, frame: pd.DataFrame) -> np.ndarray:
@@ -173,7 +184,7 @@ class LimRankReranker(pt.Transformer):
             row = frame[missing].iloc[0]
             raise InputError(
                 f"{self!r}: no finite 'score' to fuse for qid {row['qid']!r}, docno {row['docno']!r} "
-                f"({int(missing.sum())} rows); fill or drop these rows, or leave out fuse"
+                f"({int(missing.sum())} rows); fill in or drop these rows, or leave out fuse"
             )
         return scores
 
@@ -196,10 +207,10 @@ class LimRankReranker(pt.Transformer):
             return self._limrank.judge(pairs, progress=bar.update)
 
     def compile(self) -> pt.Transformer:
-        """Show PyTerrier the cutoff of `top_k`, so that it can ask the first stage for fewer results.
+        """Make the cutoff of `top_k` visible to PyTerrier, so that it can ask the first stage for fewer results.
 
         Returns:
-            ``pt.RankCutoff(top_k) >> self``, or this transformer when there is no `top_k`.
+            ``pt.RankCutoff(top_k) >> self``, or this transformer if there is no `top_k`.
         """
         if self.top_k is None:
             return self
@@ -220,10 +231,10 @@ def _need_texts(frame: pd.DataFrame, columns: list[str], who: str) -> None:
 
 
 class SlidingWindows(pt.Transformer):
-    """Splits the documents of a frame into windows of words, to be judged one by one.
+    """Splits the documents of a frame into windows of words, which are then judged one by one.
 
-    Puts several rows in the place of each, with ``docno`` as ``pt.text.max_passage`` expects it (``d1%p0``, ``d1%p1``,
-    ...) and all other columns as they are. The last window ends where the document ends.
+    Each row becomes one row per window, with ``docno`` as ``pt.text.max_passage`` expects it (``d1%p0``, ``d1%p1``,
+    ...) and all other columns unchanged. The last window ends where the document ends.
 
     Example:
         >>> best = SlidingWindows(200, 100) >> LimRankReranker() >> pt.text.max_passage()  # doctest: +SKIP
@@ -238,13 +249,13 @@ class SlidingWindows(pt.Transformer):
         """Choose the windows.
 
         Args:
-            size: words of a window.
-            stride: words between the beginnings of two windows; None: half a window.
-            text_field: the column that holds the text; it then holds a window.
-            title_field: a column whose text stands in front of every window, or None.
+            size: the number of words in a window.
+            stride: the number of words from the start of one window to the start of the next; None: half a window.
+            text_field: the column with the text. It will hold the window.
+            title_field: a column whose text is put in front of every window, or None.
 
         Raises:
-            InputError: a number is impossible (`limrank_ir.ranking.windows.Windows`).
+            InputError: a number is invalid (`limrank_ir.ranking.windows.Windows`).
         """
         self.windows = Windows(size, half(size) if stride is None else stride)
         self.text_field, self.title_field = text_field, title_field
@@ -253,17 +264,20 @@ class SlidingWindows(pt.Transformer):
         """Split the documents of a frame.
 
         Args:
-            inp: columns ``qid``, ``docno``, ``query``, the text field and, if one was named, the title field.
+            inp: a frame with the columns ``qid``, ``docno``, ``query``, the text field, and the title field if it is
+                set.
 
         Returns:
-            A row for each window.
+            A frame with one row for each window.
 
         Raises:
             pt.validate.InputValidationError: a column is missing.
             InputError: a text is missing.
         """
-        fields = [self.text_field] + ([] if self.title_field is None else [self.title_field])
-        pt.validate.result_frame(inp, extra_columns=["query", *fields], context=self)
+        needed = ["query", self.text_field]
+        if self.title_field is not None:
+            needed.append(self.title_field)
+        pt.validate.result_frame(inp, extra_columns=needed, context=self)
         _need_texts(inp, [self.text_field], "SlidingWindows")
         titles = [None] * len(inp)
         if self.title_field is not None:
@@ -271,8 +285,8 @@ class SlidingWindows(pt.Transformer):
             titles = list(column.where(column.notna(), None))
         parts = [self.windows.split(text, title) for text, title in zip(inp[self.text_field], titles, strict=True)]
         rows = np.repeat(np.arange(len(inp)), [len(part) for part in parts])
-        made = inp.iloc[rows].reset_index(drop=True)
+        out = inp.iloc[rows].reset_index(drop=True)
         numbers = [number for part in parts for number in range(len(part))]
-        made["docno"] = [f"{docno}%p{number}" for docno, number in zip(made["docno"], numbers, strict=True)]
-        made[self.text_field] = pd.Series([window for part in parts for window in part], dtype="object")
-        return made
+        out["docno"] = [f"{docno}%p{number}" for docno, number in zip(out["docno"], numbers, strict=True)]
+        out[self.text_field] = pd.Series([window for part in parts for window in part], dtype="object")
+        return out

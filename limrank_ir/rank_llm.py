@@ -1,7 +1,7 @@
-"""LimRank in RankLLM: a model coordinator for its ``Reranker``, and its command line and server with our model names.
+"""LimRank in RankLLM: a model coordinator for its ``Reranker``, and our model names in its command line and server.
 
-RankLLM (0.26, https://github.com/castorini/rank_llm) has no plug-in point; its ``Reranker`` calls four methods of a
-coordinator and needs no base class.
+RankLLM (0.26, https://github.com/castorini/rank_llm) has no plug-in mechanism, but its ``Reranker`` accepts any object
+with the four methods of a coordinator.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ PREFIX = "limrank:"
 class LimRankCoordinator:
     """Reranks RankLLM's requests: ``Reranker(LimRankCoordinator())``.
 
-    Unlike RankLLM's own pointwise models it reads the text as it is (no ``[1]`` turned into ``(1)``, no whitespace
-    joined, no cut after 300 words), judges all requests together and equal pairs once, and never turns a failure into
-    a score. ``rank_start`` and ``rank_end`` mean what they mean to listwise models: the window is reranked, the rest
-    keeps its place, and scores strictly descend (`limrank_ir.ranking.partial`).
+    Unlike RankLLM's own pointwise models, it does not change the text (``[1]`` does not become ``(1)``, whitespace is
+    kept, and nothing is cut after 300 words), it judges all requests together and repeated pairs once, and it never
+    turns a failure into a score. ``rank_start`` and ``rank_end`` work as for listwise models: this window is reranked,
+    the other candidates keep their places, and scores strictly decrease (`limrank_ir.ranking.partial`).
 
     Example:
         >>> from rank_llm.rerank import Reranker  # doctest: +SKIP
@@ -54,25 +54,25 @@ class LimRankCoordinator:
         verbose: bool = False,
         **options: Unpack[ModelOptions],
     ) -> None:
-        """Choose a model; its weights load with the first request.
+        """Choose a model. Its weights load with the first request.
 
         Args:
-            model: a name, folder or hub id; or a `LimRank`.
+            model: a name, folder, or hub id; or a `LimRank`.
             instruction: what counts as relevant, for all queries.
-            fuse: rank by the model's scores and the candidates' own together (`limrank_ir.fuse`), within the window.
+            fuse: rank by the model's and the candidates' scores together (`limrank_ir.fuse`), within the window.
             verbose: draw a progress bar on stderr.
-            options: how a model given by name is run (`limrank_ir.model_options.ModelOptions`).
+            options: how to run a model that is given by name (`limrank_ir.model_options.ModelOptions`).
 
         Raises:
-            InputError: an option is unknown or impossible.
+            InputError: an option is unknown or invalid, or is given together with a `LimRank`.
         """
         self.limrank = as_limrank(model, options)
         self._weight = fusion_weight(fuse, self.limrank.model.fuse)
-        self._instruction, self._verbose = instruction, verbose
-        self._one_at_a_time = threading.Lock()
+        self._instruction = instruction
+        self._verbose = verbose
+        self._lock = threading.Lock()
 
     def __repr__(self) -> str:
-        """The reranker's."""
         return f"LimRankCoordinator({self.limrank!r})"
 
     def rerank_batch(
@@ -87,20 +87,21 @@ class LimRankCoordinator:
         """Rerank requests.
 
         Args:
-            requests: RankLLM's; they are not changed. A candidate that comes again (same docid and same doc) counts
-                once, where it stands first.
+            requests: RankLLM's requests. They are not modified. A repeated candidate (same docid and same doc) counts
+                once, in its first place.
             rank_start: the first place to rerank, from 0.
-            rank_end: behind the last one.
-            shuffle_candidates: has no effect: a verdict does not depend on the other candidates.
+            rank_end: the place after the last one to rerank.
+            shuffle_candidates: has no effect, because a verdict does not depend on the other candidates.
             logging: has no effect; see `verbose`.
-            kwargs: ``populate_invocations_history`` and ``top_k_retrieve`` are RankLLM's; all others are those of
-                other models, which RankLLM passes to every coordinator, and have no effect.
+            kwargs: ``populate_invocations_history`` and ``top_k_retrieve`` work as in RankLLM. All other arguments are
+                for other models; RankLLM passes them to every coordinator, and they have no effect.
 
         Returns:
-            One result a request, in order; each with all distinct candidates of the request.
+            One result for each request, in order, with all unique candidates of the request.
 
         Raises:
-            InputError: a query is empty, the candidates are no list, one has no text, or the model cannot be used.
+            InputError: a query is empty, the candidates are not a list, or a candidate has no text.
+            LimRankError: as for `limrank_ir.LimRank.judge`.
         """
         requests = checked(requests)
         limit = kwargs.get("top_k_retrieve")
@@ -111,7 +112,7 @@ class LimRankCoordinator:
             for request, places in zip(requests, windows, strict=True)
             for place in places
         ]
-        with self._one_at_a_time:
+        with self._lock:
             verdicts = iter(self.limrank.judge(pairs, show_progress_bar=self._verbose))
         history = bool(kwargs.get("populate_invocations_history"))
         return [
@@ -124,17 +125,17 @@ class LimRankCoordinator:
         return self.rerank_batch([request], *args, **kwargs)[0]
 
     async def rerank_batch_async(self, requests: Iterable[Request], *args: Any, **kwargs: Any) -> list[Result]:
-        """As `rerank_batch`, in a thread of its own; overlapping calls take turns at the model."""
+        """Run `rerank_batch` in a thread. Calls at the same time wait for each other."""
         return await asyncio.to_thread(self.rerank_batch, requests, *args, **kwargs)
 
     async def rerank_async(self, request: Request, *args: Any, **kwargs: Any) -> Result:
-        """As `rerank`; see `rerank_batch_async`."""
+        """Rerank one request; see `rerank_batch_async`."""
         return (await self.rerank_batch_async([request], *args, **kwargs))[0]
 
     def get_output_filename(
         self, top_k_candidates: int, dataset_name: str | None, shuffle_candidates: bool, **kwargs: Any
     ) -> str:
-        """The beginning of the names that ``Reranker.write_rerank_results`` makes up: model, cutoff and data set."""
+        """The start of the file names that ``Reranker.write_rerank_results`` uses: model, cutoff, and data set."""
         model = self.limrank.model.name.rstrip("/").rsplit("/", 1)[-1]
         return "_".join(part for part in (model, str(top_k_candidates), dataset_name) if part)
 
@@ -150,17 +151,18 @@ class LimRankCoordinator:
         if self._weight is not None and scores:
             scores = fuse_scores(scores, [float(candidates[place].score) for place in places], self._weight).tolist()
         order = reranked(len(candidates), places, scores)
+        invocations = []
+        if history:
+            invocations = [
+                self._invocation(request, place, verdict) for place, verdict in zip(places, verdicts, strict=True)
+            ]
         return Result(
             query=deepcopy(request.query),
             candidates=[
                 Candidate(docid=candidates[place].docid, score=score, doc=deepcopy(candidates[place].doc))
                 for place, score in order
             ],
-            invocations_history=[
-                self._invocation(request, place, verdict)
-                for place, verdict in zip(places, verdicts, strict=True)
-                if history
-            ],
+            invocations_history=invocations,
         )
 
     def _invocation(self, request: Request, place: int, verdict: Verdict) -> InferenceInvocation:
@@ -178,16 +180,16 @@ class LimRankCoordinator:
 
 
 def coordinator(name: str, *, think: bool = False, budget: int | None = None) -> LimRankCoordinator | None:
-    """The coordinator that a model path of RankLLM's asks for.
+    """The coordinator for a model path of RankLLM.
 
     Args:
         name: ``limrank-smol`` or another of our names that begin with ``limrank-``; or ``limrank:NAME``, with any name
-            of ``limrank models``; ``NAME+ADAPTER`` for an adapter on it.
-        think: let the model reason first; else it does as is its habit.
-        budget: the most tokens of a thought.
+            that ``limrank models`` lists. ``NAME+ADAPTER`` adds an adapter.
+        think: let the model reason first, if `budget` is given; otherwise the model's default applies.
+        budget: the maximum number of tokens of a thought.
 
     Returns:
-        The coordinator, or None: the path is not ours.
+        The coordinator, or None if the path is not one of our names.
 
     Raises:
         InputError: the model is unknown.
@@ -201,21 +203,21 @@ def coordinator(name: str, *, think: bool = False, budget: int | None = None) ->
     return LimRankCoordinator(model, adapter=adapter or None, verbose=True, **options)
 
 
-_theirs: Callable[..., Any] | None = None
+_original: Callable[..., Any] | None = None
 
 
 def register() -> None:
-    """Let RankLLM find our models by name: its command line, server and ``Reranker.create_model_coordinator``.
+    """Make our model names known to RankLLM: its command line, server, and ``Reranker.create_model_coordinator``.
 
-    ``is_thinking`` and ``reasoning_token_budget`` are honored. Calling it twice does no more than once; see
-    `unregister`.
+    ``is_thinking`` and ``reasoning_token_budget`` are respected. Further calls have no effect. `unregister` undoes it.
     """
-    global _theirs
+    global _original
     from rank_llm.rerank import Reranker
 
-    if _theirs is not None:
+    if _original is not None:
         return
-    theirs = _theirs = Reranker.create_model_coordinator
+    original = Reranker.create_model_coordinator
+    _original = original
 
     def create(model_path: str, default_model_coordinator: Any, interactive: bool, **kwargs: Any) -> Any:
         if not (interactive and default_model_coordinator is not None):
@@ -223,37 +225,37 @@ def register() -> None:
             ours = coordinator(model_path, think=bool(kwargs.get("is_thinking")), budget=budget)
             if ours is not None:
                 return ours
-        return theirs(model_path, default_model_coordinator, interactive, **kwargs)
+        return original(model_path, default_model_coordinator, interactive, **kwargs)
 
     Reranker.create_model_coordinator = create
 
 
 def unregister() -> None:
     """Undo `register`."""
-    global _theirs
+    global _original
     from rank_llm.rerank import Reranker
 
-    if _theirs is not None:
-        Reranker.create_model_coordinator = _theirs
-        _theirs = None
+    if _original is not None:
+        Reranker.create_model_coordinator = _original
+        _original = None
 
 
 def main(arguments: Sequence[str]) -> int:
-    """RankLLM's own command line with our models: ``limrank rank-llm rerank --model-path limrank-smol ...``.
+    """Run RankLLM's command line with our models: ``limrank rank-llm rerank --model-path limrank-smol ...``.
 
     Args:
-        arguments: RankLLM's.
+        arguments: the arguments of RankLLM's command line.
 
     Returns:
-        Its exit status.
+        The exit status.
 
     Raises:
         InputError: RankLLM is not installed.
     """
     try:
-        from rank_llm.cli.main import main as theirs
+        from rank_llm.cli.main import main as rank_llm_main
     except ImportError as error:
-        raise InputError(f'RankLLM is missing ({error}); run: pip install "limrank-ir[rank-llm]"') from error
+        raise InputError(f'RankLLM is not installed ({error}); run: pip install "limrank-ir[rank-llm]"') from error
     register()
     sys.argv[0] = str(Path(sys.argv[0]).with_name("rank-llm"))
-    return int(theirs(list(arguments)) or 0)
+    return int(rank_llm_main(list(arguments)) or 0)

@@ -1,4 +1,4 @@
-"""LimRank: pairs in, verdicts out. The class that every adapter of this package stands on."""
+"""LimRank: pairs in, verdicts out. Every adapter in this package is built on this class."""
 
 from __future__ import annotations
 
@@ -17,37 +17,35 @@ import numpy.typing as npt
 from limrank_ir.engines import Engine
 from limrank_ir.errors import EngineError, InputError
 from limrank_ir.formats.pairs import Pair, as_list, checked_pair
-from limrank_ir.model_options import BUDGET, OF_THE_LOCAL_ENGINE, ModelOptions, given
+from limrank_ir.model_options import BUDGET, LOCAL_ENGINE_OPTIONS, ModelOptions, set_options
 from limrank_ir.models import DEFAULT, THINK_MODES, Model, Think, resolve
-from limrank_ir.prompts import Prompt, task_query
-from limrank_ir.prompts import prompt_format as _formats
+from limrank_ir.prompts import Prompt, prompt_format, task_query
 from limrank_ir.ranking import fusion
 from limrank_ir.store import VerdictStore, key
 from limrank_ir.verdict import Ranked, Verdict
 
 log = logging.getLogger("limrank_ir")
 
-RULES = "1"  # part of the store's keys: changes when the same prompt and settings would give another verdict
-
+RULES = "1"  # part of the store's keys; change it when the same prompt and settings give another verdict
 
 Batch: TypeAlias = Sequence[tuple[int, Verdict]]
-"""Verdicts with the places of their prompts."""
+"""Verdicts with the indices of their prompts."""
 
 
 @dataclass(slots=True)
 class JudgeStats:
-    """What happened in one call of `LimRank.judge`.
+    """Statistics of one call to `LimRank.judge`.
 
     Attributes:
-        pairs: pairs asked for.
+        pairs: the number of pairs passed in.
         unique: different pairs among them.
         stored: unique pairs whose verdicts were in the store.
         judged: unique pairs that the model judged.
-        cut: unique pairs whose passage was cut, now or when the store got them.
-        cut_tokens: tokens that they lost.
-        cleaned: unique pairs from which reserved strings were taken out (`limrank_ir.prompts.clean`).
-        forced: unique pairs whose thought came to no verdict, so that it was forced.
-        tokens: prompt and reasoning tokens of judged pairs.
+        cut: unique pairs whose passage was cut, now or when their verdict was stored.
+        cut_tokens: the number of tokens that were cut.
+        cleaned: unique pairs from which reserved strings were removed (`limrank_ir.prompts.clean`).
+        forced: unique pairs whose thought ended without a verdict, so that it was forced.
+        tokens: prompt and reasoning tokens of the judged pairs.
         seconds: wall-clock time.
     """
 
@@ -63,7 +61,7 @@ class JudgeStats:
     seconds: float = 0.0
 
     def count(self, verdict: Verdict, prompt: Prompt, *, stored: bool) -> None:
-        """Take a verdict into the figures."""
+        """Add a verdict to the statistics."""
         self.stored += stored
         self.judged += not stored
         self.cut += verdict.cut_tokens > 0
@@ -73,19 +71,19 @@ class JudgeStats:
         self.tokens += 0 if stored else verdict.prompt_tokens + verdict.reasoning_tokens
 
     def remarks(self) -> list[str]:
-        """What a user should know about how the text was read, a sentence each."""
-        said = []
+        """What the user should know about how the text was read, in one sentence each."""
+        remarks = []
         if self.cut:
-            said.append(f"{self.cut} of {self.unique} passages were cut to fit ({self.cut_tokens} tokens in all)")
+            remarks.append(f"{self.cut} of {self.unique} passages were cut to fit ({self.cut_tokens} tokens in all)")
         if self.cleaned:
-            said.append(f"reserved strings were taken out of {self.cleaned} of {self.unique} pairs")
+            remarks.append(f"reserved strings were removed from {self.cleaned} of {self.unique} pairs")
         if self.forced:
-            said.append(f"{self.forced} of {self.unique} thoughts came to no verdict, so it was forced")
-        return said
+            remarks.append(f"{self.forced} of {self.unique} thoughts ended without a verdict, so it was forced")
+        return remarks
 
 
 class LimRank:
-    """A pointwise reranker by a language model that reads (query, passage), may think, and says true or false.
+    """A pointwise reranker: a language model reads a query and a passage, may think, and answers true or false.
 
     Example:
         >>> limrank = LimRank()  # doctest: +SKIP
@@ -95,54 +93,49 @@ class LimRank:
     def __init__(
         self, model: str = DEFAULT, *, engine: Literal["local"] | Engine = "local", **options: Unpack[ModelOptions]
     ) -> None:
-        """Choose a model; its weights load with the first pair.
+        """Choose a model. Its weights load with the first pair.
 
         Args:
-            model: a name (``limrank models`` lists them), a local folder or a hub id.
+            model: a name (``limrank models`` lists them), a local folder, or a hub id.
             engine: ``"local"``, or an object with the methods of `limrank_ir.engines.Engine`.
-            options: how it is run: ``adapter``, ``think``, ``store``, ``device`` and others, all described at
+            options: how to run the model: ``adapter``, ``think``, ``store``, ``device``, and the other options of
                 `limrank_ir.model_options.ModelOptions`.
 
         Raises:
-            InputError: an option is unknown or impossible, or describes the local engine beside another one.
+            InputError: an option is unknown or invalid, or is one of the local engine's and `engine` is another one.
         """
-        chosen = given(options)
-        prompt_format = chosen.get("prompt_format")
-        self.model = resolve(model, adapter=chosen.get("adapter"), prompt_format=prompt_format)
+        chosen = set_options(options)
+        self.model = resolve(model, adapter=chosen.get("adapter"), prompt_format=chosen.get("prompt_format"))
         self.think: Think = chosen.get("think", self.model.think)
         if self.think not in THINK_MODES:
             raise InputError(f"think is {self.think!r}; choose one of: {', '.join(THINK_MODES)}")
         self.budget: int = chosen.get("budget", BUDGET)
         if self.budget < 1:
-            raise InputError(f"budget is {self.budget}; a thought needs at least 1 token")
+            raise InputError(f"budget is {self.budget}; it must be at least 1")
         self.task: str | None = chosen.get("task")
         self.stats = JudgeStats()
-        self._format = _formats(self.model.prompt_format)
-        self._store_place = chosen.get("store")
-        self.prompt("", "", None)  # finds an unknown task or think mode now, not after the first stage
-        local = {name: value for name, value in chosen.items() if name in OF_THE_LOCAL_ENGINE}
-        if engine != "local" and local:
-            raise InputError(f"{', '.join(local)}: give these to the engine itself, not beside it")
-        self.engine = _local(self.model, local) if engine == "local" else engine
-        if isinstance(self.engine, str):
-            raise InputError(f"unknown engine {engine!r}; choose 'local' or give an engine object")
+        self._format = prompt_format(self.model.prompt_format)
+        self._store = chosen.get("store")
+        self.prompt("", "", None)  # raises if the task is unknown or the model cannot think
+        self.engine = _engine(engine, self.model, chosen)
 
     def __repr__(self) -> str:
-        """The model's name and what differs from its defaults."""
+        """The model's name, and its think mode if it is not the default."""
         think = "" if self.think == self.model.think else f", think={self.think!r}"
         return f"LimRank({self.model.name!r}{think})"
 
     @cached_property
     def store(self) -> VerdictStore | None:
         """The store, opened on first use."""
-        place = self._store_place
-        return place if place is None or isinstance(place, VerdictStore) else VerdictStore(place)
+        if self._store is None or isinstance(self._store, VerdictStore):
+            return self._store
+        return VerdictStore(self._store)
 
     def load(self) -> None:
-        """Load the weights now and not with the first pair: what is wrong with them is then known before the work.
+        """Load the weights now rather than with the first pair, so that errors in them appear early.
 
         Raises:
-            LimRankError: the model cannot be used.
+            LimRankError: the model cannot be loaded.
         """
         prompt = self._format.render("warm-up", "warm-up")
         for _ in self.engine.judge([prompt], think=False, budget=1, done=frozenset()):
@@ -155,31 +148,32 @@ class LimRank:
         progress: Callable[[int], None] | None = None,
         show_progress_bar: bool = False,
     ) -> list[Verdict]:
-        """Judge pairs. Each different pair is judged once; what the store knows is not judged again.
+        """Judge pairs. Repeated pairs are judged once, and pairs whose verdicts are in the store are not judged again.
 
         Args:
             pairs: (query, passage) or (query, passage, instruction).
-            progress: called with the number of pairs done since it was called last.
-            show_progress_bar: draw a progress bar on stderr; `progress` is not called then.
+            progress: called with the number of pairs finished since its last call.
+            show_progress_bar: draw a progress bar on stderr. `progress` is then not called.
 
         Returns:
-            One verdict a pair, in order. `stats` then says what happened.
+            One verdict for each pair, in order. `stats` holds the statistics of this call.
 
         Raises:
             LimRankError: a pair is not text, a query is empty, or the model or the store cannot be used.
         """
         started = time.perf_counter()
         asked = [checked_pair(number, pair) for number, pair in enumerate(as_list("pairs", pairs))]
-        copies = Counter(asked)  # each different pair, in the order of its first place, and how often it was asked for
+        copies = Counter(asked)  # the unique pairs, in order, and how often each one occurs
         prompts = [self.prompt(*pair) for pair in copies]
         counts = list(copies.values())
         stats = self.stats = JudgeStats(pairs=len(asked), unique=len(prompts))
         verdicts: dict[int, Verdict] = {}
-        with _bar(self.model.name, len(asked)) if show_progress_bar else nullcontext(progress) as advance:
-            for batch, stored in self._verdicts(prompts):
+        bar = _progress_bar(self.model.name, len(asked)) if show_progress_bar else nullcontext(progress)
+        with bar as advance:
+            for batch, from_store in self._verdicts(prompts):
                 verdicts.update(batch)
                 for index, verdict in batch:
-                    stats.count(verdict, prompts[index], stored=stored)
+                    stats.count(verdict, prompts[index], stored=from_store)
                 if advance is not None:
                     advance(sum(counts[index] for index, _ in batch))
         if missing := len(prompts) - len(verdicts):
@@ -191,9 +185,9 @@ class LimRank:
         return [verdicts[index_of[pair]] for pair in asked]
 
     def _verdicts(self, prompts: Sequence[Prompt]) -> Iterator[tuple[Batch, bool]]:
-        """Verdicts of different prompts as they become known, and whether they come from the store.
+        """Batches of verdicts on unique prompts, and whether they come from the store.
 
-        New ones are in the store before they are passed on, so that nothing is lost however this ends.
+        New verdicts are saved before they are passed on, so that none is lost if the caller stops.
         """
         if not prompts:
             return
@@ -202,7 +196,7 @@ class LimRank:
         if self.store is not None:
             keys = self._keys(prompts)
             stored = self.store.get(keys)
-            known = [(index, stored[name]) for index, name in enumerate(keys) if name in stored]
+            known = [(index, stored[prompt_key]) for index, prompt_key in enumerate(keys) if prompt_key in stored]
             yield known, True
         if len(known) == len(prompts):
             return
@@ -213,7 +207,7 @@ class LimRank:
             yield batch, False
 
     def predict(self, pairs: Iterable[Pair], *, show_progress_bar: bool = False) -> npt.NDArray[np.float64]:
-        """Score pairs: the log-odds of their verdicts. `limrank_ir.sentence_transformers` has more of a CrossEncoder.
+        """Score pairs. For the full interface of a CrossEncoder, see `limrank_ir.sentence_transformers`.
 
         Args:
             pairs: (query, passage) or (query, passage, instruction).
@@ -243,19 +237,19 @@ class LimRank:
 
         Args:
             query: the query.
-            passages: the passages' texts.
-            top_k: how many to return; None: all. All of them are judged.
+            passages: the texts of the passages.
+            top_k: how many to return; None: all. All passages are judged in any case.
             instruction: what counts as relevant, in the user's words.
-            first_stage_scores: the scores by which the passages were found, one for each; they are used by `fuse` only.
+            first_stage_scores: the first stage's score for each passage; only used by `fuse`.
             fuse: rank by the model's and the first stage's scores together (`limrank_ir.fuse`): True for the model's
-                own weight (`Model.fuse`), or a weight from 0 (first stage) to 1 (model).
+                default weight (`Model.fuse`), or a weight from 0 (first stage only) to 1 (model only).
             show_progress_bar: draw a progress bar on stderr.
 
         Returns:
-            The passages, best first; equal scores keep the given order.
+            The passages, best first. Passages with equal scores keep their order.
 
         Raises:
-            LimRankError: see `judge`; or `top_k` is below 1, or the scores of the first stage or the weight are unfit.
+            LimRankError: as for `judge`; or `top_k` is below 1, or `fuse` or `first_stage_scores` is invalid.
 
         Example:
             >>> LimRank().rank("capital of France", ["Paris", "Rome"], top_k=1)[0].text  # doctest: +SKIP
@@ -266,9 +260,9 @@ class LimRank:
             raise InputError(f"top_k is {top_k}; it must be at least 1")
         weight = fusion.fusion_weight(fuse, self.model.fuse)
         if weight is not None and first_stage_scores is None:
-            raise InputError("fuse needs the first stage's scores; give first_stage_scores=[a score for each passage]")
+            raise InputError("fuse needs the first stage's scores; give first_stage_scores=[one for each passage]")
         if weight is None and first_stage_scores is not None:
-            raise InputError("first_stage_scores has no effect without fuse; give fuse=True, too, or leave it out")
+            raise InputError("first_stage_scores has no effect without fuse; add fuse=True, or leave it out")
         passages = as_list("passages", passages)
         found = None if first_stage_scores is None else fusion.checked_scores(first_stage_scores, len(passages))
         pairs = [(query, passage, instruction) for passage in passages]
@@ -283,52 +277,60 @@ class LimRank:
         return sorted(ranked, key=lambda passage: -passage.score)[:top_k]
 
     def prompt(self, query: str, passage: str, instruction: str | None = None) -> Prompt:
-        """The prompt that the model reads for a pair, before an over-long passage is cut."""
+        """The prompt that the model reads for a pair, before a long passage is cut."""
         query = task_query(query, self.task)
         return self._format.render(query, passage, instruction, think=self.think == "always")
 
     def response(self, verdict: Verdict) -> str:
-        """What the model said, as text: the thought, if there is one, and the label that it prefers."""
+        """The model's answer as text: its thought, if there is one, and the label that it prefers."""
         thought = "" if verdict.reasoning is None else verdict.reasoning + self._format.end_of_thought
         return thought + self._format.labels[0 if verdict.log_odds > 0 else 1]
 
     def _keys(self, prompts: Sequence[Prompt]) -> list[bytes]:
-        """Names in the store: everything that changes a verdict. The prompt's text holds format, query and passage."""
+        """Keys for the store, from everything that can change a verdict. The query and passage are in the prompt."""
         budget = self.budget if self.think == "always" else 0
         settings = (RULES, self.engine.identity, self._format.name, self.think, str(budget))
         return [key(*settings, prompt.prefix, prompt.passage, prompt.suffix) for prompt in prompts]
 
 
 def as_limrank(model: str | LimRank, options: ModelOptions) -> LimRank:
-    """The reranker that an adapter is told to use.
+    """The reranker for an adapter, which accepts a model's name or a `LimRank`.
 
     Args:
-        model: a name, folder or hub id; or a `LimRank`, which others may share.
-        options: how a model given by name is run.
+        model: a name, folder, or hub id; or a `LimRank`, which may be shared.
+        options: how to run a model that is given by name.
 
     Returns:
         The reranker.
 
     Raises:
-        InputError: an option is unknown or impossible, or stands beside a `LimRank`, which has its own.
+        InputError: an option is unknown or invalid, or is given together with a `LimRank`, which has its own.
     """
     if not isinstance(model, LimRank):
         return LimRank(model, **options)
-    if beside := given(options):
-        raise InputError(f"{', '.join(beside)}: give these to the LimRank itself, not beside it")
+    if extra := set_options(options):
+        raise InputError(f"{', '.join(extra)}: set these on the LimRank itself")
     return model
 
 
 @contextmanager
-def _bar(name: str, pairs: int) -> Iterator[Callable[[int], Any]]:
-    """A progress bar on stderr; yields what moves it on."""
+def _progress_bar(name: str, pairs: int) -> Iterator[Callable[[int], Any]]:
+    """A progress bar on stderr; yields the function that advances it."""
     from tqdm.auto import tqdm
 
     with tqdm(total=pairs, desc=name, unit="pair") as bar:
         yield bar.update
 
 
-def _local(model: Model, options: Mapping[str, Any]) -> Engine:
-    from limrank_ir.engines.local import LocalEngine
+def _engine(engine: Any, model: Model, options: Mapping[str, Any]) -> Engine:
+    """The engine to use: a local one, or the given object, which must come without options of the local engine."""
+    local = {name: value for name, value in options.items() if name in LOCAL_ENGINE_OPTIONS}
+    if engine == "local":
+        from limrank_ir.engines.local import LocalEngine
 
-    return LocalEngine(model, **options)
+        return LocalEngine(model, **local)
+    if isinstance(engine, str):
+        raise InputError(f"unknown engine {engine!r}; choose 'local' or give an engine object")
+    if local:
+        raise InputError(f"{', '.join(local)}: set these on the engine itself")
+    return engine

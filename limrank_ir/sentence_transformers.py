@@ -1,4 +1,4 @@
-"""LimRank with the methods of sentence-transformers' ``CrossEncoder``: for its evaluators, and for code that has one.
+"""LimRank with the methods of sentence-transformers' ``CrossEncoder``, for its evaluators and code that expects one.
 
 The interface is that of sentence-transformers 5.6 and later (``sentence_transformers/cross_encoder/model.py``).
 """
@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from limrank_ir.errors import InputError
-from limrank_ir.formats.pairs import Pair, is_pair, as_list
+from limrank_ir.formats.pairs import Pair, as_list, checked_pair, is_pair
 from limrank_ir.model_options import ModelOptions
 from limrank_ir.models import DEFAULT
 from limrank_ir.reranker import LimRank, as_limrank
@@ -25,7 +25,7 @@ Activation: TypeAlias = "Callable[[torch.Tensor], torch.Tensor]"
 
 
 class LimRankCrossEncoder:
-    """A drop-in ``CrossEncoder``: ``predict`` and ``rank`` with its arguments and its results.
+    """A drop-in ``CrossEncoder``: ``predict`` and ``rank`` with the same arguments and results.
 
     Scores are log-odds; ``activation_fn=torch.nn.Sigmoid()`` makes them probabilities.
 
@@ -36,14 +36,14 @@ class LimRankCrossEncoder:
     """
 
     def __init__(self, model: str | LimRank = DEFAULT, **options: Unpack[ModelOptions]) -> None:
-        """Choose a model; its weights load with the first pair.
+        """Choose a model. Its weights load with the first pair.
 
         Args:
-            model: a name, folder or hub id; or a `LimRank`.
-            options: how a model given by name is run (`limrank_ir.model_options.ModelOptions`).
+            model: a name, folder, or hub id; or a `LimRank`.
+            options: how to run a model that is given by name (`limrank_ir.model_options.ModelOptions`).
 
         Raises:
-            InputError: an option is unknown or impossible.
+            InputError: an option is unknown or invalid, or is given together with a `LimRank`.
         """
         self.limrank = as_limrank(model, options)
         self.model_card_data = _ModelCard()
@@ -94,20 +94,20 @@ class LimRankCrossEncoder:
         """Score pairs.
 
         Args:
-            inputs: a list of (query, passage) pairs, or one pair.
-            prompt_name: must be None: LimRank has no named prompts.
-            prompt: an instruction for all pairs that don't have their own: what counts as relevant.
-            batch_size: has no effect here; it is an option of the model.
+            inputs: a list of (query, passage) or (query, passage, instruction), or one such pair.
+            prompt_name: must be None, because LimRank has no named prompts.
+            prompt: an instruction for all pairs without their own: what counts as relevant.
+            batch_size: has no effect; set it as an option of the model.
             show_progress_bar: draw a progress bar on stderr.
-            activation_fn: applied to the log-odds, such as ``torch.nn.Sigmoid()``.
+            activation_fn: a function to apply to the log-odds, such as ``torch.nn.Sigmoid()``.
             convert_to_numpy: has no effect; see `convert_to_tensor`.
-            convert_to_tensor: return a torch tensor instead of an array.
+            convert_to_tensor: return a torch tensor instead of a NumPy array.
 
         Returns:
-            float64 scores of shape ``[pairs]``; for one pair, a scalar.
+            float64 scores of shape ``[pairs]``, or a scalar for one pair.
 
         Raises:
-            LimRankError: as for `limrank_ir.LimRank.judge`; or a prompt name is given.
+            LimRankError: as for `limrank_ir.LimRank.judge`, or if `prompt_name` is given.
         """
         one = is_pair(inputs)
         scores = self._scores([inputs] if one else inputs, prompt_name, prompt, show_progress_bar, activation_fn)
@@ -134,21 +134,21 @@ class LimRankCrossEncoder:
 
         Args:
             query: the query.
-            documents: the documents' texts.
-            top_k: how many to return; None: all. All of them are judged.
+            documents: the texts of the documents.
+            top_k: how many to return; None: all. All documents are judged in any case.
             return_documents: also return each document's text.
-            prompt_name: as for `predict`, and so are the other arguments.
+            prompt_name: as for `predict`.
             prompt: as for `predict`.
             batch_size: as for `predict`.
             show_progress_bar: as for `predict`.
             activation_fn: as for `predict`.
 
         Returns:
-            ``{"corpus_id": place in documents, "score": float}`` for each document, best first, with ``"text"`` on
-            request; equal scores keep the given order.
+            ``{"corpus_id": index in documents, "score": float}`` for each document, best first, and ``"text"`` if
+            requested. Documents with equal scores keep their order.
 
         Raises:
-            LimRankError: as for `predict`; or `top_k` is below 1.
+            LimRankError: as for `predict`, or if `top_k` is below 1.
         """
         if top_k is not None and top_k < 1:
             raise InputError(f"top_k is {top_k}; it must be at least 1")
@@ -156,9 +156,11 @@ class LimRankCrossEncoder:
         pairs = [(query, document) for document in documents]
         scores = self._scores(pairs, prompt_name, prompt, show_progress_bar, activation_fn)
         ranked: list[dict[str, Any]] = []
-        for place in np.argsort(-scores, kind="stable")[:top_k].tolist():
-            hit = {"corpus_id": place, "score": float(scores[place])}
-            ranked.append({**hit, "text": documents[place]} if return_documents else hit)
+        for index in np.argsort(-scores, kind="stable")[:top_k].tolist():
+            hit = {"corpus_id": index, "score": float(scores[index])}
+            if return_documents:
+                hit["text"] = documents[index]
+            ranked.append(hit)
         return ranked
 
     def _scores(
@@ -170,8 +172,11 @@ class LimRankCrossEncoder:
         activation_fn: Activation | None,
     ) -> Scores:
         if prompt_name is not None:
-            raise InputError(f"prompt_name is {prompt_name!r}, but LimRank has no named prompts; give prompt instead")
-        pairs = [pair if len(pair) > 2 or prompt is None else (*pair, prompt) for pair in as_list("inputs", inputs)]
+            raise InputError(f"prompt_name is {prompt_name!r}, but LimRank has no named prompts; use prompt instead")
+        checked = [checked_pair(number, pair) for number, pair in enumerate(as_list("inputs", inputs))]
+        pairs = [
+            (query, passage, prompt if instruction is None else instruction) for query, passage, instruction in checked
+        ]
         scores = self.limrank.predict(pairs, show_progress_bar=bool(show_progress_bar))
         if activation_fn is None:
             return scores
@@ -181,7 +186,7 @@ class LimRankCrossEncoder:
 
 
 class _ModelCard:
-    """Where evaluators note the metrics that they also return."""
+    """The model card, in which evaluators record the metrics that they also return."""
 
-    def set_evaluation_metrics(self, *noted: Any) -> None:
-        """Ignore them: the card of a published model is written by ``limrank export``."""
+    def set_evaluation_metrics(self, *args: Any) -> None:
+        """Ignore the metrics: ``limrank export`` writes the card of a published model."""

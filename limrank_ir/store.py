@@ -1,4 +1,4 @@
-"""The store: verdicts in an SQLite file, so that nothing is computed twice and nothing that was computed is lost."""
+"""The store: verdicts in an SQLite file, so that no pair is judged twice and no verdict is lost."""
 
 from __future__ import annotations
 
@@ -34,10 +34,11 @@ KIND = sqlite.Kind(
 
 
 def key(*parts: str) -> bytes:
-    """Hash everything that changes a verdict into the store's key.
+    """Hash everything that can change a verdict into a key of the store.
 
     Args:
-        *parts: settings, query, instruction and passage. Their lengths count, so no two lists of parts are alike.
+        *parts: settings, query, instruction, and passage. Their lengths are hashed, too, so different lists of parts
+            have different keys.
 
     Returns:
         32 bytes.
@@ -50,7 +51,7 @@ def key(*parts: str) -> bytes:
 
 
 class VerdictStore:
-    """Verdicts by key in one SQLite file (WAL); several processes may share it.
+    """Verdicts by key in one SQLite file (WAL). Several processes may share it.
 
     Example:
         >>> store = VerdictStore("verdicts.sqlite")  # doctest: +SKIP
@@ -58,14 +59,14 @@ class VerdictStore:
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        """Open a store, or make one.
+        """Open a store, or create it.
 
         Args:
-            path: the file; its folder is created, and ``~`` is the home folder.
+            path: the file. Its folder is created if necessary, and ``~`` is the home folder.
 
         Raises:
-            InputError: the file is something else, or cannot be read or written here.
-            EngineError: it is damaged, or another process does not let go of it. It is left as it was.
+            InputError: the file is not a store, or cannot be read or written.
+            EngineError: it is damaged, or another process keeps it locked. It is left unchanged.
         """
         self.path = Path(os.path.expanduser(path))
         self._lock = threading.Lock()
@@ -78,7 +79,7 @@ class VerdictStore:
             keys: keys made by `key`.
 
         Returns:
-            The verdicts that are known.
+            The verdicts of those keys that are in the store.
 
         Raises:
             EngineError: the file cannot be read.
@@ -93,13 +94,14 @@ class VerdictStore:
         return known
 
     def put(self, verdicts: Iterable[tuple[bytes, Verdict]]) -> None:
-        """Keep verdicts; they are on disk when this returns. A key that is there already keeps its verdict.
+        """Save verdicts. They are on disk when this returns. A key that is already in the store keeps its verdict.
 
         Args:
             verdicts: (key, verdict) pairs, committed together.
 
         Raises:
-            EngineError: the file cannot be written, or another process does not let go of it.
+            InputError: the file cannot be written.
+            EngineError: the disk is full, or another process keeps the file locked.
         """
         rows = [
             (

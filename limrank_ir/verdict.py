@@ -1,4 +1,4 @@
-"""The values that flow back from a model: a verdict on one (query, passage) pair, and a ranked passage."""
+"""What comes back from a model: the verdict on a (query, passage) pair, and a ranked passage."""
 
 from __future__ import annotations
 
@@ -7,23 +7,23 @@ from dataclasses import dataclass
 from typing import Literal
 
 Finish = Literal["verdict", "budget", "eos"]
-"""How a verdict came about: the model gave it, the thought ran out of its budget, or it ended without one."""
+"""How a verdict came about: the model gave it, its thought used up the budget, or its text ended without a verdict."""
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What a model says of one (query, passage) pair.
+    """A model's verdict on one (query, passage) pair.
 
     Attributes:
-        log_odds: ``logprob(true) - logprob(false)`` at the label position, natural log, float64. Rankings use
-            this: P(true) saturates after a chain of thought and makes ties, which evaluation
-            tools then break by document id.
-        reasoning: the thought between ``<think>`` and ``</think>``, or None when the model did not think.
-        prompt_tokens: length of the prompt in tokens, a forced end of thought included.
-        reasoning_tokens: tokens generated before the verdict.
-        finish: ``"verdict"`` (the model said it, or was asked for it at once), ``"budget"`` (the thought was
-            ended by its budget, the verdict forced), ``"eos"`` (it ended without a verdict, the verdict forced).
-        cut_tokens: tokens cut from the end of an over-long passage; 0 when it was read whole.
+        log_odds: ``logprob(true) - logprob(false)`` at the label position, natural logarithm, float64. Rankings use
+            this score because P(true) saturates after a chain of thought, and evaluation tools break the resulting
+            ties by document id.
+        reasoning: the thought between ``<think>`` and ``</think>``, or None if the model did not think.
+        prompt_tokens: the length of the prompt in tokens, including a forced end of the thought.
+        reasoning_tokens: the number of tokens generated before the verdict.
+        finish: ``"verdict"`` (the model gave it, after a thought or at once), ``"budget"`` (the thought used up its
+            budget, and the verdict was forced), or ``"eos"`` (the model stopped without a verdict, which was forced).
+        cut_tokens: the number of tokens cut from the end of a long passage; 0 if it was read completely.
     """
 
     log_odds: float
@@ -44,13 +44,13 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Ranked:
-    """One passage in the ranking of :meth:`limrank_ir.LimRank.rank`.
+    """A passage in a ranking returned by :meth:`limrank_ir.LimRank.rank`.
 
     Attributes:
-        index: position of the passage in the list that was given.
-        text: the passage as it was given.
-        score: log-odds of *true* (see :class:`Verdict`), or the fused score (:func:`limrank_ir.fuse`).
-        probability: P(true), in [0, 1]; of the model alone, also where scores are fused.
+        index: the passage's position in the input list.
+        text: the passage, as it was passed in.
+        score: the log-odds of *true* (see :class:`Verdict`), or the fused score (:func:`limrank_ir.fuse`).
+        probability: P(true) in [0, 1], from the model alone even if scores are fused.
         reasoning: the model's thought, or None.
     """
 

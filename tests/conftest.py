@@ -1,11 +1,11 @@
-"""What the tests share: the real small model, once, and no network."""
+"""Shared by all tests: the real small model, loaded once, and no network."""
 
 from __future__ import annotations
 
 import os
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # before anything imports huggingface_hub
-if workers := os.environ.get("PYTEST_XDIST_WORKER_COUNT"):  # two torches on the same cores slow each other fivefold
+if workers := os.environ.get("PYTEST_XDIST_WORKER_COUNT"):  # processes that share all cores are five times slower
     os.environ["OMP_NUM_THREADS"] = str(max(1, len(os.sched_getaffinity(0)) // int(workers)))
 
 from collections.abc import Iterator
@@ -28,7 +28,7 @@ def smol_folder() -> Path:
 
 @pytest.fixture(scope="session")
 def smol(smol_folder: Path) -> tuple[Any, Any]:
-    """The default model and its tokenizer as transformers and PEFT load them, for comparison."""
+    """The default model and its tokenizer, loaded with transformers and PEFT for comparison."""
     import torch
     from peft import PeftModel
     from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -50,7 +50,7 @@ def limrank() -> Any:
 
 @pytest.fixture(scope="session")
 def docstrings() -> list[str]:
-    """Real passages of all lengths: documentation of the standard library."""
+    """Real passages of many lengths, from Python's documentation."""
     from pydoc_data.topics import topics
 
     texts = [text for _, text in sorted(topics.items())]
@@ -60,7 +60,7 @@ def docstrings() -> list[str]:
 
 @pytest.fixture(autouse=True, scope="session")
 def _pyterrier_offline() -> Iterator[None]:
-    """Keep PyTerrier from fetching its documentation's inventory when it draws schematics."""
+    """Keep PyTerrier from downloading its documentation's inventory when it draws schematics."""
     import pyterrier as pt
 
     pt.documentation._cached_objects_inv = {}

@@ -1,4 +1,4 @@
-"""What the tests of readers share: a file with some content, and the one line that a reader refuses it with."""
+"""Shared by the tests of readers: write a file, and get the message with which a reader refuses it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from limrank_ir.errors import LimRankError
 
 
 def message(function: Callable[..., Any], *args: Any, **options: Any) -> str:
-    """The line with which a function refuses its arguments; generators are read to their end."""
+    """The error message, one line, of a function call. A generator is read to its end."""
     with pytest.raises(LimRankError) as caught:
         list(function(*args, **options))
     assert "\n" not in str(caught.value)
@@ -21,7 +21,7 @@ def message(function: Callable[..., Any], *args: Any, **options: Any) -> str:
 
 
 def written(path: Path, content: str) -> Path:
-    """A file with this content, compressed if its name says so."""
+    """Write a file, compressed if its name ends in ``.gz``."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(gzip.compress(content.encode()) if path.name.endswith(".gz") else content.encode())
     return path

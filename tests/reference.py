@@ -1,4 +1,4 @@
-"""The released rule, plain and slow: one prompt at a time, no cache shared, no batch (the released code's rank1.py)."""
+"""The released code (rank1.py), plain and slow: one prompt at a time, without shared prefixes or batches."""
 
 from __future__ import annotations
 
@@ -12,9 +12,7 @@ import torch
 from limrank_ir.verdict import Verdict
 
 STOPS = ["</think> true", "</think> false"]
-
-
-TIE = 1e-3  # logits of two batches or machines differ by less; a greedy choice between closer ones may fall either way
+TIE = 1e-3  # logits differ by less between batches and machines, so greedy decoding may pick either of two closer ones
 
 
 @dataclass
@@ -23,11 +21,11 @@ class Reference:
     text: str | None
     finish: str
     tokens: int
-    margin: float = math.inf  # by how much the best token beat the second best, at the closest of the steps
+    margin: float = math.inf  # how far the best token was ahead of the second best, at the closest step
 
 
 def agrees(verdict: Verdict, expected: Reference) -> bool:
-    """Hold a verdict against the reference; False where a tie on the way leaves nothing to compare."""
+    """Compare a verdict with the reference; False if a tie along the way makes them incomparable."""
     if expected.margin <= TIE:
         return False
     thought = (verdict.reasoning, verdict.finish, verdict.reasoning_tokens)
@@ -59,7 +57,7 @@ def at_the_end(model: Any, tokenizer: Any, prompt: str) -> float:
 
 @torch.inference_mode()
 def judge(model: Any, tokenizer: Any, query: str, passage: str, *, budget: int | None = None) -> Reference:
-    """The verdict on one pair; `budget` None: without thinking."""
+    """The verdict on one pair, without thinking if `budget` is None."""
     prompt = wire(query, passage)
     if budget is None:
         return Reference(at_the_end(model, tokenizer, prompt + "\n\n</think>"), None, "verdict", 0)
@@ -75,7 +73,7 @@ def judge(model: Any, tokenizer: Any, query: str, passage: str, *, budget: int |
     )
     new = out.sequences[0, ids.shape[1] :].tolist()
     gaps = [float(best - second) for ((best, second),) in (step.topk(2).values.tolist() for step in out.logits)]
-    for step in range(1, len(new) + 1):  # greedy: what follows a stop does not change what came before
+    for step in range(1, len(new) + 1):  # in greedy decoding, what follows a stop string does not change what precedes
         text = tokenizer.decode(new[:step])
         if any(stop in text for stop in STOPS):
             end = min(text.index(stop) for stop in STOPS if stop in text)

@@ -49,7 +49,7 @@ def test_judge_reads_the_passage_from_stdin_and_shows_the_reasoning(folder):
     assert result.exit_code == 0
     assert result.stdout.startswith(verdict.reasoning.strip())
     assert result.stdout.rstrip().endswith(f"log-odds {verdict.log_odds:+.4f})")
-    assert (verdict.finish == "budget") == ("thoughts came to no verdict" in result.stderr)
+    assert (verdict.finish == "budget") == ("thoughts ended without a verdict" in result.stderr)
 
 
 @pytest.mark.parametrize(

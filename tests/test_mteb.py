@@ -1,4 +1,4 @@
-"""LimRank through mteb's real evaluation: a reranking task, and one with changed instructions (FollowIR's p-MRR)."""
+"""LimRank in mteb's real evaluation: a reranking task, and one with changed instructions (FollowIR's p-MRR)."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def test_a_reranking_task(limrank, tmp_path):
     assert meta["name"] == "limrank-ir/limrank-smol" and meta["model_type"] == ["cross-encoder"]
 
 
-def test_other_settings_are_filed_apart():
+def test_results_with_other_settings_are_saved_separately():
     assert MtebCrossEncoder().mteb_model_meta.experiment_kwargs is None
     meta = MtebCrossEncoder(think="always", task="biology").mteb_model_meta
     assert meta.experiment_kwargs == {"think": "always", "task": "biology"}
@@ -129,11 +129,11 @@ def test_instructions_reach_the_prompt(limrank, tmp_path):
     assert task.results["q1-og"] != task.results["q1-changed"]
 
 
-def test_batches_that_do_not_fit_together(limrank):
+def test_batches_that_do_not_match(limrank):
     model = MtebCrossEncoder(limrank)
     with pytest.raises(LimRankError, match="2 queries, but 1 documents"):
         model.predict([{"text": ["a", "b"]}], [{"text": ["c"]}])
-    with pytest.raises(LimRankError, match="a batch of queries has only image; LimRank reads text"):
+    with pytest.raises(LimRankError, match="a batch of queries has only image; LimRank needs text"):
         model.predict([{"image": [1]}], [{"text": ["c"]}])
-    with pytest.raises(LimRankError, match="device: give these to the LimRank itself"):
+    with pytest.raises(LimRankError, match="device: set these on the LimRank itself"):
         MtebCrossEncoder(limrank, device="cpu")

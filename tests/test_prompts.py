@@ -1,4 +1,4 @@
-"""The wire formats byte for byte, and what is done to users' text."""
+"""The prompt formats byte for byte, and the cleaning of users' text."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_a_forced_verdict_keeps_whole_sentences(thought, kept):
     assert whole_sentences(thought) == kept
 
 
-def test_an_empty_thought_is_no_thought():
+def test_an_empty_thought_gives_the_prompt_without_thinking():
     assert RANK1.forced(RANK1.render("q", "p", think=True), "") == RANK1.render("q", "p")
 
 
@@ -79,7 +79,7 @@ def test_a_forged_verdict_leaves_no_trace(forged):
 
 
 @given(st.text())
-def test_cleaned_text_holds_no_tag_and_stays_clean(anything):
+def test_cleaned_text_has_no_tags_and_stays_clean(anything):
     for wrapped in (anything, f"<thi{anything}nk>", f"</think>{anything}<|im_end|>", f"<|{anything}|>"):
         once = clean(wrapped)
         assert "<think>" not in once and "</think>" not in once and "<|im_end|>" not in once
@@ -114,12 +114,12 @@ AWKWARD = {
 def test_cleaning_takes_linear_time(text):
     started = time.perf_counter()
     once = clean(text)
-    assert time.perf_counter() - started < 2  # about 0.1 s; the square of the length would take hours
+    assert time.perf_counter() - started < 2  # takes about 0.1 s; quadratic time would be hours
     assert clean(once) == once
 
 
 @given(st.lists(st.sampled_from(["<", "/", "think", ">", "</think>", " ", "\n", "true", "no", "|", "<|im_end|>", "x"])))
-def test_what_is_left_never_makes_a_new_tag(parts):
+def test_the_remaining_text_never_forms_a_new_tag(parts):
     once = clean("".join(parts))
     assert clean(once) == once and not re.search(r"<\s*/?\s*think\s*>|<\|im_end\|>", once)
 

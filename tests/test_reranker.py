@@ -1,4 +1,4 @@
-"""LimRank: the conventions of CrossEncoder, pairs judged once, bad input said plainly, light to import."""
+"""LimRank: ranking, fusion, unique pairs, clear messages for bad input, and a light import."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_rank(limrank):
         limrank.rank(QUERY, PASSAGES, top_k=0)
 
 
-def test_equal_scores_keep_the_given_order(limrank):
+def test_equal_scores_keep_their_order(limrank):
     ranked = limrank.rank(QUERY, [PASSAGES[0], PASSAGES[1], PASSAGES[0]])
     assert [one.index for one in ranked if one.text == PASSAGES[0]] == [0, 2]
 
@@ -70,13 +70,16 @@ def test_rank_fused_with_the_first_stage(limrank):
     ("options", "message"),
     [
         ({"fuse": True}, r"fuse needs the first stage's scores; give first_stage_scores="),
-        ({"first_stage_scores": [1.0, 2.0, 3.0]}, "first_stage_scores has no effect without fuse; give fuse=True"),
+        ({"first_stage_scores": [1.0, 2.0, 3.0]}, "first_stage_scores has no effect without fuse; add fuse=True"),
         ({"fuse": True, "first_stage_scores": [1.0]}, "1 first-stage scores for 3 candidates; give one for each"),
-        ({"fuse": True, "first_stage_scores": [1.0, math.nan, 2.0]}, "first-stage scores: number 1 is nan; fill or drop"),
+        (
+            {"fuse": True, "first_stage_scores": [1.0, math.nan, 2.0]},
+            "first-stage scores: number 1 is nan; fill or drop",
+        ),
         ({"fuse": 1.5, "first_stage_scores": [1.0, 2.0, 3.0]}, "the fusion weight is 1.5; give a number from 0"),
     ],
 )
-def test_first_stages_that_cannot_be_fused_are_refused_before_the_model_loads(options, message):
+def test_scores_that_cannot_be_fused_are_refused_before_the_model_loads(options, message):
     with pytest.raises(LimRankError, match=message):
         LimRank(engine=Silent()).rank(QUERY, PASSAGES, **options)
 
@@ -147,10 +150,10 @@ def test_a_missing_verdict_is_an_error():
         LimRank(engine=Silent()).judge([("q", text) for text in PASSAGES])
 
 
-def test_remarks_are_said_once(caplog):
+def test_each_remark_is_logged_once(caplog):
     limrank = LimRank(engine=Silent())
     limrank.judge([("q", "a <think> b")])
-    assert [record.getMessage() for record in caplog.records] == ["reserved strings were taken out of 1 of 1 pairs"]
+    assert [record.getMessage() for record in caplog.records] == ["reserved strings were removed from 1 of 1 pairs"]
 
 
 def test_probability_does_not_overflow():

@@ -1,4 +1,4 @@
-"""LimRank where a CrossEncoder is expected: sentence-transformers' evaluators, and its results for its arguments."""
+"""LimRankCrossEncoder in place of a CrossEncoder: its arguments, its results, and sentence-transformers' evaluators."""
 
 from __future__ import annotations
 
@@ -65,12 +65,13 @@ def test_an_activation_makes_probabilities(model):
     assert [hit["score"] for hit in ranked] == pytest.approx(sorted(found, reverse=True), abs=1e-3)
 
 
-def test_a_prompt_is_an_instruction_for_pairs_that_have_none(model):
-    said = "Only official documentation is relevant."
+def test_a_prompt_is_an_instruction_for_pairs_without_one(model):
+    prompt = "Only official documentation is relevant."
     own = (QUERY, PASSAGES[1], "Only recipes are relevant.")
-    expected = model.limrank.predict([(*PAIRS[0], said), own])
-    assert model.predict([PAIRS[0], own], prompt=said).tolist() == pytest.approx(expected.tolist(), abs=1e-3)
-    assert model.predict([PAIRS[0]], prompt=said)[0] != pytest.approx(model.predict([PAIRS[0]])[0], abs=1e-3)
+    expected = model.limrank.predict([(*PAIRS[0], prompt), (*PAIRS[2], prompt), own])
+    found = model.predict([PAIRS[0], (*PAIRS[2], None), own], prompt=prompt)
+    assert found.tolist() == pytest.approx(expected.tolist(), abs=1e-3)
+    assert model.predict([PAIRS[0]], prompt=prompt)[0] != pytest.approx(model.predict([PAIRS[0]])[0], abs=1e-3)
 
 
 def test_rank_gives_dictionaries_best_first(model):
@@ -94,9 +95,11 @@ def test_rank_gives_dictionaries_best_first(model):
         (lambda model: model.rank(QUERY, "one text"), r"documents: one text \('one text'\); give a list"),
         (lambda model: model.predict([("q", None)]), "pair 0: the passage is None"),
         (lambda model: model.predict([("q",)]), "pair 0: 1 parts"),
-        (lambda model: LimRankCrossEncoder(model.limrank, think="always"), "think: give these to the LimRank itself"),
+        (lambda model: model.predict(["qp"], prompt="x"), r"pair 0: one text \('qp'\); give \(query, passage\)"),
+        (lambda model: model.predict([None], prompt="x"), "pair 0: None; give"),
+        (lambda model: LimRankCrossEncoder(model.limrank, think="always"), "think: set these on the LimRank itself"),
     ],
 )
-def test_faults_are_one_line(model, call, message):
+def test_errors(model, call, message):
     with pytest.raises(InputError, match=message):
         call(model)

@@ -1,4 +1,4 @@
-"""The store: what was judged survives a kill, is shared, and no foreign file is touched."""
+"""The store: verdicts survive a kill, processes can share it, and other files are never touched."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests import tiny
 VERDICT = Verdict(0.1 + 0.2, "a thought\n", 12, 3, "budget", 4)
 
 
-def test_verdicts_come_back_as_they_were(tmp_path):
+def test_verdicts_are_read_back_unchanged(tmp_path):
     with_reason, without = key("a"), key("b")
     store = VerdictStore(tmp_path / "deep" / "v.sqlite")
     store.put([(with_reason, VERDICT), (without, Verdict(-1e-300, None, 1, 0, "verdict"))])
@@ -102,7 +102,7 @@ def _other_layout(path: Path) -> None:
     ],
     ids=["text", "a header alone", "another database", "another layout", "damaged", "cut short", "without its table"],
 )
-def test_foreign_and_damaged_files_are_refused_and_left_alone(tmp_path, make, kind, message):
+def test_other_and_damaged_files_are_refused_and_left_unchanged(tmp_path, make, kind, message):
     path = tmp_path / "v.sqlite"
     make(path)
     before = path.read_bytes()
@@ -122,7 +122,7 @@ def test_a_folder_or_an_unwritable_place(tmp_path):
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write anything")
-def test_a_store_that_cannot_be_written_is_known_when_it_is_opened(tmp_path):
+def test_opening_a_store_that_cannot_be_written_is_an_error(tmp_path):
     VerdictStore(tmp_path / "v").close()
     (tmp_path / "v").chmod(0o400)
     with pytest.raises(InputError, match="the store cannot be written; check the file's permissions"):
@@ -137,7 +137,7 @@ def test_the_home_folder_may_be_a_tilde(tmp_path, monkeypatch):
     assert [path.name for path in tmp_path.iterdir()] == ["deep"]
 
 
-def test_a_store_that_another_process_keeps_locked_is_the_machines_fault(tmp_path, monkeypatch):
+def test_a_store_that_another_process_keeps_locked_is_an_engine_error(tmp_path, monkeypatch):
     monkeypatch.setattr("limrank_ir.formats.sqlite.LOCK_TIMEOUT", 0.05)
     store = VerdictStore(tmp_path / "v")
     store.put([(key("a"), VERDICT)])
@@ -196,7 +196,7 @@ def rows(store: Path) -> int:
 
 
 def test_kill_and_resume(folder, tmp_path):
-    """A real kill -9 in the middle: the second run goes on, and its result is identical, bit for bit."""
+    """After a real kill -9, a second run continues, and its scores are identical, bit for bit."""
     whole = start(folder, tmp_path / "whole.sqlite", 0)
     expected, judged, _ = json.loads(whole.communicate()[0].splitlines()[-1])
     assert judged == len(PAIRS)
@@ -225,7 +225,7 @@ def test_two_processes_share_a_store(folder, tmp_path):
     assert rows(tmp_path / "shared.sqlite") == len(PAIRS)
 
 
-def test_what_was_cut_is_reported_again_from_the_store(folder, tmp_path, caplog):
+def test_cut_passages_are_reported_again_for_stored_verdicts(folder, tmp_path, caplog):
     for judged in (1, 0):
         limrank = LimRank(str(folder), prompt_format="rank1", think="never", store=tmp_path / "v", max_length=60)
         limrank.judge([("q", "word " * 300)])

@@ -1,4 +1,4 @@
-"""The command line as it is where packages are not installed."""
+"""Run the command line as if some packages were not installed."""
 
 from __future__ import annotations
 
@@ -6,9 +6,8 @@ import subprocess
 import sys
 from collections.abc import Sequence
 
-# Beside imports, what a package check sees has to say "not there": find_spec asks the same finders, and returns None
-# where none of them knows a name; here only ours comes first, and it cannot say "nobody has it" but by raising. So
-# find_spec itself is told.
+# Importing a hidden package must fail, and importlib.util.find_spec must return None for it. The finder below can hide a
+# package only by raising, and find_spec would pass that error on, so find_spec is replaced, too.
 _CODE = """
 import importlib.util, sys
 
@@ -39,14 +38,14 @@ main()
 
 
 def run_without(packages: Sequence[str], arguments: Sequence[str]) -> subprocess.CompletedProcess[str]:
-    """Run ``limrank ARGUMENTS`` in a process in which packages are as if they were not installed.
+    """Run ``limrank ARGUMENTS`` in a process in which some packages seem not to be installed.
 
     Args:
-        packages: their top-level names, as they are imported.
-        arguments: of the command line.
+        packages: their top-level import names.
+        arguments: the arguments of the command line.
 
     Returns:
-        What came of it, with ``returncode``, ``stdout`` and ``stderr``.
+        The finished process, with ``returncode``, ``stdout``, and ``stderr``.
     """
     command = [sys.executable, "-c", _CODE, ",".join(packages), *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, timeout=120)

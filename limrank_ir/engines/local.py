@@ -268,16 +268,16 @@ class LocalEngine:
         loaded = self._loaded
         rows: list[BatchRow] = []
         heads = []
-        place = 0
+        offset = 0
         for group in wave:
             encoded = loaded.tokenizer.encode([prompts[index] for index in group], limit)
             shared = shared_length([tokens.ids for tokens in encoded])
             if shared:
                 heads.append(encoded[0].ids[:shared])
             rows += [
-                BatchRow(index, tokens, (place, place + shared)) for index, tokens in zip(group, encoded, strict=True)
+                BatchRow(index, tokens, (offset, offset + shared)) for index, tokens in zip(group, encoded, strict=True)
             ]
-            place += shared
+            offset += shared
         if not heads:
             return rows, None
         parts: list[KeyValues] = []

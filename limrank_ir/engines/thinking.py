@@ -134,7 +134,7 @@ def generate(loaded: Loaded, hidden: torch.Tensor, packing: Packing, budget: int
             tail = tokenizer.decode(texts[row][-TAIL:])
             if any(stop in tail for stop in stops):
                 text = tokenizer.decode(texts[row])
-                end = min(place for stop in stops if (place := text.find(stop)) >= 0)
+                end = min(text.index(stop) for stop in stops if stop in text)
                 thoughts[row] = Thought(text[:end].strip(), spent, "verdict", log_odds[line])
             elif spent == budget:
                 thoughts[row] = Thought(tokenizer.decode(texts[row]).strip(), spent, "budget", None)
