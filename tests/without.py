@@ -6,8 +6,8 @@ import subprocess
 import sys
 from collections.abc import Sequence
 
-# Importing a hidden package must fail, and importlib.util.find_spec must return None for it. The finder below can hide a
-# package only by raising, and find_spec would pass that error on, so find_spec is replaced, too.
+# Importing a hidden package must fail, and importlib.util.find_spec must return None for it. The finder below can hide
+# a package only by raising, and find_spec would pass that error on, so find_spec is replaced, too.
 _CODE = """
 import importlib.util, sys
 
