@@ -58,7 +58,7 @@ def suite(
 
         limrank bench suite collections/* --queries 50 -o benchmarks/results/first
     """
-    from limrank_ir.model_options import ModelOptions
+    from limrank_ir.models import ModelOptions
 
     from .suite.run import SuiteSettings, run_suite
     from .suite.systems import DEFAULT_SYSTEMS

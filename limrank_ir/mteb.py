@@ -13,8 +13,7 @@ import numpy as np
 
 from limrank_ir import __version__
 from limrank_ir.errors import InputError
-from limrank_ir.model_options import ModelOptions
-from limrank_ir.models import DEFAULT, resolve
+from limrank_ir.models import DEFAULT, ModelOptions, resolve
 from limrank_ir.reranker import LimRank, as_limrank
 
 
@@ -37,7 +36,7 @@ class MtebCrossEncoder:
         Args:
             model: a name, folder, or hub id; or a `LimRank`.
             revision: the revision under which mteb saves results; None: the version of this package.
-            options: how to run a model that is given by name (`limrank_ir.model_options.ModelOptions`). With a
+            options: how to run a model that is given by name (`limrank_ir.models.ModelOptions`). With a
                 ``store``, an interrupted evaluation can continue.
 
         Raises:

@@ -16,8 +16,7 @@ import pandas as pd
 import pyterrier as pt
 
 from limrank_ir.errors import InputError
-from limrank_ir.model_options import ModelOptions, set_options
-from limrank_ir.models import DEFAULT
+from limrank_ir.models import DEFAULT, ModelOptions, set_options
 from limrank_ir.ranking.fusion import fuse as fuse_scores
 from limrank_ir.ranking.fusion import fusion_weight
 from limrank_ir.ranking.windows import Windows, half
@@ -75,7 +74,7 @@ class LimRankReranker(pt.Transformer):
                 from 0 (the frame's scores only) to 1 (the model only).
             top_k: judge only the first k results of each query and drop the rest. The frame then needs ``rank``.
             verbose: draw a progress bar.
-            options: how to run a model that is given by name (`limrank_ir.model_options.ModelOptions`).
+            options: how to run a model that is given by name (`limrank_ir.models.ModelOptions`).
 
         Raises:
             InputError: an option is unknown or invalid, or is given together with a `LimRank`.

@@ -18,8 +18,7 @@ from limrank_ir.errors import InputError
 from limrank_ir.formats.rank_llm import checked
 from limrank_ir.formats.rank_llm import document_text as document_text
 from limrank_ir.formats.rank_llm import read_requests as read_requests
-from limrank_ir.model_options import ModelOptions
-from limrank_ir.models import DEFAULT
+from limrank_ir.models import DEFAULT, ModelOptions
 from limrank_ir.ranking.fusion import fuse as fuse_scores
 from limrank_ir.ranking.fusion import fusion_weight
 from limrank_ir.ranking.partial import reranked, window
@@ -61,7 +60,7 @@ class LimRankCoordinator:
             instruction: what counts as relevant, for all queries.
             fuse: rank by the model's and the candidates' scores together (`limrank_ir.fuse`), within the window.
             verbose: draw a progress bar on stderr.
-            options: how to run a model that is given by name (`limrank_ir.model_options.ModelOptions`).
+            options: how to run a model that is given by name (`limrank_ir.models.ModelOptions`).
 
         Raises:
             InputError: an option is unknown or invalid, or is given together with a `LimRank`.

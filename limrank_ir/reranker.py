@@ -17,8 +17,17 @@ import numpy.typing as npt
 from limrank_ir.engines import Engine
 from limrank_ir.errors import EngineError, InputError
 from limrank_ir.formats.pairs import Pair, as_list, checked_pair
-from limrank_ir.model_options import BUDGET, LOCAL_ENGINE_OPTIONS, ModelOptions, set_options
-from limrank_ir.models import DEFAULT, THINK_MODES, Model, Think, resolve
+from limrank_ir.models import (
+    BUDGET,
+    DEFAULT,
+    LOCAL_ENGINE_OPTIONS,
+    THINK_MODES,
+    Model,
+    ModelOptions,
+    Think,
+    resolve,
+    set_options,
+)
 from limrank_ir.prompts import Prompt, prompt_format, task_query
 from limrank_ir.ranking import fusion
 from limrank_ir.store import VerdictStore, key
@@ -99,7 +108,7 @@ class LimRank:
             model: a name (``limrank models`` lists them), a local folder, or a hub id.
             engine: ``"local"``, or an object with the methods of `limrank_ir.engines.Engine`.
             options: how to run the model: ``adapter``, ``think``, ``store``, ``device``, and the other options of
-                `limrank_ir.model_options.ModelOptions`.
+                `limrank_ir.models.ModelOptions`.
 
         Raises:
             InputError: an option is unknown or invalid, or is one of the local engine's and `engine` is another one.

@@ -13,8 +13,7 @@ import numpy.typing as npt
 
 from limrank_ir.errors import InputError
 from limrank_ir.formats.pairs import Pair, as_list, checked_pair, is_pair
-from limrank_ir.model_options import ModelOptions
-from limrank_ir.models import DEFAULT
+from limrank_ir.models import DEFAULT, ModelOptions
 from limrank_ir.reranker import LimRank, as_limrank
 
 if TYPE_CHECKING:
@@ -40,7 +39,7 @@ class LimRankCrossEncoder:
 
         Args:
             model: a name, folder, or hub id; or a `LimRank`.
-            options: how to run a model that is given by name (`limrank_ir.model_options.ModelOptions`).
+            options: how to run a model that is given by name (`limrank_ir.models.ModelOptions`).
 
         Raises:
             InputError: an option is unknown or invalid, or is given together with a `LimRank`.

@@ -71,8 +71,8 @@ def test_scores_of_any_size_are_finite_and_in_order(size):
     ("arguments", "message"),
     [
         (([1.0, 2.0], [1.0], 0.5), "1 first-stage scores for 2 candidates; give one for each"),
-        (([1.0, 2.0], [1.0, math.nan], 0.5), "first-stage scores: number 1 is nan; fill or drop"),
-        (([1.0, 2.0], [-math.inf, 1.0], 0.5), "first-stage scores: number 0 is -inf; fill or drop"),
+        (([1.0, 2.0], [1.0, math.nan], 0.5), "first-stage scores: number 1 is nan; remove"),
+        (([1.0, 2.0], [-math.inf, 1.0], 0.5), "first-stage scores: number 0 is -inf; remove"),
         (([1.0, 2.0], [None, 1.0], 0.5), "first-stage scores: number 0 is nan"),
         (([math.nan, 2.0], [1.0, 1.0], 0.5), "log-odds: number 0 is nan"),
         (([1.0, 2.0], ["high", "low"], 0.5), "first-stage scores: not numbers"),

@@ -8,7 +8,7 @@ import pytest
 
 from limrank_ir import InputError, LimRank
 from limrank_ir.engines.local import LocalEngine
-from limrank_ir.model_options import BUDGET, LOCAL_ENGINE_OPTIONS, OPTIONS, ModelOptions, set_options
+from limrank_ir.models import BUDGET, LOCAL_ENGINE_OPTIONS, OPTIONS, ModelOptions, set_options
 from limrank_ir.mteb import MtebCrossEncoder
 from limrank_ir.pyterrier import LimRankReranker
 from limrank_ir.rank_llm import LimRankCoordinator

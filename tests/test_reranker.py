@@ -74,7 +74,7 @@ def test_rank_fused_with_the_first_stage(limrank):
         ({"fuse": True, "first_stage_scores": [1.0]}, "1 first-stage scores for 3 candidates; give one for each"),
         (
             {"fuse": True, "first_stage_scores": [1.0, math.nan, 2.0]},
-            "first-stage scores: number 1 is nan; fill or drop",
+            "first-stage scores: number 1 is nan; remove",
         ),
         ({"fuse": 1.5, "first_stage_scores": [1.0, 2.0, 3.0]}, "the fusion weight is 1.5; give a number from 0"),
     ],
@@ -110,7 +110,7 @@ def test_progress_bar(limrank, capsys):
 @pytest.mark.parametrize(
     ("pairs", "message"),
     [
-        ([("q", "p"), ("q", None)], "pair 1: the passage is None, not text; fill or drop it first"),
+        ([("q", "p"), ("q", None)], "pair 1: the passage is None, not text; fix or remove it first"),
         ([(float("nan"), "p")], "pair 0: the query is of type float, not text"),
         ([("q", "p", 3)], "pair 0: the instruction is of type int, not text"),
         ([("  ", "p")], "pair 0: the query is empty"),

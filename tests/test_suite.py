@@ -16,7 +16,7 @@ from limrank_ir.benchmarks.suite.plot import png
 from limrank_ir.benchmarks.suite.run import SuiteSettings, run_suite
 from limrank_ir.errors import LimRankError
 from limrank_ir.formats.trec import read_run
-from limrank_ir.model_options import ModelOptions
+from limrank_ir.models import ModelOptions
 from limrank_ir.ranking.fusion import fuse
 from tests.suite_collections import DOCS, TOPICS, write_collections
 
@@ -90,7 +90,9 @@ def test_scores_are_the_models_own_with_the_instruction_and_fused_with_the_first
 def test_a_second_call_judges_nothing_and_gives_the_same_results(measured, data, monkeypatch):
     report, output = measured
     monkeypatch.setattr("limrank_ir.engines.local.LocalEngine.judge", lambda *_, **__: pytest.fail("judged again"))
-    monkeypatch.setattr("limrank_ir.benchmarks.suite.first_stage.search", lambda *_, **__: pytest.fail("searched again"))
+    monkeypatch.setattr(
+        "limrank_ir.benchmarks.suite.first_stage.search", lambda *_, **__: pytest.fail("searched again")
+    )
     again = run_suite([data], ["limrank-smol"], output, SHALLOW, command=COMMAND)
     assert again.results == report.results
 

@@ -12,7 +12,7 @@ from limrank_ir.benchmarks.suite.first_stage import first_stage
 from limrank_ir.benchmarks.suite.run import SuiteSettings, run_suite
 from limrank_ir.benchmarks.suite.systems import read_systems
 from limrank_ir.errors import LimRankError
-from limrank_ir.model_options import ModelOptions
+from limrank_ir.models import ModelOptions
 from tests.suite_collections import write_collection, write_collections
 
 pytest.importorskip("matplotlib")

@@ -284,9 +284,7 @@ def test_push_creates_the_repository_and_uploads_every_file(exported, hub, tmp_p
     assert done.returncode == 0, done.stderr
     assert f"{endpoint}/me/mine" in done.stderr
     created = next(value for place, value in seen if place == "/api/repos/create")
-    private = created.pop("visibility", None) == "private" or created.pop(
-        "private", False
-    )  # by version
+    private = created.pop("visibility", None) == "private" or created.pop("private", False)  # by version
     assert private and created == {"name": "mine", "organization": "me"}
     (commit,) = (value for place, value in seen if place == "commit")
     sent = {line["value"]["path"]: line["value"]["content"] for line in commit if line["key"] == "file"}

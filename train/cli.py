@@ -18,7 +18,7 @@ from limrank_ir.cli import options as o
 from limrank_ir.errors import InputError, LimRankError
 from limrank_ir.extras import need
 from limrank_ir.formats.output import check_folder, write_stdout
-from limrank_ir.model_options import Dtype
+from limrank_ir.models import Dtype
 from limrank_ir.retrieval import minilm
 
 from .trained import ExportKind

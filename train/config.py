@@ -10,7 +10,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from limrank_ir.errors import InputError
-from limrank_ir.model_options import Dtype
+from limrank_ir.models import Dtype
 from limrank_ir.prompts import FORMATS
 from limrank_ir.workshop.settings import read_yaml, validated
 

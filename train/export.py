@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from limrank_ir.errors import InputError
-from limrank_ir.model_options import Dtype
+from limrank_ir.models import Dtype
 from limrank_ir.weights import identity, locate
 
 from .model_card import read_results, write_model_card

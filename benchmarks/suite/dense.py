@@ -9,7 +9,7 @@ from typing import Any
 
 from limrank_ir.extras import need
 from limrank_ir.formats.checkpoint import fingerprint
-from limrank_ir.model_options import ModelOptions
+from limrank_ir.models import ModelOptions
 from limrank_ir.retrieval import minilm
 from limrank_ir.retrieval.encoders import loading, token_counts
 

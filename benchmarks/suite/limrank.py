@@ -6,8 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from limrank_ir.errors import InputError
-from limrank_ir.model_options import ModelOptions
-from limrank_ir.models import MODELS
+from limrank_ir.models import MODELS, ModelOptions
 from limrank_ir.reranker import LimRank
 from limrank_ir.store import VerdictStore
 from limrank_ir.weights import identity

@@ -17,7 +17,7 @@ from limrank_ir.extras import need
 from limrank_ir.formats.corpus import read_passages
 from limrank_ir.formats.files import replacing
 from limrank_ir.formats.trec import RunEntry, read_run, write_run
-from limrank_ir.model_options import ModelOptions
+from limrank_ir.models import ModelOptions
 from limrank_ir.ranking.candidates import Candidates
 from limrank_ir.ranking.evaluate import Evaluation, evaluate, parse_measures
 from limrank_ir.ranking.fusion import fuse

@@ -7,7 +7,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from limrank_ir.errors import InputError
-from limrank_ir.model_options import ModelOptions
+from limrank_ir.models import ModelOptions
 
 from .cross_encoder import CROSS_ENCODER, cross_encoder_system
 from .dense import DENSE, dense_system

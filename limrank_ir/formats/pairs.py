@@ -59,9 +59,9 @@ def checked_pair(number: int, pair: Any) -> tuple[str, str, str | None]:
         if text is None and name == "instruction":
             continue
         if not isinstance(text, str):
-            raise InputError(f"pair {number}: the {name} is {_kind(text)}, not text; fill or drop it first")
+            raise InputError(f"pair {number}: the {name} is {_kind(text)}, not text; fix or remove it first")
     if not query.strip():
-        raise InputError(f"pair {number}: the query is empty; fill or drop it first")
+        raise InputError(f"pair {number}: the query is empty; fix or remove it first")
     return query, passage, instruction
 
 

@@ -66,7 +66,7 @@ def checked(requests: Iterable[Request]) -> list[Request]:
         text, candidates = request.query.text, request.candidates
         where = f"request {number} (qid {request.query.qid!r})"
         if not isinstance(text, str) or not text.strip():
-            raise InputError(f"{where} has no query; fill or drop it first")
+            raise InputError(f"{where} has no query; fix or remove it first")
         if isinstance(candidates, (str, bytes, Mapping)) or not isinstance(candidates, Iterable):
             raise InputError(f"{where}: candidates is {candidates!r:.40}; give a list of RankLLM's Candidate")
         listed = list(candidates)

@@ -90,7 +90,7 @@ def _finite(what: str, scores: ArrayLike) -> np.ndarray:
     if found.ndim != 1:
         raise InputError(f"{what}: an array of shape {found.shape}; give a list of numbers, one for each candidate")
     if len(bad := np.flatnonzero(~np.isfinite(found))):
-        raise InputError(f"{what}: number {bad[0]} is {found[bad[0]]}; fill or drop what has no finite score")
+        raise InputError(f"{what}: number {bad[0]} is {found[bad[0]]}; remove candidates without a finite score")
     return found
 
 
