@@ -25,6 +25,7 @@ from limrank_ir.engines.local import LocalEngine
 from limrank_ir.errors import InputError
 from limrank_ir.models import resolve
 from limrank_ir.prompts import Prompt, prompt_format
+from limrank_ir.verdict import Verdict
 from limrank_ir.weights import locate
 
 from .machine import processor
@@ -64,9 +65,10 @@ def plain_loop(model: Any, tokenizer: Any, texts: list[str], labels: tuple[int, 
 def local_engine(engine: LocalEngine, prompts: list[Prompt]) -> np.ndarray:
     """LimRank-IR's local engine."""
     scores = np.zeros(len(prompts))
-    for batch in engine.judge(prompts, think=False, budget=1):
-        for index, verdict in batch:
-            scores[index] = verdict.log_odds
+    labels = prompt_format(engine.model.prompt_format).labels
+    for batch in engine.read_labels(prompts, labels, think=False, budget=1):
+        for index, reading in batch:
+            scores[index] = Verdict.of(reading).log_odds
     return scores
 
 

@@ -8,6 +8,7 @@ the same in github orionw/rank1: rank1.py).
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -61,10 +62,9 @@ class PromptFormat:
     end_of_thought: str
     labels: tuple[str, str]
 
-    @property
-    def stops(self) -> tuple[str, str]:
-        """The strings at which generation stops: the end of the thought and a label."""
-        return self.end_of_thought + self.labels[0], self.end_of_thought + self.labels[1]
+    def stops(self, labels: Sequence[str]) -> tuple[str, ...]:
+        """The strings at which generation stops: the end of the thought and one of the labels."""
+        return tuple(self.end_of_thought + label for label in labels)
 
     def render(self, query: str, passage: str, instruction: str | None = None, *, think: bool = False) -> Prompt:
         """Render one pair.

@@ -21,6 +21,7 @@ from limrank_ir.models import (
     BUDGET,
     DEFAULT,
     LOCAL_ENGINE_OPTIONS,
+    MODELS,
     THINK_MODES,
     Model,
     ModelOptions,
@@ -35,6 +36,7 @@ from limrank_ir.verdict import Ranked, Verdict
 
 log = logging.getLogger("limrank_ir")
 
+LOW_MASS = 0.05  # of both labels; below it, the model would say something else at their place
 RULES = "1"  # part of the store's keys; change it when the same prompt and settings give another verdict
 
 Batch: TypeAlias = Sequence[tuple[int, Verdict]]
@@ -56,6 +58,7 @@ class JudgeStats:
         forced: unique pairs whose thought ended without a verdict, so that it was forced.
         tokens: prompt and reasoning tokens of the judged pairs.
         seconds: wall-clock time.
+        label_mass: mean probability of both labels together (`Verdict.label_mass`), or None if it is not known.
     """
 
     pairs: int = 0
@@ -68,6 +71,8 @@ class JudgeStats:
     forced: int = 0
     tokens: int = 0
     seconds: float = 0.0
+    label_mass: float | None = None
+    _masses: int = 0
 
     def count(self, verdict: Verdict, prompt: Prompt, *, stored: bool) -> None:
         """Add a verdict to the statistics."""
@@ -78,6 +83,10 @@ class JudgeStats:
         self.cleaned += prompt.cleaned
         self.forced += verdict.finish != "verdict"
         self.tokens += 0 if stored else verdict.prompt_tokens + verdict.reasoning_tokens
+        if verdict.label_mass is not None:
+            before = self.label_mass or 0.0
+            self._masses += 1
+            self.label_mass = before + (verdict.label_mass - before) / self._masses
 
     def remarks(self) -> list[str]:
         """What the user should know about how the text was read, in one sentence each."""
@@ -147,7 +156,7 @@ class LimRank:
             LimRankError: the model cannot be loaded.
         """
         prompt = self._format.render("warm-up", "warm-up")
-        for _ in self.engine.judge([prompt], think=False, budget=1, done=frozenset()):
+        for _ in self.engine.read_labels([prompt], self._format.labels, think=False, budget=1):
             pass
 
     def judge(
@@ -190,6 +199,13 @@ class LimRank:
         stats.seconds = time.perf_counter() - started
         for remark in stats.remarks():
             log.warning("%s", remark)
+        if self.model.name not in MODELS and stats.label_mass is not None and stats.label_mass < LOW_MASS:
+            log.info(
+                "the labels have %.2g of the probability on average: usual for a model trained on the labels alone; "
+                "for others, check that %r is their prompt format",
+                stats.label_mass,
+                self._format.name,
+            )
         index_of = {pair: index for index, pair in enumerate(copies)}
         return [verdicts[index_of[pair]] for pair in asked]
 
@@ -210,7 +226,11 @@ class LimRank:
         if len(known) == len(prompts):
             return
         done = frozenset(index for index, _ in known)
-        for batch in self.engine.judge(prompts, think=self.think == "always", budget=self.budget, done=done):
+        readings = self.engine.read_labels(
+            prompts, self._format.labels, think=self.think == "always", budget=self.budget, done=done
+        )
+        for part in readings:
+            batch = [(index, Verdict.of(reading)) for index, reading in part]
             if self.store is not None:
                 self.store.put((keys[index], verdict) for index, verdict in batch)
             yield batch, False

@@ -11,12 +11,13 @@ from pathlib import Path
 from limrank_ir.formats import sqlite
 from limrank_ir.verdict import Verdict
 
-_COLUMNS = "log_odds, reasoning, prompt_tokens, reasoning_tokens, finish, cut_tokens"
+_COLUMNS = "log_odds, reasoning, prompt_tokens, reasoning_tokens, finish, cut_tokens, label_mass"
 _KEYS_PER_QUERY = 500
 KIND = sqlite.Kind(
     name="store",
     application_id=0x4C696D52,  # "LimR"
-    layout=1,
+    layout=2,
+    upgrades={1: "ALTER TABLE verdicts ADD COLUMN label_mass REAL"},
     table="""
     CREATE TABLE verdicts (
         key BLOB PRIMARY KEY,
@@ -25,7 +26,8 @@ KIND = sqlite.Kind(
         prompt_tokens INTEGER NOT NULL,
         reasoning_tokens INTEGER NOT NULL,
         finish TEXT NOT NULL,
-        cut_tokens INTEGER NOT NULL
+        cut_tokens INTEGER NOT NULL,
+        label_mass REAL
     ) WITHOUT ROWID
 """,
     probe=f"SELECT key, {_COLUMNS} FROM verdicts LIMIT 1",
@@ -112,11 +114,14 @@ class VerdictStore:
                 verdict.reasoning_tokens,
                 verdict.finish,
                 verdict.cut_tokens,
+                verdict.label_mass,
             )
             for name, verdict in verdicts
         ]
         with self._lock, sqlite.explained(self.path, KIND), self._database:
-            self._database.executemany(f"INSERT OR IGNORE INTO verdicts (key, {_COLUMNS}) VALUES (?,?,?,?,?,?,?)", rows)
+            self._database.executemany(
+                f"INSERT OR IGNORE INTO verdicts (key, {_COLUMNS}) VALUES (?,?,?,?,?,?,?,?)", rows
+            )
 
     def __len__(self) -> int:
         with self._lock, sqlite.explained(self.path, KIND):

@@ -11,6 +11,32 @@ Finish = Literal["verdict", "budget", "eos"]
 
 
 @dataclass(frozen=True, slots=True)
+class Reading:
+    """What a model says of one prompt, at the place where a label stands: what every engine returns.
+
+    Attributes:
+        logprobs: the log-probability of each label over the whole vocabulary, natural log, in the order of the labels.
+        reasoning: the thought between ``<think>`` and ``</think>``, or None if the model did not think.
+        prompt_tokens: the length of the prompt in tokens, with a forced end of the thought.
+        reasoning_tokens: the number of tokens generated before the label.
+        finish: how the thought ended (see `Verdict.finish`).
+        cut_tokens: tokens cut from the end of a passage that was too long.
+    """
+
+    logprobs: tuple[float, ...]
+    reasoning: str | None
+    prompt_tokens: int
+    reasoning_tokens: int
+    finish: Finish
+    cut_tokens: int = 0
+
+    @property
+    def mass(self) -> float:
+        """The probability that the labels have together."""
+        return math.fsum(map(math.exp, self.logprobs))
+
+
+@dataclass(frozen=True, slots=True)
 class Verdict:
     """A model's verdict on one (query, passage) pair.
 
@@ -24,6 +50,8 @@ class Verdict:
         finish: ``"verdict"`` (the model gave it, after a thought or at once), ``"budget"`` (the thought used up its
             budget, and the verdict was forced), or ``"eos"`` (the model stopped without a verdict, which was forced).
         cut_tokens: the number of tokens cut from the end of a long passage; 0 if it was read completely.
+        label_mass: the probability of both labels together, in [0, 1]: near 0 if the model would rather say something
+            else. None if an older version stored the verdict.
     """
 
     log_odds: float
@@ -32,6 +60,21 @@ class Verdict:
     reasoning_tokens: int
     finish: Finish
     cut_tokens: int = 0
+    label_mass: float | None = None
+
+    @classmethod
+    def of(cls, reading: Reading) -> Verdict:
+        """The verdict that a reading of two labels gives, the positive one first."""
+        positive, negative = reading.logprobs
+        return cls(
+            log_odds=positive - negative,
+            reasoning=reading.reasoning,
+            prompt_tokens=reading.prompt_tokens,
+            reasoning_tokens=reading.reasoning_tokens,
+            finish=reading.finish,
+            cut_tokens=reading.cut_tokens,
+            label_mass=reading.mass,
+        )
 
     @property
     def probability(self) -> float:

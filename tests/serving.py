@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import uvicorn
 
 from limrank_ir import LimRank
-from limrank_ir.verdict import Verdict
+from tests.engines import reading
 
 
 class WordCount:
@@ -25,15 +25,13 @@ class WordCount:
         self.gate = threading.Event()
         self.gate.set()
 
-    def judge(self, prompts, *, think, budget, done=frozenset()):
+    def read_labels(self, prompts, labels, *, think, budget, done=frozenset()):
         for start in range(0, len(prompts), self.batch):
             assert self.gate.wait(20)
             time.sleep(self.seconds)
             part = list(enumerate(prompts))[start : start + self.batch]
             self.read += [prompt.passage for _, prompt in part]
-            yield [
-                (index, Verdict(len(prompt.passage.split()) - 3.0, None, 10, 0, "verdict")) for index, prompt in part
-            ]
+            yield [(index, reading(len(prompt.passage.split()) - 3.0, 10)) for index, prompt in part]
 
 
 def counting(**options):

@@ -8,7 +8,7 @@ import pytest
 
 from limrank_ir import InputError, LimRank
 from limrank_ir.mteb import MtebCrossEncoder
-from limrank_ir.verdict import Verdict
+from tests.engines import reading
 
 
 class Lengths:
@@ -19,11 +19,9 @@ class Lengths:
     def __init__(self):
         self.read = []
 
-    def judge(self, prompts, *, think, budget, done=frozenset()):
+    def read_labels(self, prompts, labels, *, think, budget, done=frozenset()):
         self.read += [prompt.passage for prompt in prompts]
-        yield [
-            (index, Verdict(float(len(prompt.passage)), None, 1, 0, "verdict")) for index, prompt in enumerate(prompts)
-        ]
+        yield [(index, reading(float(len(prompt.passage)))) for index, prompt in enumerate(prompts)]
 
 
 @pytest.fixture

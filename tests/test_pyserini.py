@@ -19,7 +19,7 @@ from limrank_ir.formats.corpus import Passage
 from limrank_ir.formats.records import TEXT
 from limrank_ir.formats.trec import read_run
 from limrank_ir.pyserini import Hit, index_texts, rerank_hits, rerank_run, stored_passage, texts_of
-from limrank_ir.verdict import Verdict
+from tests.engines import reading
 
 SCRIPTS = Path(__file__).parents[1] / "scripts"
 QUERY = "how do I copy a file?"
@@ -123,8 +123,8 @@ class Lengths:
 
     identity = "lengths"
 
-    def judge(self, prompts, *, think, budget, done=frozenset()):
-        yield [(n, Verdict(float(len(prompt.passage)), None, 1, 0, "verdict")) for n, prompt in enumerate(prompts)]
+    def read_labels(self, prompts, labels, *, think, budget, done=frozenset()):
+        yield [(n, reading(float(len(prompt.passage)))) for n, prompt in enumerate(prompts)]
 
 
 @pytest.fixture

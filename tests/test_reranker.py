@@ -11,6 +11,7 @@ import pytest
 
 import limrank_ir
 from limrank_ir import LimRank, LimRankError, Ranked, Verdict, fuse
+from tests.engines import reading
 
 PASSAGES = ["os.fsync(fd) forces a file to disk", "A cake needs flour.", "shutil.copy copies a file"]
 QUERY = "how do I make sure that a file is on disk?"
@@ -141,8 +142,8 @@ class Silent:
 
     identity = "silent"
 
-    def judge(self, prompts, *, think, budget, done=frozenset()):
-        yield [(index, Verdict(float(index), None, 1, 0, "verdict")) for index in range(0, len(prompts), 2)]
+    def read_labels(self, prompts, labels, *, think, budget, done=frozenset()):
+        yield [(index, reading(float(index))) for index in range(0, len(prompts), 2)]
 
 
 def test_a_missing_verdict_is_an_error():

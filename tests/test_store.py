@@ -95,7 +95,7 @@ def _other_layout(path: Path) -> None:
         ),
         (lambda path: path.write_bytes(b"SQLite format 3\0"), InputError, "is not a LimRank store"),
         (_other_database, InputError, "is not a LimRank store"),
-        (_other_layout, InputError, "is a store of layout 99, but this version reads 1"),
+        (_other_layout, InputError, "is a store of layout 99, but this version reads 2"),
         (_damaged, EngineError, "the store is damaged.*; move it away to start a new one"),
         (_cut_short, EngineError, "the store is damaged"),
         (_without_its_table, EngineError, "the store failed.*no such table"),
@@ -111,6 +111,25 @@ def test_other_and_damaged_files_are_refused_and_left_unchanged(tmp_path, make, 
     assert str(path) in str(caught.value) and "\n" not in str(caught.value)
     assert path.read_bytes() == before
     assert [entry.name for entry in tmp_path.iterdir()] == ["v.sqlite"]
+
+
+@pytest.mark.parametrize("openings", [1, 2])
+def test_a_store_of_the_first_layout_is_brought_up_to_date(tmp_path, openings):
+    path = tmp_path / "v.sqlite"
+    VerdictStore(path).close()
+    with sqlite3.connect(path) as database:
+        database.execute("ALTER TABLE verdicts DROP COLUMN label_mass")
+        database.execute("INSERT INTO verdicts VALUES (?, 2.5, NULL, 7, 0, 'verdict', 1)", (key("old"),))
+        database.execute("PRAGMA user_version=1")
+    database.close()
+    stores = [VerdictStore(path) for _ in range(openings)]
+    new = Verdict(1.5, None, 3, 0, "verdict", 0, 0.25)
+    stores[0].put([(key("new"), new)])
+    for store in stores:
+        assert store.get([key("old"), key("new")]) == {
+            key("old"): Verdict(2.5, None, 7, 0, "verdict", 1),
+            key("new"): new,
+        }
 
 
 def test_a_folder_or_an_unwritable_place(tmp_path):

@@ -89,7 +89,9 @@ def test_scores_are_the_models_own_with_the_instruction_and_fused_with_the_first
 
 def test_a_second_call_judges_nothing_and_gives_the_same_results(measured, data, monkeypatch):
     report, output = measured
-    monkeypatch.setattr("limrank_ir.engines.local.LocalEngine.judge", lambda *_, **__: pytest.fail("judged again"))
+    monkeypatch.setattr(
+        "limrank_ir.engines.local.LocalEngine.read_labels", lambda *_, **__: pytest.fail("judged again")
+    )
     monkeypatch.setattr(
         "limrank_ir.benchmarks.suite.first_stage.search", lambda *_, **__: pytest.fail("searched again")
     )
@@ -100,16 +102,16 @@ def test_a_second_call_judges_nothing_and_gives_the_same_results(measured, data,
 def test_an_interrupted_call_resumes(data, tmp_path, monkeypatch):
     from limrank_ir.engines.local import LocalEngine
 
-    original, calls = LocalEngine.judge, []
+    original, calls = LocalEngine.read_labels, []
 
-    def stops(self, prompts, **options):
+    def stops(self, prompts, labels, **options):
         calls.append(len(prompts))
         if len(calls) == 3:  # warm-up, first collection, second collection
             raise KeyboardInterrupt
-        return original(self, prompts, **options)
+        return original(self, prompts, labels, **options)
 
     folders = [data / "plain", data / "given"]
-    monkeypatch.setattr(LocalEngine, "judge", stops)
+    monkeypatch.setattr(LocalEngine, "read_labels", stops)
     with pytest.raises(KeyboardInterrupt, match=r"3 of 4 measurements are saved .* same command again"):
         run_suite(folders, ["limrank-smol"], tmp_path, SHALLOW, command="")
     calls.clear()

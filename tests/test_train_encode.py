@@ -17,7 +17,7 @@ from limrank_ir.prompts import QWEN3, RANK1, whole_sentences
 from limrank_ir.train.encode import QUERY_SHARE, THOUGHT_SHARE, ranking_sequences, trace_sequences, verdict_sequences
 from limrank_ir.train.rows import Candidate, Group
 from limrank_ir.train.trainer import survey
-from limrank_ir.verdict import Verdict
+from tests.engines import reading
 
 THOUGHT = "It names red.\n\nSo it is relevant, 日本語 <|im_end|> and all!"
 
@@ -43,9 +43,9 @@ class Recorder:
 
     identity = "recorder"
 
-    def judge(self, prompts, *, think, budget, done=frozenset()):
+    def read_labels(self, prompts, labels, *, think, budget, done=frozenset()):
         self.prompts = prompts
-        yield [(index, Verdict(0.0, None, 1, 0, "verdict")) for index in range(len(prompts))]
+        yield [(index, reading(0.0)) for index in range(len(prompts))]
 
 
 def judged_ids(tokenizer, pairs, *, think, prompt_format="rank1"):

@@ -1,4 +1,4 @@
-"""Engines run a language model over prompts and return verdicts."""
+"""Engines run a language model over prompts and read what it says at the label's place."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence, Set
 from typing import Protocol
 
 from limrank_ir.prompts import Prompt
-from limrank_ir.verdict import Verdict
+from limrank_ir.verdict import Reading
 
 
 class Engine(Protocol):
@@ -14,22 +14,30 @@ class Engine(Protocol):
 
     @property
     def identity(self) -> str:
-        """Everything in the engine that can change a verdict (weights, precision, limits). Part of the store's key."""
+        """Everything in the engine that can change a reading (weights, precision, limits). Part of the store's key."""
         ...
 
-    def judge(
-        self, prompts: Sequence[Prompt], *, think: bool, budget: int, done: Set[int] = frozenset()
-    ) -> Iterator[list[tuple[int, Verdict]]]:
-        """Judge prompts batch by batch, in any order.
+    def read_labels(
+        self,
+        prompts: Sequence[Prompt],
+        labels: Sequence[str],
+        *,
+        think: bool,
+        budget: int,
+        done: Set[int] = frozenset(),
+    ) -> Iterator[list[tuple[int, Reading]]]:
+        """Read the log-probabilities of labels, batch by batch, in any order.
 
         Args:
             prompts: the rendered prompts.
-            think: whether the model reasons before its verdict.
+            labels: the texts of the labels; the first token of each is read. Two give a verdict, more a grade or a
+                letter for each candidate.
+            think: whether the model reasons before its label.
             budget: the maximum number of tokens of a thought.
-            done: indices of prompts that already have a verdict. Skip them, but form the same batches as if they
+            done: indices of prompts that are already known. Skip them, but form the same batches as if they
                 were needed, so that a resumed run gives the same scores as an uninterrupted one.
 
         Yields:
-            Batches of (index of the prompt, its verdict), each as soon as it is ready.
+            Batches of (index of the prompt, its reading), each as soon as it is ready.
         """
         ...

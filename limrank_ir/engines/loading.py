@@ -67,22 +67,29 @@ class Loaded:
         return self.model.get_output_embeddings()(hidden)
 
     @torch.inference_mode()
-    def log_odds(self, hidden: torch.Tensor) -> list[float]:
-        """Log-odds of the positive label: two logits in float32, and their difference in float64.
+    def label_logprobs(
+        self, hidden: torch.Tensor, labels: Sequence[int], logits: torch.Tensor | None = None
+    ) -> list[tuple[float, ...]]:
+        """Log-probabilities of label tokens over the whole vocabulary.
 
-        ``logprob(true) - logprob(false)`` needs no other logits, because the softmax's denominator cancels.
+        The labels' logits are computed in float32, so that a difference of two log-probabilities, from which the
+        normalizer cancels, is as exact as it can be in every precision of the model.
 
         Args:
             hidden: ``[sequences, hidden size]``.
+            labels: the label tokens.
+            logits: what `logits` gives for `hidden`, if it is at hand.
 
         Returns:
-            One number for each sequence.
+            One number for each label, for each sequence.
         """
         head = self.model.get_output_embeddings()
-        labels = list(self.tokenizer.label_ids)
-        bias = None if head.bias is None else head.bias[labels].float()
-        two = torch.nn.functional.linear(hidden.float(), head.weight[labels].float(), bias).double()
-        return (two[:, 0] - two[:, 1]).tolist()
+        chosen = list(labels)
+        bias = None if head.bias is None else head.bias[chosen].float()
+        wanted = torch.nn.functional.linear(hidden.float(), head.weight[chosen].float(), bias).double()
+        everything = self.logits(hidden) if logits is None else logits
+        normalizer = everything.float().logsumexp(dim=-1, keepdim=True).double()
+        return [tuple(row) for row in (wanted - normalizer).tolist()]
 
     def key_value_bytes(self) -> int:
         """The size in bytes of one token's keys and values, over all layers."""

@@ -1,8 +1,8 @@
 """The local engine: a transformers model on this machine's CPU or GPU.
 
 It is fast because the query and its instruction are run once, and all passages share their keys and values; passages
-are sorted by length, batched by tokens, and packed without padding; and only the logits of the label tokens are
-computed. A passage's score does not depend on the other passages in its batch (`packed`).
+are sorted by length, batched by tokens, and packed without padding; and the vocabulary is looked at once, where the
+label stands. A passage's score does not depend on the other passages in its batch (`packed`).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from limrank_ir.engines.batching import batches, run_or_halve, shared_length, wa
 from limrank_ir.errors import EngineError, InputError
 from limrank_ir.models import Model
 from limrank_ir.prompts import Prompt, prompt_format
-from limrank_ir.verdict import Finish, Verdict
+from limrank_ir.verdict import Finish, Reading
 from limrank_ir.weights import identity, locate
 
 if TYPE_CHECKING:
@@ -150,64 +150,76 @@ class LocalEngine:
             allow_mismatch=self._allow_mismatch,
         )
 
-    def judge(
-        self, prompts: Sequence[Prompt], *, think: bool, budget: int, done: Set[int] = frozenset()
-    ) -> Iterator[list[tuple[int, Verdict]]]:
-        """Judge prompts batch by batch (see `limrank_ir.engines.Engine.judge`).
+    def read_labels(
+        self,
+        prompts: Sequence[Prompt],
+        labels: Sequence[str],
+        *,
+        think: bool,
+        budget: int,
+        done: Set[int] = frozenset(),
+    ) -> Iterator[list[tuple[int, Reading]]]:
+        """Read labels batch by batch (see `limrank_ir.engines.Engine.read_labels`).
 
         Raises:
-            InputError: the model cannot be loaded, or a query leaves no room for a passage.
+            InputError: the model cannot be loaded, a query leaves no room for a passage, or two labels begin with the
+                same token.
             EngineError: memory runs out even for a single passage, or the model yields NaN.
         """
         for wave in waves(dict(enumerate(prompts))):
             if all(index in done for group in wave for index in group):
                 continue
             if think:
-                yield from self._think(prompts, wave, budget, done)
+                yield from self._think(prompts, wave, labels, budget, done)
             else:
-                for rows, log_odds in self._forward(prompts, wave, done, self.max_length, self._score):
+                for rows, logprobs in self._forward(prompts, wave, done, self.max_length, self._reader(labels)):
                     yield [
-                        (row.index, _verdict(odds, None, row, 0, "verdict"))
-                        for row, odds in zip(rows, log_odds, strict=True)
+                        (row.index, _reading(values, None, row, 0, "verdict"))
+                        for row, values in zip(rows, logprobs, strict=True)
                     ]
 
-    def _score(self, hidden: torch.Tensor, packing: Packing) -> list[float]:
-        """Log-odds for prompts that end at the label position."""
-        return self._loaded.log_odds(hidden)
+    def _reader(self, labels: Sequence[str]) -> Callable[[torch.Tensor, Packing], list[tuple[float, ...]]]:
+        """What reads labels from the last hidden states of prompts that end at the label position."""
+        loaded = self._loaded
+        tokens = loaded.tokenizer.label_tokens(labels)
+        return lambda hidden, packing: loaded.label_logprobs(hidden, tokens)
 
     def _think(
-        self, prompts: Sequence[Prompt], wave: list[list[int]], budget: int, done: Set[int]
-    ) -> Iterator[list[tuple[int, Verdict]]]:
-        """Let the model think about the prompts of a wave, and force a verdict where it gives none."""
+        self, prompts: Sequence[Prompt], wave: list[list[int]], labels: Sequence[str], budget: int, done: Set[int]
+    ) -> Iterator[list[tuple[int, Reading]]]:
+        """Let the model think about the prompts of a wave, and force a label where it gives none."""
         from limrank_ir.engines.thinking import Thought, generate
 
-        # A prompt may fill half of the context, or more if the budget is smaller than the other half.
+        # A prompt may fill at most half of the context if its thought needs the rest.
         limit = max(self.max_length - budget, self.max_length // 2) - FORCED_END
         budget = min(budget, self.max_length - limit - FORCED_END)
 
         def think(hidden: torch.Tensor, packing: Packing) -> list[Thought]:
-            return generate(self._loaded, hidden, packing, budget)
+            return generate(self._loaded, hidden, packing, labels, budget)
 
         for rows, generated in self._forward(prompts, wave, done, limit, think, growth=budget):
-            thoughts = list(zip(rows, generated, strict=True))
-            judged = [
-                (row.index, _verdict(thought.log_odds, thought.text, row, thought.tokens, thought.finish))
-                for row, thought in thoughts
-                if thought.log_odds is not None
-            ]
-            open_rows = {row.index: (row, thought) for row, thought in thoughts if thought.log_odds is None}
+            readings: list[tuple[int, Reading]] = []
+            unfinished: dict[int, tuple[BatchRow, Thought]] = {}
+            for row, thought in zip(rows, generated, strict=True):
+                if thought.logprobs is None:
+                    unfinished[row.index] = (row, thought)
+                else:
+                    reading = _reading(thought.logprobs, thought.text, row, thought.tokens, thought.finish)
+                    readings.append((row.index, reading))
             forced = {
                 index: self._loaded.fmt.forced(prompts[index], thought.text)
-                for index, (_, thought) in open_rows.items()
+                for index, (_, thought) in unfinished.items()
             }
             for forced_wave in waves(forced):
-                for ends, log_odds in self._forward(forced, forced_wave, frozenset(), self.max_length, self._score):
-                    for end, odds in zip(ends, log_odds, strict=True):
-                        row, thought = open_rows[end.index]
+                for ends, logprobs in self._forward(
+                    forced, forced_wave, frozenset(), self.max_length, self._reader(labels)
+                ):
+                    for end, values in zip(ends, logprobs, strict=True):
+                        row, thought = unfinished[end.index]
                         cut = row.tokens.cut
-                        verdict = _verdict(odds, thought.text, end, thought.tokens, thought.finish, cut)
-                        judged.append((end.index, verdict))
-            yield judged
+                        reading = _reading(values, thought.text, end, thought.tokens, thought.finish, cut)
+                        readings.append((end.index, reading))
+            yield readings
 
     def _forward(
         self,
@@ -329,16 +341,20 @@ class LocalEngine:
         return max(1, room // (tokens * self._loaded.key_value_bytes()))
 
 
-def _verdict(
-    log_odds: float, reasoning: str | None, row: BatchRow, reasoning_tokens: int, finish: Finish, cut: int = 0
-) -> Verdict:
-    """Make a verdict.
+def _reading(
+    logprobs: tuple[float, ...],
+    reasoning: str | None,
+    row: BatchRow,
+    reasoning_tokens: int,
+    finish: Finish,
+    cut: int = 0,
+) -> Reading:
+    """Make a reading.
 
     Raises:
-        EngineError: the log-odds are not a finite number.
+        EngineError: a log-probability is not a finite number.
     """
-    if not math.isfinite(log_odds):
-        raise EngineError(
-            f"the model gave {log_odds} for a prompt of {len(row.tokens.ids)} tokens; try dtype='float32'"
-        )
-    return Verdict(log_odds, reasoning, len(row.tokens.ids), reasoning_tokens, finish, row.tokens.cut + cut)
+    if not all(map(math.isfinite, logprobs)):
+        wrong = next(value for value in logprobs if not math.isfinite(value))
+        raise EngineError(f"the model gave {wrong} for a prompt of {len(row.tokens.ids)} tokens; try dtype='float32'")
+    return Reading(logprobs, reasoning, len(row.tokens.ids), reasoning_tokens, finish, row.tokens.cut + cut)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -23,13 +24,13 @@ class Thought:
         text: the thought, without the stop string.
         tokens: the number of generated tokens.
         finish: how it ended.
-        log_odds: the log-odds at the label position if the model gave a verdict, else None.
+        logprobs: the labels' log-probabilities at the label position if the model gave a label, else None.
     """
 
     text: str
     tokens: int
     finish: Finish
-    log_odds: float | None
+    logprobs: tuple[float, ...] | None
 
 
 class _Decoding:
@@ -100,30 +101,35 @@ class _Decoding:
 
 
 @torch.inference_mode()
-def generate(loaded: Loaded, hidden: torch.Tensor, packing: Packing, budget: int) -> list[Thought]:
+def generate(
+    loaded: Loaded, hidden: torch.Tensor, packing: Packing, labels: Sequence[str], budget: int
+) -> list[Thought]:
     """Think about each prompt of a batch, greedily.
 
     A row ends when its text contains a stop string (``</think> true``), when the model ends its text, or when the
-    budget is used up, as in the released code (rank1.py). The verdict's log-odds are those of the step that completed
-    the stop string.
+    budget is used up, as in the released code (rank1.py). The labels' log-probabilities are those of the step that
+    completed the stop string.
 
     Args:
         loaded: the model.
         hidden: the last hidden state of each prompt, ``[rows, hidden size]``.
         packing: the prompts' layout, run with ``keep=True``.
+        labels: the labels' texts.
         budget: the maximum number of tokens of a thought.
 
     Returns:
         One thought for each row, in order.
     """
     decoding = _Decoding(packing)
-    tokenizer, stops = loaded.tokenizer, loaded.fmt.stops
+    tokenizer = loaded.tokenizer
+    stops = loaded.fmt.stops(labels)
+    label_tokens = tokenizer.label_tokens(labels)
     thoughts: list[Thought | None] = [None] * len(hidden)
     texts: list[list[int]] = [[] for _ in thoughts]
     rows = list(range(len(thoughts)))  # the rows that are still in the batch; `line` is a place in this list
     for spent in range(1, budget + 1):
-        chosen = loaded.logits(hidden).argmax(dim=-1)
-        log_odds = loaded.log_odds(hidden)
+        logits = loaded.logits(hidden)
+        chosen = logits.argmax(dim=-1)
         for line, (row, token) in enumerate(zip(rows, chosen.tolist(), strict=True)):
             if thoughts[row] is not None:
                 continue
@@ -135,7 +141,8 @@ def generate(loaded: Loaded, hidden: torch.Tensor, packing: Packing, budget: int
             if any(stop in tail for stop in stops):
                 text = tokenizer.decode(texts[row])
                 end = min(text.index(stop) for stop in stops if stop in text)
-                thoughts[row] = Thought(text[:end].strip(), spent, "verdict", log_odds[line])
+                (logprobs,) = loaded.label_logprobs(hidden[line, None], label_tokens, logits[line, None])
+                thoughts[row] = Thought(text[:end].strip(), spent, "verdict", logprobs)
             elif spent == budget:
                 thoughts[row] = Thought(tokenizer.decode(texts[row]).strip(), spent, "budget", None)
         unfinished = [line for line, row in enumerate(rows) if thoughts[row] is None]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,12 +58,28 @@ class PromptTokenizer:
         self._control = re.compile(f"({found})" if found else r"(?!)()")
         self._start = _start_ids(tokenizer)
         self._format = fmt
-        first = [self._plain.encode(label).ids[0] for label in fmt.labels]
-        if first[0] == first[1]:
-            raise InputError(
-                f"the labels {fmt.labels} begin with the same token; is {fmt.name!r} the right prompt format?"
-            )
+        first = self.label_tokens(fmt.labels)
         self.label_ids: tuple[int, int] = (first[0], first[1])
+
+    def label_tokens(self, labels: Sequence[str]) -> list[int]:
+        """The first token of each label.
+
+        Args:
+            labels: their texts, such as ``" true"``.
+
+        Returns:
+            One token id for each, all different.
+
+        Raises:
+            InputError: two labels begin with the same token.
+        """
+        first = [self._plain.encode(label, add_special_tokens=False).ids[0] for label in labels]
+        if len(set(first)) < len(first):
+            raise InputError(
+                f"two of the labels {tuple(labels)} begin with the same token; is {self._format.name!r} the right "
+                "prompt format?"
+            )
+        return first
 
     def encode(self, prompts: list[Prompt], limit: int) -> list[Tokens]:
         """Encode prompts. Passages that are too long are cut.

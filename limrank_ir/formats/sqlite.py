@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import sqlite3
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -27,6 +27,7 @@ class Kind:
         table: the statement that creates its only table.
         probe: a query that fails if the table is wrong.
         mode: ``"wal"`` for many readers and writers, ``"delete"`` for a single file without companions.
+        upgrades: an older layout to the statement that makes the next one of it.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Kind:
     table: str
     probe: str
     mode: Literal["wal", "delete"]
+    upgrades: Mapping[int, str] = field(default_factory=dict)
 
 
 def connect(path: Path, kind: Kind) -> sqlite3.Connection:
@@ -69,6 +71,7 @@ def connect(path: Path, kind: Kind) -> sqlite3.Connection:
             (found,) = database.execute("PRAGMA quick_check(1)").fetchone()
             if found != "ok":
                 raise _damaged(path, kind, found.splitlines()[-1])
+            _upgrade(database, kind)
             database.execute(kind.probe)
             # Writes nothing, but fails now, not after hours of work, if the file cannot be written.
             database.execute("BEGIN IMMEDIATE")
@@ -132,10 +135,21 @@ def _recognize(path: Path, kind: Kind) -> None:
     if not is_sqlite or int.from_bytes(header[68:72], "big") != kind.application_id:
         raise InputError(f"{path}: is not a LimRank {kind.name} and is left unchanged; use another file")
     layout = int.from_bytes(header[60:64], "big")
-    if layout != kind.layout:
+    if layout != kind.layout and layout not in kind.upgrades:
         raise InputError(
             f"{path}: is a {kind.name} of layout {layout}, but this version reads {kind.layout}; use another file"
         )
+
+
+def _upgrade(database: sqlite3.Connection, kind: Kind) -> None:
+    """Bring an older layout up to date. The header in the file may lag behind, so SQLite is asked for the layout."""
+    while database.execute("PRAGMA user_version").fetchone()[0] != kind.layout:
+        database.execute("BEGIN IMMEDIATE")
+        (layout,) = database.execute("PRAGMA user_version").fetchone()  # another process may have been faster
+        if layout in kind.upgrades:
+            database.execute(kind.upgrades[layout])
+            database.execute(f"PRAGMA user_version={layout + 1}")
+        database.commit()
 
 
 def _create(path: Path, kind: Kind) -> None:

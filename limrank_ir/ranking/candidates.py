@@ -335,6 +335,7 @@ def verdict_record(verdict: Verdict) -> dict[str, Any]:
         "probability": verdict.probability,
         "reasoning": verdict.reasoning,
         "finish": verdict.finish,
+        "label_mass": verdict.label_mass,
         "tokens": {
             "prompt": verdict.prompt_tokens,
             "reasoning": verdict.reasoning_tokens,
