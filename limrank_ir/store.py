@@ -36,7 +36,7 @@ KIND = sqlite.Kind(
 
 
 def key(*parts: str) -> bytes:
-    """Hash everything that can change a verdict into a key of the store.
+    """Hash everything that can change a verdict into a key of the store. `LimRank` decides what that is.
 
     Args:
         *parts: settings, query, instruction, and passage. Their lengths are hashed, too, so different lists of parts

@@ -11,6 +11,7 @@ import typer
 
 from limrank_ir.cli import console
 from limrank_ir.cli import options as o
+from limrank_ir.cli.shell import FAILURE
 from limrank_ir.errors import InputError
 from limrank_ir.formats.output import check_folder, write_stdout
 from limrank_ir.llm.answers import usage
@@ -127,7 +128,7 @@ def _stop_if_waiting(stage: str | None, online: Online) -> None:
     if online.fault is not None:
         raise online.fault
     console.log.warning("stopped at the %s: %s; run the same command to continue", stage, online.stopped)
-    raise typer.Exit(console.FAILURE)
+    raise typer.Exit(FAILURE)
 
 
 app.command()(batch_write)

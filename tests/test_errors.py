@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from limrank_ir import EngineError, InputError, LimRankError
-from limrank_ir.cli.console import FAILURE, INPUT, status_of
+from limrank_ir.cli.shell import FAILURE, INPUT, status_of
 
 ROOT = Path(__file__).parents[1]
 SOURCES = [
@@ -43,7 +43,7 @@ def test_the_base_class_is_never_raised() -> None:
 def test_running_out_of_memory_is_an_engine_error() -> None:
     import torch
 
-    from limrank_ir.engines.memory import within_memory
+    from limrank_ir.engines.out_of_memory import within_memory
 
     for error in (torch.OutOfMemoryError("CUDA"), MemoryError(), RuntimeError("can't allocate memory: 9 bytes")):
         with (

@@ -18,8 +18,7 @@ from typer.testing import CliRunner
 
 import limrank_ir.http.app
 from limrank_ir.cli.app import app as cli
-from limrank_ir.http import Limits, create_app
-from limrank_ir.http import body as http_body
+from limrank_ir.http import Limits, body_limits, create_app
 
 from .serving import counting, served, until
 
@@ -91,13 +90,13 @@ def test_a_disconnect_in_the_middle_of_a_body_is_not_an_error(caplog):
 
 
 def test_a_body_that_never_ends_times_out(monkeypatch):
-    monkeypatch.setattr(http_body, "TIMEOUT", 0.2)
+    monkeypatch.setattr(body_limits, "TIMEOUT", 0.2)
     with served(create_app(counting())) as address, open_request(address, b'{"query"', length=1000) as client:
         assert client.recv(1000).startswith(b"HTTP/1.1 408")
 
 
 def test_slow_clients_cannot_fill_the_memory(monkeypatch):
-    monkeypatch.setattr(http_body, "MAX_IN_MEMORY", 3)
+    monkeypatch.setattr(body_limits, "MAX_IN_MEMORY", 3)
     with served(create_app(counting(), limits=Limits(bytes=1000))) as address:
         slow = [open_request(address, b" " * 900, length=1000) for _ in range(3)]
         until(lambda: ask(address, "POST", "/v1/rerank", request_body(["word " * 100]))[0] == 429)

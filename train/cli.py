@@ -15,6 +15,7 @@ import typer
 
 from limrank_ir.cli import console
 from limrank_ir.cli import options as o
+from limrank_ir.cli.shell import status_of
 from limrank_ir.errors import InputError, LimRankError
 from limrank_ir.extras import need
 from limrank_ir.formats.output import check_folder, write_stdout
@@ -83,7 +84,7 @@ def train(
     except LimRankError as error:
         if os.environ.get("LOCAL_RANK", "0") == "0":
             raise
-        raise typer.Exit(console.status_of(error)) from None  # one process per machine reports the error
+        raise typer.Exit(status_of(error)) from None  # one process per machine reports the error
 
 
 def _train(path: Path, given: dict[str, Any], *, resume: bool, dry_run: bool, main: bool) -> None:

@@ -66,7 +66,7 @@ def train_cross_encoder(
     from sentence_transformers.cross_encoder import CrossEncoderTrainer, CrossEncoderTrainingArguments, losses
     from transformers import set_seed
 
-    from limrank_ir.engines.memory import within_memory
+    from limrank_ir.engines.out_of_memory import within_memory
 
     settings = arguments(config, path, CrossEncoderTrainingArguments)
     checkpoint = last_checkpoint(config, resume=resume)

@@ -72,7 +72,7 @@ def _write_adapter(trained: Trained, folder: Path, dtype: Dtype | None) -> None:
     import torch
     from safetensors.torch import load_file, save_file
 
-    from limrank_ir.engines.whole import BASE_RECORD
+    from limrank_ir.engines.adapters import BASE_RECORD
 
     tensors = load_file(trained.adapter / WEIGHTS)
     if dtype is not None:
@@ -90,7 +90,8 @@ def _write_adapter(trained: Trained, folder: Path, dtype: Dtype | None) -> None:
 def _write_merged(trained: Trained, folder: Path, dtype: Dtype | None) -> None:
     import torch
 
-    from limrank_ir.engines.whole import UNREADABLE, causal_model, merged, reason
+    from limrank_ir.engines.adapters import merged
+    from limrank_ir.engines.base_models import UNREADABLE, causal_model, reason
 
     weights = locate(trained.weights)
     try:

@@ -11,7 +11,7 @@ from peft import LoraConfig, get_peft_model, prepare_model_for_kbit_training
 from transformers import AutoTokenizer
 
 from limrank_ir.engines import packed
-from limrank_ir.engines.whole import UNREADABLE, causal_model, reason
+from limrank_ir.engines.base_models import UNREADABLE, causal_model, reason
 from limrank_ir.errors import InputError
 
 from .config import Lora, TrainConfig

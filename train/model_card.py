@@ -224,7 +224,8 @@ def _training(trained: Trained) -> str:
         "processes": _value(record.get("processes")),
         "trained parameters": _value(record.get("trained_parameters")),
         "loss, first and last logged": f"{losses[0]:.4f}, {losses[-1]:.4f}" if losses else "",
-        "time": duration(record["seconds"]) if "seconds" in record else "",
+        # Of a resumed run, only the last process's time is known.
+        "time": duration(record["seconds"]) if record.get("resumed") is False else "",
         "machine": record.get("machine", ""),
         "versions": ", ".join(f"{name} {value}" for name, value in record.get("versions", {}).items() if value),
         "seed": str(config["seed"]),

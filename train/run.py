@@ -71,8 +71,8 @@ def train(
         with settings.main_process_first(desc="the teacher"):  # the other processes read the cached scores
             examples = add_teacher_scores(examples, config.data.teacher, config.output / "teacher.json")
         digest = data_hash(examples)
-    from limrank_ir.engines.memory import within_memory
-    from limrank_ir.engines.whole import record_base
+    from limrank_ir.engines.adapters import record_base
+    from limrank_ir.engines.out_of_memory import within_memory
 
     started = time.time()
     main = settings.process_index == 0
@@ -86,7 +86,8 @@ def train(
     trainer.save_model(str(adapter))
     if main:
         record_base(adapter, base)
-        write_run_record(config, trainer, digest, len(examples), result.metrics, started)
+        resumed = checkpoint is not None
+        write_run_record(config, trainer, digest, len(examples), result.metrics, started, resumed=resumed)
     return adapter
 
 

@@ -51,7 +51,14 @@ def check_settings(config: TrainConfig, digest: str) -> None:
 
 
 def write_run_record(
-    config: TrainConfig, trainer: Any, digest: str, examples: int, metrics: dict[str, float], started: float
+    config: TrainConfig,
+    trainer: Any,
+    digest: str,
+    examples: int,
+    metrics: dict[str, float],
+    started: float,
+    *,
+    resumed: bool,
 ) -> None:
     """Write run.json and the loss plot to the output folder.
 
@@ -61,7 +68,8 @@ def write_run_record(
         digest: the hash of the data.
         examples: the number of training examples.
         metrics: what the trainer returned.
-        started: when the run started, in seconds since the epoch.
+        started: when this process started, in seconds since the epoch.
+        resumed: whether it continued from a checkpoint, so that the run took longer than this process.
     """
     history = trainer.state.log_history
     record = {
@@ -72,6 +80,7 @@ def write_run_record(
         "processes": trainer.args.world_size,
         "trained_parameters": sum(p.numel() for p in trainer.model.parameters() if p.requires_grad),
         "seconds": round(time.time() - started, 1),
+        "resumed": resumed,
         "metrics": metrics,
         "history": history,
         "versions": {"python": platform.python_version(), **{name: _version(name) for name in _PACKAGES}},

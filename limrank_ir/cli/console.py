@@ -16,7 +16,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColum
 from rich.table import Table
 from rich.text import Text
 
-from limrank_ir.errors import InputError, LimRankError
 from limrank_ir.formats.output import write_stdout
 from limrank_ir.formats.words import duration
 
@@ -25,9 +24,6 @@ log = logging.getLogger("limrank_ir")
 MIN_WIDTH = 8  # of a table's text column
 GAP = 2  # between columns
 REPORT_EVERY = 60.0  # seconds between progress lines when there is no terminal for a progress bar
-FAILURE = 1
-INPUT = 2
-INTERRUPTED = 130
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _QUIET_ENVIRONMENT = {"TRANSFORMERS_VERBOSITY": "error", "HF_HUB_VERBOSITY": "error", "TOKENIZERS_PARALLELISM": "false"}
 
@@ -193,8 +189,3 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], *, left: int = 1
     if needed > out.width:
         drawn.width = needed  # the terminal wraps the lines, but nothing is lost
     out.print(drawn, crop=False, no_wrap=True)
-
-
-def status_of(failure: LimRankError) -> int:
-    """The exit status of a failure: 2 if the user can fix it, 1 if the machine failed."""
-    return INPUT if isinstance(failure, InputError) else FAILURE

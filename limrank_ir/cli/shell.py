@@ -22,6 +22,9 @@ from limrank_ir.extras import EXTRAS, install
 
 _EMPTY_OPTION = re.compile(r"--[\w-]+=")
 _EXAMPLE = re.compile(r"\n*^For example:\n((?:\n|    .*\n)+)", re.MULTILINE)
+FAILURE = 1
+INPUT = 2
+INTERRUPTED = 130
 
 
 class Command(TyperCommand):
@@ -81,26 +84,26 @@ class Commands(TyperGroup):
                 return result
             except LimRankError as failure:
                 console.error(str(failure))
-                status = console.status_of(failure)
+                status = status_of(failure)
             except KeyboardInterrupt as stop:
                 console.error(str(stop) or "interrupted")
-                status = console.INTERRUPTED
+                status = INTERRUPTED
             except BrokenPipeError:  # the reader of our output has closed the pipe, as `head` does
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-                status = console.FAILURE
+                status = FAILURE
             except ModuleNotFoundError as failure:  # the command's own check missed it
                 package = str(failure.name).partition(".")[0]
                 extra = EXTRAS.get(ctx.invoked_subcommand)
                 if extra is None or package == "limrank_ir":
                     raise
                 console.error(f"{ctx.invoked_subcommand} needs {package}; run: {install(extra)}")
-                status = console.INPUT
+                status = INPUT
             except OSError as failure:
                 if failure.errno not in console.NO_ROOM:
                     raise
                 output = failure.filename or "output"
                 console.error(f"{output}: {failure.strerror}; free some space, or write somewhere else")
-                status = console.FAILURE
+                status = FAILURE
         raise typer.Exit(status)
 
 
@@ -152,3 +155,8 @@ def _expanding_home(function: Callable[..., Any]) -> Callable[..., Any]:
         return function(*arguments, **{name: expanded(value) for name, value in options.items()})
 
     return wrapper
+
+
+def status_of(failure: LimRankError) -> int:
+    """The exit status of a failure: 2 if the user can fix it, 1 if the machine failed."""
+    return INPUT if isinstance(failure, InputError) else FAILURE

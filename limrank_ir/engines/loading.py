@@ -13,11 +13,12 @@ import numpy as np
 import torch
 
 from limrank_ir.engines import packed
+from limrank_ir.engines.adapters import merged
+from limrank_ir.engines.base_models import UNREADABLE, causal_model, check_model, reason
 from limrank_ir.engines.cpu import can_speed_up, speed_up
-from limrank_ir.engines.memory import out_of_memory
+from limrank_ir.engines.out_of_memory import out_of_memory
 from limrank_ir.engines.packed import Packing
 from limrank_ir.engines.tokens import PromptTokenizer
-from limrank_ir.engines.whole import UNREADABLE, causal_model, check_model, merged, reason
 from limrank_ir.errors import EngineError, InputError
 from limrank_ir.prompts import PromptFormat
 
@@ -120,7 +121,7 @@ def load(
         dtype: precision.
         base: the hub id of the weights, or None.
         identity: their identity (`limrank_ir.weights.identity`), or None.
-        allow_mismatch: see `limrank_ir.engines.whole`.
+        allow_mismatch: see `limrank_ir.engines.base_models` and `adapters`.
 
     Returns:
         The model, ready to run.

@@ -312,7 +312,7 @@ class LocalEngine:
 
     def _halved(self, batch: list[int], run: Callable[[list[int]], T]) -> Iterator[T]:
         """Run a batch, in halves if memory runs out. The batches that follow are then smaller, too."""
-        from limrank_ir.engines.memory import out_of_memory
+        from limrank_ir.engines.out_of_memory import out_of_memory
 
         def shrink(error: Exception) -> bool:
             if not out_of_memory(error):

@@ -26,7 +26,7 @@ from starlette.requests import ClientDisconnect
 
 from limrank_ir import __version__
 from limrank_ir.http.answers import write
-from limrank_ir.http.body import BodyReader
+from limrank_ir.http.body_limits import BodyReader
 from limrank_ir.http.errors import Refused, error_response, on_http_error, on_refused
 from limrank_ir.http.metrics import Metrics
 from limrank_ir.http.page import docs_page

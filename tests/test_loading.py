@@ -11,7 +11,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from limrank_ir import InputError, LimRank
-from limrank_ir.engines.whole import BASE_RECORD, causal_model, check_model, merged
+from limrank_ir.engines.adapters import BASE_RECORD, merged
+from limrank_ir.engines.base_models import causal_model, check_model
 from limrank_ir.formats.checkpoint import fingerprint
 from tests.tiny import make
 
