@@ -87,12 +87,12 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Ranked:
-    """A passage in a ranking returned by :meth:`limrank_ir.LimRank.rank`.
+    """A passage in a ranking returned by `limrank_ir.LimRank.rank`.
 
     Attributes:
         index: the passage's position in the input list.
         text: the passage, as it was passed in.
-        score: the log-odds of *true* (see :class:`Verdict`), or the fused score (:func:`limrank_ir.fuse`).
+        score: the log-odds of *true* (see `Verdict`), or the fused score (`limrank_ir.fuse`).
         probability: P(true) in [0, 1], from the model alone even if scores are fused.
         reasoning: the model's thought, or None.
     """

@@ -8,6 +8,10 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from click.testing import Result
+from typer.testing import CliRunner
+
+from limrank_ir.cli.app import app
 from limrank_ir.synth.guidelines import read_guidelines
 
 FIELDS = [domain.name for domain in read_guidelines().domains if domain.expert]
@@ -46,3 +50,8 @@ def write_config(folder: Path, url: str, **changes: Any) -> Path:
     path = folder / "synth.yaml"
     path.write_text(json.dumps(settings))
     return path
+
+
+def synth(*arguments: object) -> Result:
+    """Run ``limrank synth`` in this process."""
+    return CliRunner().invoke(app, ["synth", *map(str, arguments)])

@@ -8,6 +8,9 @@ from typing import Any
 
 COLORS = ["red", "green", "blue", "black", "white", "brown", "pink", "gray"]
 
+GROUP = {"query": "q", "pos": ["a"], "neg": ["b"]}
+PAIR = {"query": "q", "passage": "a", "label": True}
+
 
 def groups(count: int = 16) -> list[dict[str, Any]]:
     """Queries for a color; the passage that names it is relevant."""
@@ -31,6 +34,11 @@ def write_rows(path: Path, rows: list[dict[str, Any]]) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     return path
+
+
+def write(folder: Path, *rows: dict[str, Any], name: str = "rows.jsonl") -> Path:
+    """Write rows into a folder."""
+    return write_rows(folder / name, list(rows))
 
 
 def write_config(place: Path, folder: str | Path, **changes: Any) -> Path:

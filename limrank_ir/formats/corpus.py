@@ -49,7 +49,7 @@ def iter_corpus(path: str | PathLike[str]) -> Iterator[Passage]:
 
     Raises:
         InputError: malformed lines, a passage without an id or text field, a duplicate docno, or an empty file; and
-            as for :func:`limrank_ir.formats.files.lines`.
+            as for `limrank_ir.formats.files.lines`.
     """
     seen: set[str] = set()
     for place, passage in _with_places(path):
@@ -63,14 +63,14 @@ def read_passages(path: str | PathLike[str], docnos: Collection[str]) -> dict[st
     """Read some passages of a corpus. The others are not kept in memory.
 
     Args:
-        path: the corpus, as for :func:`iter_corpus`.
+        path: the corpus, as for `iter_corpus`.
         docnos: the passages to read.
 
     Returns:
         docno to passage, in the order of the corpus.
 
     Raises:
-        InputError: one of these passages is missing, duplicated, or without text; and as for :func:`iter_corpus`.
+        InputError: one of these passages is missing, duplicated, or without text; and as for `iter_corpus`.
     """
     wanted = dict.fromkeys(docnos)
     found: dict[str, Passage] = {}

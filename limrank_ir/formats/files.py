@@ -105,13 +105,13 @@ def rows(path: str | PathLike[str]) -> Iterator[tuple[str, str]]:
     """Stream the lines that are not blank, each with its place for error messages.
 
     Args:
-        path: the file, as for :func:`lines`.
+        path: the file, as for `lines`.
 
     Yields:
         (place, such as ``run.txt:7``; the line without its line end).
 
     Raises:
-        InputError: as for :func:`lines`.
+        InputError: as for `lines`.
     """
     for number, line in lines(path):
         if line and not line.isspace():
@@ -122,13 +122,13 @@ def sniff(path: str | PathLike[str]) -> tuple[str, Iterator[tuple[str, str]]]:
     """Find the first character that is not blank, which tells formats apart. The file is opened only once.
 
     Args:
-        path: the file, as for :func:`lines`.
+        path: the file, as for `lines`.
 
     Returns:
-        That character, and all the :func:`rows`.
+        That character, and all the `rows`.
 
     Raises:
-        InputError: as for :func:`lines`, or the file is blank.
+        InputError: as for `lines`, or the file is blank.
     """
     stream = rows(path)
     first = next(stream, None)
@@ -213,7 +213,7 @@ def json_list(
     """Read the objects of a JSON list, which may span many lines.
 
     Args:
-        stream: the lines with their places, at least one, as returned by :func:`sniff`.
+        stream: the lines with their places, at least one, as returned by `sniff`.
         numbers: how to convert numbers; None keeps them as numbers.
 
     Yields:
@@ -263,7 +263,7 @@ def json_text(place: str, record: Mapping[str, Any], keys: Sequence[str]) -> str
 
     Args:
         place: where the record is, for the error message.
-        record: a record of :func:`json_object`.
+        record: a record of `json_object`.
         keys: the keys to try, in order; an empty text does not hide the text under a later key.
 
     Returns:
@@ -292,14 +292,14 @@ def need_json_text(place: str, record: Mapping[str, Any], keys: Sequence[str]) -
 
     Args:
         place: where the record is, for the error message.
-        record: a record of :func:`json_object`.
+        record: a record of `json_object`.
         keys: the keys to try, in order.
 
     Returns:
         The text.
 
     Raises:
-        InputError: none of the keys exists, or as for :func:`json_text`.
+        InputError: none of the keys exists, or as for `json_text`.
     """
     text = json_text(place, record, keys)
     if text is None:

@@ -51,7 +51,7 @@ def read_topics(path: str | PathLike[str]) -> dict[str, Topic]:
 
     Raises:
         InputError: malformed lines, a topic without an id or query, a duplicate id, or a file without topics; and as
-            for :func:`limrank_ir.formats.files.lines`.
+            for `limrank_ir.formats.files.lines`.
     """
     file = find(path, ("topics.jsonl", "topics.jsonl.gz", "queries.jsonl", "queries.jsonl.gz"))
     mark, stream = sniff(file)

@@ -37,7 +37,7 @@ class RunEntry(NamedTuple):
     Attributes:
         qid: id of the query.
         docno: id of the document.
-        rank: the rank in the file, or None if it is not an integer; trec_eval and :func:`read_run` use the score.
+        rank: the rank in the file, or None if it is not an integer; trec_eval and `read_run` use the score.
         score: higher is better.
         tag: the name of the system.
     """
@@ -62,7 +62,7 @@ def trec_order(scored: Iterable[tuple[str, float]]) -> list[tuple[str, float]]:
 
 
 def _trec_key(docno: str, score: float) -> tuple[float, str]:
-    """The sort key of :func:`trec_order`. Code points sort like trec_eval's UTF-8 bytes."""
+    """The sort key of `trec_order`. Code points sort like trec_eval's UTF-8 bytes."""
     return c_float(score).value, docno
 
 
@@ -77,7 +77,7 @@ def iter_run(path: str | PathLike[str]) -> Iterator[RunEntry]:
 
     Raises:
         InputError: a malformed line, or a duplicate document of a query; and as for
-            :func:`limrank_ir.formats.files.lines`.
+            `limrank_ir.formats.files.lines`.
     """
     seen: dict[str, set[str]] = {}
     for place, line in rows(path):
@@ -101,10 +101,10 @@ def read_run(path: str | PathLike[str]) -> dict[str, list[RunEntry]]:
         path: the run, plain or ``.gz``.
 
     Returns:
-        qid to its entries in :func:`trec_order`; the queries in order of first appearance.
+        qid to its entries in `trec_order`; the queries in order of first appearance.
 
     Raises:
-        InputError: as for :func:`iter_run`, or a run without lines.
+        InputError: as for `iter_run`, or a run without lines.
     """
     run: dict[str, list[RunEntry]] = {}
     for entry in iter_run(path):
@@ -119,7 +119,7 @@ def read_run(path: str | PathLike[str]) -> dict[str, list[RunEntry]]:
 def write_run(
     path: str | PathLike[str], run: Mapping[str, Iterable[tuple[str, float]]], *, tag: str = "limrank"
 ) -> None:
-    """Write a TREC run in :func:`trec_order`, with ranks from 1 and all digits of the scores.
+    """Write a TREC run in `trec_order`, with ranks from 1 and all digits of the scores.
 
     >>> write_run("run.txt", {"q1": [("d1", 0.5), ("d2", 3.25)]})  # doctest: +SKIP
 
@@ -131,7 +131,7 @@ def write_run(
     Raises:
         InputError: a score that is not finite, a duplicate document of a query, an id or tag that is empty or contains
             whitespace (which would shift the columns), or an empty run; and as for
-            :func:`limrank_ir.formats.files.replacing`.
+            `limrank_ir.formats.files.replacing`.
     """
     check_writable(path, "tag", tag)
     written = 0
@@ -164,7 +164,7 @@ def read_qrels(path: str | PathLike[str]) -> dict[str, dict[str, int]]:
 
     Raises:
         InputError: a malformed line, a document with two grades for a query, or a file without judgments; and as for
-            :func:`limrank_ir.formats.files.lines`.
+            `limrank_ir.formats.files.lines`.
     """
     file = find(path, ("qrels.txt", "qrels.txt.gz", "qrels/test.tsv"))
     qrels: dict[str, dict[str, int]] = {}

@@ -1,1 +1,1 @@
-"""Shared by `synth`, `train`, and `benchmarks`: YAML settings and HTML pages."""
+"""Shared by the workshops (`synth`, `train`, `benchmarks`), the demo, and the server: YAML settings and HTML pages."""
