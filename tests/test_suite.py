@@ -115,9 +115,12 @@ def test_an_interrupted_call_resumes(data, tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt, match=r"3 of 4 measurements are saved .* same command again"):
         run_suite(folders, ["limrank-smol"], tmp_path, SHALLOW, command="")
     calls.clear()
-    monkeypatch.setattr(
-        LocalEngine, "judge", lambda self, prompts, **o: calls.append(len(prompts)) or original(self, prompts, **o)
-    )
+
+    def counts(self, prompts, labels, **options):
+        calls.append(len(prompts))
+        return original(self, prompts, labels, **options)
+
+    monkeypatch.setattr(LocalEngine, "read_labels", counts)
     report = run_suite(folders, ["limrank-smol"], tmp_path, SHALLOW, command="")
     assert calls == [1, 5]  # the warm-up, and the second collection
     assert set(report.collections) == {"plain", "given"}
