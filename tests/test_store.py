@@ -113,6 +113,16 @@ def test_other_and_damaged_files_are_refused_and_left_unchanged(tmp_path, make, 
     assert [entry.name for entry in tmp_path.iterdir()] == ["v.sqlite"]
 
 
+def test_a_newer_layout_in_the_write_ahead_log_is_refused(tmp_path):
+    VerdictStore(tmp_path / "v").close()
+    newer = sqlite3.connect(tmp_path / "v")
+    newer.execute("PRAGMA user_version=3")
+    assert (tmp_path / "v").read_bytes()[60:64] == (2).to_bytes(4, "big")  # the file's own header lags behind
+    with pytest.raises(InputError, match="is a store of layout 3, but this version reads 2"):
+        VerdictStore(tmp_path / "v")
+    newer.close()
+
+
 @pytest.mark.parametrize("openings", [1, 2])
 def test_a_store_of_the_first_layout_is_brought_up_to_date(tmp_path, openings):
     path = tmp_path / "v.sqlite"

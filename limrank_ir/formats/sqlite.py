@@ -71,7 +71,7 @@ def connect(path: Path, kind: Kind) -> sqlite3.Connection:
             (found,) = database.execute("PRAGMA quick_check(1)").fetchone()
             if found != "ok":
                 raise _damaged(path, kind, found.splitlines()[-1])
-            _upgrade(database, kind)
+            _upgrade(path, database, kind)
             database.execute(kind.probe)
             # Writes nothing, but fails now, not after hours of work, if the file cannot be written.
             database.execute("BEGIN IMMEDIATE")
@@ -136,20 +136,35 @@ def _recognize(path: Path, kind: Kind) -> None:
         raise InputError(f"{path}: is not a LimRank {kind.name} and is left unchanged; use another file")
     layout = int.from_bytes(header[60:64], "big")
     if layout != kind.layout and layout not in kind.upgrades:
-        raise InputError(
-            f"{path}: is a {kind.name} of layout {layout}, but this version reads {kind.layout}; use another file"
-        )
+        raise _other_layout(path, kind, layout)
 
 
-def _upgrade(database: sqlite3.Connection, kind: Kind) -> None:
-    """Bring an older layout up to date. The header in the file may lag behind, so SQLite is asked for the layout."""
-    while database.execute("PRAGMA user_version").fetchone()[0] != kind.layout:
+def _upgrade(path: Path, database: sqlite3.Connection, kind: Kind) -> None:
+    """Bring an older layout up to date.
+
+    SQLite is asked for the layout, because the header in the file may lag behind the write-ahead log.
+
+    Raises:
+        InputError: the layout is a newer one.
+    """
+    while (layout := _layout(database)) in kind.upgrades:
         database.execute("BEGIN IMMEDIATE")
-        (layout,) = database.execute("PRAGMA user_version").fetchone()  # another process may have been faster
-        if layout in kind.upgrades:
+        if _layout(database) == layout:  # otherwise another process was faster
             database.execute(kind.upgrades[layout])
             database.execute(f"PRAGMA user_version={layout + 1}")
         database.commit()
+    if layout != kind.layout:
+        raise _other_layout(path, kind, layout)
+
+
+def _layout(database: sqlite3.Connection) -> int:
+    return int(database.execute("PRAGMA user_version").fetchone()[0])
+
+
+def _other_layout(path: Path, kind: Kind, layout: int) -> InputError:
+    return InputError(
+        f"{path}: is a {kind.name} of layout {layout}, but this version reads {kind.layout}; use another file"
+    )
 
 
 def _create(path: Path, kind: Kind) -> None:
