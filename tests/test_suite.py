@@ -142,7 +142,7 @@ def test_no_runs_keeps_them_in_the_work_folder(data, tmp_path):
     run_suite([data / "given"], ["bm25"], tmp_path, SuiteSettings(k=3, runs=False), command="")
     assert not (tmp_path / "runs").exists()
     assert (tmp_path / "work" / "runs" / "given" / "bm25.run.gz").exists()
-    assert (tmp_path / ".gitignore").read_text() == "/work/\n"
+    assert (tmp_path / ".gitignore").read_text() == "work/\n"
 
 
 def test_the_output_folder_holds_everything(measured):

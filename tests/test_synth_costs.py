@@ -11,7 +11,7 @@ from limrank_ir.synth.config import read_config
 from limrank_ir.synth.plan import plan
 from limrank_ir.synth.prices import read_prices
 from tests.chat_server import serving, write
-from tests.synthesis import synth, write_config, write_sources
+from tests.synthesis import synth, write_config, write_prompts, write_sources
 
 
 @pytest.fixture
@@ -87,3 +87,24 @@ def test_bad_prices_are_named_with_the_layout(tmp_path, text, message):
     (tmp_path / "prices.yaml").write_text(text)
     with pytest.raises(InputError, match=re.escape(message)):
         read_prices(tmp_path / "prices.yaml")
+
+
+def test_all_faults_of_prompts_are_named_before_anything_is_asked(home):
+    prompts = write_prompts(home)
+    (prompts / "grade.md").unlink()
+    (prompts / "judge.md").write_text("Is $pasage relevant to $query?")
+    (prompts / "retry.md").write_text("It costs 5 $ to ask again.")
+    (prompts / "outline.md").write_text("")
+    (prompts / "passage.md").write_bytes(b"caf\xe9 $description")
+    with serving(write) as server:
+        config = write_config(home, server.url, prompts="prompts")
+        for result in (synth("run", config), synth("run", config, "--dry-run")):
+            assert result.exit_code == 2 and server.asked == [] and result.stderr.count("\n") == 1
+            for fault in (
+                "grade.md: no such file; copy it from the package's synth/prompts; ",
+                "judge.md: unknown $pasage; choose from $passage, $query",
+                "retry.md: a $ without a name; write $$ for a dollar sign, or one of $reason",
+                "outline.md: the file is empty; write the prompt",
+                "passage.md: not UTF-8 (byte 0xe9); convert the file to UTF-8",
+            ):
+                assert f"{prompts}/{fault}" in result.stderr

@@ -305,27 +305,6 @@ def test_your_prompts_reach_the_model(home, whole):
     assert all(f"{name} {version}" in card for name, version in row["prompts"].items())
 
 
-def test_all_faults_of_prompts_are_named_before_anything_is_asked(home):
-    prompts = write_prompts(home)
-    (prompts / "grade.md").unlink()
-    (prompts / "judge.md").write_text("Is $pasage relevant to $query?")
-    (prompts / "retry.md").write_text("It costs 5 $ to ask again.")
-    (prompts / "outline.md").write_text("")
-    (prompts / "passage.md").write_bytes(b"caf\xe9 $description")
-    with serving(write) as server:
-        config = write_config(home, server.url, prompts="prompts")
-        for result in (synth("run", config), synth("run", config, "--dry-run")):
-            assert result.exit_code == 2 and server.asked == [] and result.stderr.count("\n") == 1
-            for fault in (
-                "grade.md: no such file; copy it from the package's synth/prompts; ",
-                "judge.md: unknown $pasage; choose from $passage, $query",
-                "retry.md: a $ without a name; write $$ for a dollar sign, or one of $reason",
-                "outline.md: the file is empty; write the prompt",
-                "passage.md: not UTF-8 (byte 0xe9); convert the file to UTF-8",
-            ):
-                assert f"{prompts}/{fault}" in result.stderr
-
-
 # Batches
 
 

@@ -119,7 +119,7 @@ def run_suite(
         need("bench suite", "bench", "pyterrier_pisa")
     _write_json(paths.work / SETTINGS, settings.protocol)
     with replacing(output / ".gitignore") as file:
-        file.write("/work/\n")
+        file.write("work/\n")
     count = len(collections) * (1 + len(rerankers))
     done: dict[tuple[str, str], list[SystemResult]] = {}
     try:
