@@ -130,7 +130,7 @@ def measure(
 
     local_engine(engine, prompts[:4])
     loaded = engine._loaded
-    labels = loaded.tokenizer.label_ids
+    labels = (loaded.tokenizer.label_ids[0], loaded.tokenizer.label_ids[1])
     plain_loop(plain, tokenizer, whole[:2], labels)
     lengths = [len(tokens.ids) for tokens in loaded.tokenizer.encode(prompts, spec.context)]
     prefix = len(loaded.tokenizer.encode([Prompt(prompts[0].prefix, "", "")], spec.context)[0].ids) - 1

@@ -13,6 +13,7 @@ from limrank_ir.errors import InputError
 from limrank_ir.prompts import prompt_format as known_format
 
 if TYPE_CHECKING:
+    from limrank_ir.engines import Engine
     from limrank_ir.store import VerdictStore
 
 BUDGET = 8192  # tokens of a thought, as in the released code (rank1.py)
@@ -132,6 +133,11 @@ class ModelOptions(TypedDict, total=False):
         budget: the maximum number of tokens of a thought (8,192); then the verdict is forced (`PromptFormat.forced`).
         task: a BRIGHT task, whose query prompt is put around every query.
         store: a file in which verdicts are saved (created if it does not exist), or an open `VerdictStore`.
+        engine: what runs the model: ``"local"`` (the default), ``"vllm"``, the URL of a server or several, separated by
+            commas, or an object with the methods of `limrank_ir.engines.Engine`.
+        engine_options: further options of the engine: ``batch_tokens`` of the local one, those of vLLM by its own names
+            (``tensor_parallel_size``, ...; `limrank_ir.engines.vllm`), or of the connection to a server
+            (`limrank_ir.engines.server`).
         device: ``"cpu"``, ``"cuda"``, ...; by default a GPU if there is one.
         dtype: ``"float32"``, ``"bfloat16"``, or ``"float16"``; by default float32 on a CPU and bfloat16 on a GPU.
         max_length: the maximum number of tokens of a prompt with its thought. Longer passages are cut, and the cuts are
@@ -147,6 +153,8 @@ class ModelOptions(TypedDict, total=False):
     budget: int | None
     task: str | None
     store: str | os.PathLike[str] | VerdictStore | None
+    engine: str | Engine | None
+    engine_options: Mapping[str, Any] | None
     device: str | None
     dtype: Dtype | None
     max_length: int | None
@@ -155,7 +163,11 @@ class ModelOptions(TypedDict, total=False):
 
 
 OPTIONS = tuple(ModelOptions.__annotations__)
-LOCAL_ENGINE_OPTIONS = ("device", "dtype", "max_length", "batch_size", "allow_mismatch")
+ENGINE_OPTIONS = {
+    "local": ("device", "dtype", "max_length", "batch_size", "allow_mismatch", "engine_options"),
+    "vllm": ("dtype", "max_length", "allow_mismatch", "engine_options"),
+    "server": ("max_length", "engine_options"),
+}
 
 
 def set_options(options: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,25 +5,24 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal, TypeAlias, Unpack
+from typing import Any, TypeAlias, Unpack
 
 import numpy as np
 import numpy.typing as npt
 
 from limrank_ir.engines import Engine
+from limrank_ir.engines.choice import choose_engine
 from limrank_ir.errors import EngineError, InputError
 from limrank_ir.formats.pairs import Pair, as_list, checked_pair
 from limrank_ir.models import (
     BUDGET,
     DEFAULT,
-    LOCAL_ENGINE_OPTIONS,
     MODELS,
     THINK_MODES,
-    Model,
     ModelOptions,
     Think,
     resolve,
@@ -108,19 +107,16 @@ class LimRank:
         >>> limrank.rank("how do I copy a file?", ["shutil.copy(src, dst)", "os.remove(path)"])  # doctest: +SKIP
     """
 
-    def __init__(
-        self, model: str = DEFAULT, *, engine: Literal["local"] | Engine = "local", **options: Unpack[ModelOptions]
-    ) -> None:
+    def __init__(self, model: str = DEFAULT, **options: Unpack[ModelOptions]) -> None:
         """Choose a model. Its weights load with the first pair.
 
         Args:
             model: a name (``limrank models`` lists them), a local folder, or a hub id.
-            engine: ``"local"``, or an object with the methods of `limrank_ir.engines.Engine`.
-            options: how to run the model: ``adapter``, ``think``, ``store``, ``device``, and the other options of
+            options: how to run the model: ``adapter``, ``think``, ``store``, ``engine``, and the other options of
                 `limrank_ir.models.ModelOptions`.
 
         Raises:
-            InputError: an option is unknown or invalid, or is one of the local engine's and `engine` is another one.
+            InputError: an option is unknown or invalid, or the chosen engine does not have it.
         """
         chosen = set_options(options)
         self.model = resolve(model, adapter=chosen.get("adapter"), prompt_format=chosen.get("prompt_format"))
@@ -135,7 +131,7 @@ class LimRank:
         self._format = prompt_format(self.model.prompt_format)
         self._store = chosen.get("store")
         self.prompt("", "", None)  # raises if the task is unknown or the model cannot think
-        self.engine = _engine(engine, self.model, chosen)
+        self.engine: Engine = choose_engine(chosen.get("engine", "local"), self.model, chosen)
 
     def __repr__(self) -> str:
         """The model's name, and its think mode if it is not the default."""
@@ -349,17 +345,3 @@ def _progress_bar(name: str, pairs: int) -> Iterator[Callable[[int], Any]]:
 
     with tqdm(total=pairs, desc=name, unit="pair") as bar:
         yield bar.update
-
-
-def _engine(engine: Any, model: Model, options: Mapping[str, Any]) -> Engine:
-    """The engine to use: a local one, or the given object, which must come without options of the local engine."""
-    local = {name: value for name, value in options.items() if name in LOCAL_ENGINE_OPTIONS}
-    if engine == "local":
-        from limrank_ir.engines.local import LocalEngine
-
-        return LocalEngine(model, **local)
-    if isinstance(engine, str):
-        raise InputError(f"unknown engine {engine!r}; choose 'local' or give an engine object")
-    if local:
-        raise InputError(f"{', '.join(local)}: set these on the engine itself")
-    return engine

@@ -15,25 +15,29 @@ class Reading:
     """What a model says of one prompt, at the place where a label stands: what every engine returns.
 
     Attributes:
-        logprobs: the log-probability of each label over the whole vocabulary, natural log, in the order of the labels.
+        logprobs: the log-probability of each label over the whole vocabulary, natural log, in the order of the labels;
+            None if the engine knows the logits alone.
         reasoning: the thought between ``<think>`` and ``</think>``, or None if the model did not think.
         prompt_tokens: the length of the prompt in tokens, with a forced end of the thought.
         reasoning_tokens: the number of tokens generated before the label.
         finish: how the thought ended (see `Verdict.finish`).
         cut_tokens: tokens cut from the end of a passage that was too long.
+        logits: the raw logit of each label, which the score of a format with one label is; None if the engine cannot
+            know them, as behind most servers.
     """
 
-    logprobs: tuple[float, ...]
+    logprobs: tuple[float, ...] | None
     reasoning: str | None
     prompt_tokens: int
     reasoning_tokens: int
     finish: Finish
     cut_tokens: int = 0
+    logits: tuple[float, ...] | None = None
 
     @property
-    def mass(self) -> float:
-        """The probability that the labels have together."""
-        return math.fsum(map(math.exp, self.logprobs))
+    def mass(self) -> float | None:
+        """The probability that the labels have together, or None if it is not known."""
+        return None if self.logprobs is None else math.fsum(map(math.exp, self.logprobs))
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +69,7 @@ class Verdict:
     @classmethod
     def of(cls, reading: Reading) -> Verdict:
         """The verdict that a reading of two labels gives, the positive one first."""
+        assert reading.logprobs is not None
         positive, negative = reading.logprobs
         return cls(
             log_odds=positive - negative,

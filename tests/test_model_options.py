@@ -8,7 +8,7 @@ import pytest
 
 from limrank_ir import InputError, LimRank
 from limrank_ir.engines.local import LocalEngine
-from limrank_ir.models import BUDGET, LOCAL_ENGINE_OPTIONS, OPTIONS, ModelOptions, set_options
+from limrank_ir.models import BUDGET, ENGINE_OPTIONS, OPTIONS, ModelOptions, set_options
 from limrank_ir.mteb import MtebCrossEncoder
 from limrank_ir.pyterrier import LimRankReranker
 from limrank_ir.rank_llm import LimRankCoordinator
@@ -27,6 +27,8 @@ VALUES = {
     "budget": BUDGET,  # the default value counts as set, too, if it is given
     "task": "biology",
     "store": "verdicts.sqlite",
+    "engine": "local",
+    "engine_options": {"batch_tokens": 100},
     "device": "cpu",
     "dtype": "bfloat16",
     "max_length": 100,
@@ -46,7 +48,7 @@ def test_every_option_has_a_value_here_and_a_line_in_the_documentation():
 
 
 def test_the_local_engine_accepts_its_options():
-    assert set(LOCAL_ENGINE_OPTIONS) < set(inspect.signature(LocalEngine.__init__).parameters)
+    assert set(ENGINE_OPTIONS["local"]) - {"engine_options"} < set(inspect.signature(LocalEngine.__init__).parameters)
 
 
 @pytest.mark.parametrize("adapter", ADAPTERS.values(), ids=ADAPTERS)
@@ -65,8 +67,8 @@ def test_options_together_with_a_reranker_are_refused(adapter, name):
     adapter(LimRank(budget=100), **{name: None})
 
 
-@pytest.mark.parametrize("name", LOCAL_ENGINE_OPTIONS)
-def test_options_of_the_local_engine_together_with_another_engine_are_refused(name):
+@pytest.mark.parametrize("name", sorted({name for names in ENGINE_OPTIONS.values() for name in names}))
+def test_options_of_an_engine_together_with_an_engine_object_are_refused(name):
     engine = LimRank().engine
     with pytest.raises(InputError, match=f"{name}: set these on the engine itself"):
         LimRank(engine=engine, **{name: VALUES[name]})

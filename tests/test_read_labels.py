@@ -17,16 +17,19 @@ LABELS = [
     (" true", " false"),
     tuple("01234"),
     (" yes",),
+    (260, 357, 1000),  # token ids
     tuple(f" {letter}" for letter in "ABCDEFGHIJ"),
 ]
 
 
-def logprobs(model, tokenizer, text, labels):
-    """What a plain forward pass gives."""
+def plain_reading(model, tokenizer, text, labels):
+    """The log-probabilities and logits of a plain forward pass."""
     with torch.inference_mode():
         logits = model(tokenizer(text, return_tensors="pt").input_ids).logits[0, -1].double()
-    tokens = [tokenizer(label, add_special_tokens=False).input_ids[0] for label in labels]
-    return logits.log_softmax(-1)[tokens].tolist()
+    tokens = [
+        label if isinstance(label, int) else tokenizer(label, add_special_tokens=False).input_ids[0] for label in labels
+    ]
+    return logits.log_softmax(-1)[tokens].tolist(), logits[tokens].tolist()
 
 
 def readings(limrank, prompts, labels, **options):
@@ -40,7 +43,9 @@ def readings(limrank, prompts, labels, **options):
 def test_any_number_of_labels(smol, limrank, docstrings, labels):
     prompts = [limrank.prompt(QUERY, passage) for passage in docstrings[:4]]
     for prompt, reading in zip(prompts, readings(limrank, prompts, labels), strict=True):
-        assert reading.logprobs == pytest.approx(logprobs(*smol, prompt.text, labels), abs=1e-3)
+        expected = plain_reading(*smol, prompt.text, labels)
+        assert reading.logprobs == pytest.approx(expected[0], abs=1e-3)
+        assert reading.logits == pytest.approx(expected[1], abs=1e-3)
         assert reading.mass == pytest.approx(sum(map(math.exp, reading.logprobs))) and 0 < reading.mass < 1
 
 
@@ -51,7 +56,7 @@ def test_labels_after_a_thought_that_is_ended(smol, docstrings, labels):
     for prompt, reading in zip(prompts, readings(limrank, prompts, labels, think=True, budget=5), strict=True):
         assert (reading.finish, reading.reasoning_tokens) == ("budget", 5)
         forced = limrank.engine._loaded.fmt.forced(prompt, reading.reasoning)
-        assert reading.logprobs == pytest.approx(logprobs(*smol, forced.text, labels), abs=1e-3)
+        assert reading.logprobs == pytest.approx(plain_reading(*smol, forced.text, labels)[0], abs=1e-3)
 
 
 def test_a_verdict_is_the_difference_of_two_labels(limrank, docstrings):

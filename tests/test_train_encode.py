@@ -96,7 +96,7 @@ def test_the_response_of_a_verdict_is_the_token_that_is_scored(tokenizer):
     rows = verdict_sequences(GROUPS, RANK1, ours, 2500)
     (true,), (false,) = (tokenizer(label, add_special_tokens=False).input_ids for label in (" true", " false"))
     # `Loaded.log_odds` reads these two columns.
-    assert ours.label_ids == (true, false)
+    assert ours.label_ids == [true, false]
     assert [row.ids[row.prompt :].tolist() for row in rows] == [[true], [false]] * len(GROUPS)
 
 

@@ -164,7 +164,7 @@ def trainer(folder):
             train_dataset=GROUPS,
             encode=encoder(RANK1, prompts, 128, objectives, "pointwise"),
             objectives=objectives,
-            labels=prompts.label_ids,
+            labels=tuple(prompts.label_ids),
             pack=pack,
         )
 

@@ -86,7 +86,7 @@ def gradients(folder, place, *, pack, **changes):
         train_dataset=[0],
         encode=encoder(RANK1, prompts, 128, ALL, "pointwise"),
         objectives=ALL,
-        labels=prompts.label_ids,
+        labels=tuple(prompts.label_ids),
         pack=pack,
     )
     groups = read_groups(place / "rows.jsonl")[:4]

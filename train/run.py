@@ -232,6 +232,6 @@ def _trainer(config: TrainConfig, base: Model, examples: list[Any], settings: An
         processing_class=tokenizer,
         encode=encode,
         objectives=config.objectives,
-        labels=prompts.label_ids,
+        labels=(prompts.label_ids[0], prompts.label_ids[1]),
         pack=pack,
     )

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence, Set
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from limrank_ir.prompts import Prompt
 from limrank_ir.verdict import Reading
+
+Label: TypeAlias = str | int
+"""A label: its text, such as ``" true"``, of which the first token is read, or the id of a token."""
 
 
 class Engine(Protocol):
@@ -20,7 +23,7 @@ class Engine(Protocol):
     def read_labels(
         self,
         prompts: Sequence[Prompt],
-        labels: Sequence[str],
+        labels: Sequence[Label],
         *,
         think: bool,
         budget: int,
@@ -30,8 +33,7 @@ class Engine(Protocol):
 
         Args:
             prompts: the rendered prompts.
-            labels: the texts of the labels; the first token of each is read. Two give a verdict, more a grade or a
-                letter for each candidate.
+            labels: the labels. One gives a raw logit, two a verdict, more a grade or a letter for each candidate.
             think: whether the model reasons before its label.
             budget: the maximum number of tokens of a thought.
             done: indices of prompts that are already known. Skip them, but form the same batches as if they

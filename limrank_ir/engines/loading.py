@@ -26,6 +26,14 @@ from limrank_ir.prompts import PromptFormat
 TESTED_FAMILIES = {"llama", "mistral", "qwen2", "qwen3"}
 
 
+@dataclass(frozen=True, slots=True)
+class LabelScores:
+    """The log-probabilities and the logits of labels (`limrank_ir.verdict.Reading`)."""
+
+    logprobs: tuple[float, ...]
+    logits: tuple[float, ...]
+
+
 @dataclass(frozen=True)
 class Loaded:
     """A model that is ready to run.
@@ -68,10 +76,10 @@ class Loaded:
         return self.model.get_output_embeddings()(hidden)
 
     @torch.inference_mode()
-    def label_logprobs(
+    def read(
         self, hidden: torch.Tensor, labels: Sequence[int], logits: torch.Tensor | None = None
-    ) -> list[tuple[float, ...]]:
-        """Log-probabilities of label tokens over the whole vocabulary.
+    ) -> list[LabelScores]:
+        """Read label tokens: their logits, and their log-probabilities over the whole vocabulary.
 
         The labels' logits are computed in float32, so that a difference of two log-probabilities, from which the
         normalizer cancels, is as exact as it can be in every precision of the model.
@@ -82,7 +90,7 @@ class Loaded:
             logits: what `logits` gives for `hidden`, if it is at hand.
 
         Returns:
-            One number for each label, for each sequence.
+            What each sequence says of the labels.
         """
         head = self.model.get_output_embeddings()
         chosen = list(labels)
@@ -90,7 +98,10 @@ class Loaded:
         wanted = torch.nn.functional.linear(hidden.float(), head.weight[chosen].float(), bias).double()
         everything = self.logits(hidden) if logits is None else logits
         normalizer = everything.float().logsumexp(dim=-1, keepdim=True).double()
-        return [tuple(row) for row in (wanted - normalizer).tolist()]
+        return [
+            LabelScores(tuple(logprobs), tuple(logits))
+            for logprobs, logits in zip((wanted - normalizer).tolist(), wanted.tolist(), strict=True)
+        ]
 
     def key_value_bytes(self) -> int:
         """The size in bytes of one token's keys and values, over all layers."""

@@ -24,7 +24,8 @@ from limrank_ir.weights import identity, locate
 if TYPE_CHECKING:
     import torch
 
-    from limrank_ir.engines.loading import Loaded
+    from limrank_ir.engines import Label
+    from limrank_ir.engines.loading import LabelScores, Loaded
     from limrank_ir.engines.packed import KeyValues, Packing
     from limrank_ir.engines.tokens import Tokens
 
@@ -153,7 +154,7 @@ class LocalEngine:
     def read_labels(
         self,
         prompts: Sequence[Prompt],
-        labels: Sequence[str],
+        labels: Sequence[Label],
         *,
         think: bool,
         budget: int,
@@ -172,20 +173,20 @@ class LocalEngine:
             if think:
                 yield from self._think(prompts, wave, labels, budget, done)
             else:
-                for rows, logprobs in self._forward(prompts, wave, done, self.max_length, self._reader(labels)):
+                for rows, scores in self._forward(prompts, wave, done, self.max_length, self._reader(labels)):
                     yield [
                         (row.index, _reading(values, None, row, 0, "verdict"))
-                        for row, values in zip(rows, logprobs, strict=True)
+                        for row, values in zip(rows, scores, strict=True)
                     ]
 
-    def _reader(self, labels: Sequence[str]) -> Callable[[torch.Tensor, Packing], list[tuple[float, ...]]]:
+    def _reader(self, labels: Sequence[Label]) -> Callable[[torch.Tensor, Packing], list[LabelScores]]:
         """What reads labels from the last hidden states of prompts that end at the label position."""
         loaded = self._loaded
         tokens = loaded.tokenizer.label_tokens(labels)
-        return lambda hidden, packing: loaded.label_logprobs(hidden, tokens)
+        return lambda hidden, packing: loaded.read(hidden, tokens)
 
     def _think(
-        self, prompts: Sequence[Prompt], wave: list[list[int]], labels: Sequence[str], budget: int, done: Set[int]
+        self, prompts: Sequence[Prompt], wave: list[list[int]], labels: Sequence[Label], budget: int, done: Set[int]
     ) -> Iterator[list[tuple[int, Reading]]]:
         """Let the model think about the prompts of a wave, and force a label where it gives none."""
         from limrank_ir.engines.thinking import Thought, generate
@@ -201,20 +202,20 @@ class LocalEngine:
             readings: list[tuple[int, Reading]] = []
             unfinished: dict[int, tuple[BatchRow, Thought]] = {}
             for row, thought in zip(rows, generated, strict=True):
-                if thought.logprobs is None:
+                if thought.scores is None:
                     unfinished[row.index] = (row, thought)
                 else:
-                    reading = _reading(thought.logprobs, thought.text, row, thought.tokens, thought.finish)
+                    reading = _reading(thought.scores, thought.text, row, thought.tokens, thought.finish)
                     readings.append((row.index, reading))
             forced = {
                 index: self._loaded.fmt.forced(prompts[index], thought.text)
                 for index, (_, thought) in unfinished.items()
             }
             for forced_wave in waves(forced):
-                for ends, logprobs in self._forward(
+                for ends, scores in self._forward(
                     forced, forced_wave, frozenset(), self.max_length, self._reader(labels)
                 ):
-                    for end, values in zip(ends, logprobs, strict=True):
+                    for end, values in zip(ends, scores, strict=True):
                         row, thought = unfinished[end.index]
                         cut = row.tokens.cut
                         reading = _reading(values, thought.text, end, thought.tokens, thought.finish, cut)
@@ -342,7 +343,7 @@ class LocalEngine:
 
 
 def _reading(
-    logprobs: tuple[float, ...],
+    scores: LabelScores,
     reasoning: str | None,
     row: BatchRow,
     reasoning_tokens: int,
@@ -354,7 +355,9 @@ def _reading(
     Raises:
         EngineError: a log-probability is not a finite number.
     """
-    if not all(map(math.isfinite, logprobs)):
-        wrong = next(value for value in logprobs if not math.isfinite(value))
+    values = scores.logprobs + scores.logits
+    if not all(map(math.isfinite, values)):
+        wrong = next(value for value in values if not math.isfinite(value))
         raise EngineError(f"the model gave {wrong} for a prompt of {len(row.tokens.ids)} tokens; try dtype='float32'")
-    return Reading(logprobs, reasoning, len(row.tokens.ids), reasoning_tokens, finish, row.tokens.cut + cut)
+    cut += row.tokens.cut
+    return Reading(scores.logprobs, reasoning, len(row.tokens.ids), reasoning_tokens, finish, cut, scores.logits)

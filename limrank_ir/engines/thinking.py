@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch.nn.functional import scaled_dot_product_attention
 
-from limrank_ir.engines.loading import Loaded
+from limrank_ir.engines import Label
+from limrank_ir.engines.loading import LabelScores, Loaded
 from limrank_ir.engines.packed import Layer, Packing
 from limrank_ir.verdict import Finish
 
@@ -24,13 +25,13 @@ class Thought:
         text: the thought, without the stop string.
         tokens: the number of generated tokens.
         finish: how it ended.
-        logprobs: the labels' log-probabilities at the label position if the model gave a label, else None.
+        scores: what the model says of the labels at the label position if it gave one, else None.
     """
 
     text: str
     tokens: int
     finish: Finish
-    logprobs: tuple[float, ...] | None
+    scores: LabelScores | None
 
 
 class _Decoding:
@@ -102,7 +103,7 @@ class _Decoding:
 
 @torch.inference_mode()
 def generate(
-    loaded: Loaded, hidden: torch.Tensor, packing: Packing, labels: Sequence[str], budget: int
+    loaded: Loaded, hidden: torch.Tensor, packing: Packing, labels: Sequence[Label], budget: int
 ) -> list[Thought]:
     """Think about each prompt of a batch, greedily.
 
@@ -114,7 +115,7 @@ def generate(
         loaded: the model.
         hidden: the last hidden state of each prompt, ``[rows, hidden size]``.
         packing: the prompts' layout, run with ``keep=True``.
-        labels: the labels' texts.
+        labels: the labels.
         budget: the maximum number of tokens of a thought.
 
     Returns:
@@ -141,8 +142,8 @@ def generate(
             if any(stop in tail for stop in stops):
                 text = tokenizer.decode(texts[row])
                 end = min(text.index(stop) for stop in stops if stop in text)
-                (logprobs,) = loaded.label_logprobs(hidden[line, None], label_tokens, logits[line, None])
-                thoughts[row] = Thought(text[:end].strip(), spent, "verdict", logprobs)
+                (scores,) = loaded.read(hidden[line, None], label_tokens, logits[line, None])
+                thoughts[row] = Thought(text[:end].strip(), spent, "verdict", scores)
             elif spent == budget:
                 thoughts[row] = Thought(tokenizer.decode(texts[row]).strip(), spent, "budget", None)
         unfinished = [line for line, row in enumerate(rows) if thoughts[row] is None]

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from tokenizers import Encoding, Tokenizer
 
+from limrank_ir.engines import Label
 from limrank_ir.errors import InputError
 from limrank_ir.prompts import Prompt, PromptFormat
 
@@ -58,14 +59,13 @@ class PromptTokenizer:
         self._control = re.compile(f"({found})" if found else r"(?!)()")
         self._start = _start_ids(tokenizer)
         self._format = fmt
-        first = self.label_tokens(fmt.labels)
-        self.label_ids: tuple[int, int] = (first[0], first[1])
+        self.label_ids = self.label_tokens(fmt.labels)
 
-    def label_tokens(self, labels: Sequence[str]) -> list[int]:
-        """The first token of each label.
+    def label_tokens(self, labels: Sequence[Label]) -> list[int]:
+        """The token of each label.
 
         Args:
-            labels: their texts, such as ``" true"``.
+            labels: their texts, such as ``" true"``, of which the first token counts, or token ids.
 
         Returns:
             One token id for each, all different.
@@ -73,7 +73,10 @@ class PromptTokenizer:
         Raises:
             InputError: two labels begin with the same token.
         """
-        first = [self._plain.encode(label, add_special_tokens=False).ids[0] for label in labels]
+        first = [
+            label if isinstance(label, int) else self._plain.encode(label, add_special_tokens=False).ids[0]
+            for label in labels
+        ]
         if len(set(first)) < len(first):
             raise InputError(
                 f"two of the labels {tuple(labels)} begin with the same token; is {self._format.name!r} the right "
