@@ -15,6 +15,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, TypeVar
 
 from limrank_ir.engines.batching import batches, run_or_halve, shared_length, waves
+from limrank_ir.engines.thoughts import thought_limits
 from limrank_ir.errors import EngineError, InputError
 from limrank_ir.models import Model
 from limrank_ir.prompts import Prompt, prompt_format
@@ -35,7 +36,6 @@ T = TypeVar("T")
 # On a CPU, small batches keep the activations in cache (`python -m limrank_ir.benchmarks.speed --batch-tokens`).
 TOKENS_PER_BATCH = {"cpu": 768, "cuda": 32768}
 CPU_KEY_VALUE_BYTES = 4 << 30  # for the thoughts that are generated at the same time
-FORCED_END = 8  # tokens reserved for the forced end of a thought
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,9 +191,7 @@ class LocalEngine:
         """Let the model think about the prompts of a wave, and force a label where it gives none."""
         from limrank_ir.engines.thinking import Thought, generate
 
-        # A prompt may fill at most half of the context if its thought needs the rest.
-        limit = max(self.max_length - budget, self.max_length // 2) - FORCED_END
-        budget = min(budget, self.max_length - limit - FORCED_END)
+        limit, budget = thought_limits(self.max_length, budget)
 
         def think(hidden: torch.Tensor, packing: Packing) -> list[Thought]:
             return generate(self._loaded, hidden, packing, labels, budget)

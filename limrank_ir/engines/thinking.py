@@ -11,6 +11,7 @@ from torch.nn.functional import scaled_dot_product_attention
 from limrank_ir.engines import Label
 from limrank_ir.engines.loading import LabelScores, Loaded
 from limrank_ir.engines.packed import Layer, Packing
+from limrank_ir.engines.thoughts import before_stop
 from limrank_ir.verdict import Finish
 
 COLUMNS = 64  # the space for generated tokens grows in steps of this many
@@ -140,10 +141,9 @@ def generate(
             texts[row].append(token)
             tail = tokenizer.decode(texts[row][-TAIL:])
             if any(stop in tail for stop in stops):
-                text = tokenizer.decode(texts[row])
-                end = min(text.index(stop) for stop in stops if stop in text)
+                text = before_stop(tokenizer.decode(texts[row]), stops)
                 (scores,) = loaded.read(hidden[line, None], label_tokens, logits[line, None])
-                thoughts[row] = Thought(text[:end].strip(), spent, "verdict", scores)
+                thoughts[row] = Thought(text, spent, "verdict", scores)
             elif spent == budget:
                 thoughts[row] = Thought(tokenizer.decode(texts[row]).strip(), spent, "budget", None)
         unfinished = [line for line, row in enumerate(rows) if thoughts[row] is None]
