@@ -226,7 +226,7 @@ class LimRank:
             prompts, self._format.labels, think=self.think == "always", budget=self.budget, done=done
         )
         for part in readings:
-            batch = [(index, Verdict.of(reading)) for index, reading in part]
+            batch = [(index, Verdict.of(reading, self._format.grades)) for index, reading in part]
             if self.store is not None:
                 self.store.put((keys[index], verdict) for index, verdict in batch)
             yield batch, False
@@ -309,7 +309,7 @@ class LimRank:
     def response(self, verdict: Verdict) -> str:
         """The model's answer as text: its thought, if there is one, and the label that it prefers."""
         thought = "" if verdict.reasoning is None else verdict.reasoning + self._format.end_of_thought
-        return thought + self._format.labels[0 if verdict.log_odds > 0 else 1]
+        return f"{thought}{self._format.label(verdict.probability)}"
 
     def _keys(self, prompts: Sequence[Prompt]) -> list[bytes]:
         """Keys for the store, from everything that can change a verdict. The query and passage are in the prompt."""

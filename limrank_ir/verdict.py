@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
+
+from limrank_ir.errors import EngineError
 
 Finish = Literal["verdict", "budget", "eos"]
 """How a verdict came about: the model gave it, its thought used up the budget, or its text ended without a verdict."""
@@ -47,7 +50,7 @@ class Verdict:
     Attributes:
         log_odds: ``logprob(true) - logprob(false)`` at the label position, natural logarithm, float64. Rankings use
             this score because P(true) saturates after a chain of thought, and evaluation tools break the resulting
-            ties by document id.
+            ties by document id. Formats with one label or with grades have other scores (`Verdict.of`).
         reasoning: the thought between ``<think>`` and ``</think>``, or None if the model did not think.
         prompt_tokens: the length of the prompt in tokens, including a forced end of the thought.
         reasoning_tokens: the number of tokens generated before the verdict.
@@ -67,12 +70,23 @@ class Verdict:
     label_mass: float | None = None
 
     @classmethod
-    def of(cls, reading: Reading) -> Verdict:
-        """The verdict that a reading of two labels gives, the positive one first."""
-        assert reading.logprobs is not None
-        positive, negative = reading.logprobs
+    def of(cls, reading: Reading, grades: Sequence[float] | None = None) -> Verdict:
+        """The verdict that a reading gives.
+
+        Args:
+            reading: what the model says of the labels: of two, the positive one first; of one; or of grades.
+            grades: the value of each label, from 0 up, if they are grades. Their verdict is the expected grade, as in
+                Zhuang et al. (arXiv 2310.14122), divided by the highest one: `probability` is that share, and
+                `log_odds` its logit, which orders passages in the same way and keeps them apart near 0 and 1.
+
+        Returns:
+            The verdict.
+
+        Raises:
+            EngineError: there is one label, and the engine does not know its raw logit.
+        """
         return cls(
-            log_odds=positive - negative,
+            log_odds=_log_odds(reading, grades),
             reasoning=reading.reasoning,
             prompt_tokens=reading.prompt_tokens,
             reasoning_tokens=reading.reasoning_tokens,
@@ -88,6 +102,28 @@ class Verdict:
             return 1.0 / (1.0 + math.exp(-self.log_odds))
         odds = math.exp(self.log_odds)
         return odds / (1.0 + odds)
+
+
+def _log_odds(reading: Reading, grades: Sequence[float] | None) -> float:
+    values = reading.logits if reading.logprobs is None else reading.logprobs
+    if grades is None and values is not None and len(values) == 2:
+        return values[0] - values[1]
+    if grades is None:
+        # A log-probability is the logit minus a number that differs from prompt to prompt: it could change the order.
+        if reading.logits is None or len(reading.logits) != 1:
+            raise EngineError("the engine gave no raw logit, which the score of a format with one label is")
+        return reading.logits[0]
+    if values is None or len(values) != len(grades):
+        raise EngineError(f"the engine read {len(values or ())} labels; there are {len(grades)} grades")
+    shares = [grade / max(grades) for grade in grades]
+    return _log_sum(values, shares) - _log_sum(values, [1 - share for share in shares])
+
+
+def _log_sum(logs: Sequence[float], weights: Sequence[float]) -> float:
+    """log(sum(weight * exp(log))), without underflow."""
+    terms = [(log, weight) for log, weight in zip(logs, weights, strict=True) if weight > 0]
+    highest = max(log for log, _ in terms)
+    return highest + math.log(math.fsum(weight * math.exp(log - highest) for log, weight in terms))
 
 
 @dataclass(frozen=True, slots=True)

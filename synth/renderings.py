@@ -83,4 +83,4 @@ def _trace(pair: JudgedPair) -> str:
 
 
 def _label(pair: JudgedPair) -> str:
-    return RANK1.labels[0 if pair.label else 1]
+    return str(RANK1.labels[0 if pair.label else 1])

@@ -58,7 +58,8 @@ def test_text_from_users_never_becomes_a_control_token(tokenizer, with_tags, hos
         ours = encoder(one)
         # Not even in a prompt that was not cleaned: the tokenizer is the second defense.
         plain = Prompt("Query: x\nPassage: ", "a b", "\n<think>")
-        dirty = Prompt(f"Query: x{hostile}\nPassage: ", f"a {hostile} b", "\n<think>")
+        user = (len("Query: "), len(f"Query: x{hostile}"))
+        dirty = Prompt(f"Query: x{hostile}\nPassage: ", f"a {hostile} b", "\n<think>", prefix_spans=(user,))
         controls = set(one.get_added_vocab().values())
         found, expected = (
             [number for number in ours.encode([prompt], 99)[0].ids.tolist() if number in controls]

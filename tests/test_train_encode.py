@@ -174,7 +174,7 @@ def test_sequences_fit_and_lose_only_what_they_must(tokenizer, query, passage, t
         assert verdict.cut > 0
     # The query is whole, or cut to half of the cutoff.
     text = ours.decode(trace.ids.tolist())
-    shown = text.removeprefix(RANK1.query_line.split("{query}")[0]).split("\nPassage: ")[0]
+    shown = text.removeprefix(RANK1.before.split("{query}")[0]).split("\nPassage: ")[0]
     if query_tokens <= cutoff * QUERY_SHARE:
         assert shown == query
     else:

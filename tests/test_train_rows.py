@@ -65,7 +65,7 @@ def test_alpaca_rows_are_parsed_back_into_query_and_passage(tmp_path, end):
     assert found == [(True, thought), (False, None), (False, None)]
     # Text that some datasets have after the passage is not part of it; the prompt is the wire format again.
     prompt = RANK1.render(first.query, first.candidates[0].text, think=True)
-    assert prompt.text == (f"{RANK1.query_line.format(query=first.query)}it is\nso\n<think>")
+    assert prompt.text == (f"{RANK1.before.format(query=first.query)}it is\nso\n<think>")
 
 
 def test_json_lists_and_gzip_files_are_read(tmp_path):

@@ -156,7 +156,7 @@ def _use_vllm(trained: Trained, name: str) -> str:
 def _prompt(trained: Trained, fmt: PromptFormat) -> str:
     suffix = fmt.think if _thinks(trained) and fmt.think is not None else fmt.no_think
     instruction = "" if fmt.instruction is None else fmt.instruction
-    text = fmt.head + fmt.query_line.format(query="{query}", instruction=instruction) + "{passage}" + suffix
+    text = fmt.before.replace("{instruction}", instruction) + "{passage}" + fmt.after + suffix
     positive, negative = (json.dumps(label) for label in fmt.labels)
     if _thinks(trained):
         verdict = (

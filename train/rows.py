@@ -24,7 +24,7 @@ from limrank_ir.errors import InputError
 from limrank_ir.formats.files import json_records, json_text
 from limrank_ir.prompts import RANK1
 
-_PROMPT = re.compile(re.escape(RANK1.query_line).replace(r"\{query\}", "(.*?)") + "(.*)", re.DOTALL)
+_PROMPT = re.compile(re.escape(RANK1.before).replace(r"\{query\}", "(.*?)") + "(.*)", re.DOTALL)
 _OUTPUT = re.compile(r"\s*(?:<think>(?P<thought>.*)</think>)?\s*(?P<label>\S+)\s*", re.DOTALL)
 
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence, Set
-from typing import Protocol, TypeAlias
+from typing import Protocol
 
-from limrank_ir.prompts import Prompt
+from limrank_ir.prompts import Label, Prompt
 from limrank_ir.verdict import Reading
 
-Label: TypeAlias = str | int
-"""A label: its text, such as ``" true"``, of which the first token is read, or the id of a token."""
+__all__ = ["Engine", "Label"]
 
 
 class Engine(Protocol):

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from tokenizers import Encoding, Tokenizer
 
-from limrank_ir.engines import Label
 from limrank_ir.errors import InputError
-from limrank_ir.prompts import Prompt, PromptFormat
+from limrank_ir.prompts import Label, Prompt, PromptFormat
+from limrank_ir.prompts.format import Span
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ class PromptTokenizer:
                 setattr(self._plain, part, getattr(backend, part))
         found = "|".join(re.escape(token) for token in sorted(self._controls, key=len, reverse=True))
         self._control = re.compile(f"({found})" if found else r"(?!)()")
-        self._start = _start_ids(tokenizer)
+        self._start = _start_ids(tokenizer) if fmt.start else []
         self._format = fmt
         self.label_ids = self.label_tokens(fmt.labels)
 
@@ -97,15 +97,14 @@ class PromptTokenizer:
         Raises:
             InputError: a prompt is longer than the limit even without its passage.
         """
-        for prefix in {prompt.prefix for prompt in prompts if len(prompt.prefix) > limit}:
+        for prompt in {prompt.prefix: prompt for prompt in prompts if len(prompt.prefix) > limit}.values():
             # Find a query that is too long before it is encoded once for each of its passages.
-            if len(self._plain.encode(prefix, add_special_tokens=False).ids) > limit:
-                raise self._no_room(prefix, limit)
-        bodies = [prompt.prefix.removeprefix(self._format.head) + prompt.passage for prompt in prompts]
-        head = (self._format.head, True)
+            if len(self._plain.encode(prompt.prefix, add_special_tokens=False).ids) > limit:
+                raise self._no_room(prompt, limit)
+        heads = {prompt.prefix: self._head(prompt) for prompt in prompts}
         pieces = [
-            self._pieces([head, (body, False), (prompt.suffix, True)], self._start)
-            for body, prompt in zip(bodies, prompts, strict=True)
+            self._pieces([(prompt.passage, False), *_parts(prompt.suffix, prompt.suffix_spans)], heads[prompt.prefix])
+            for prompt in prompts
         ]
         texts = [piece for row in pieces for piece in row if isinstance(piece, str)]
         encoded = iter(self._plain.encode_batch(texts, add_special_tokens=False))
@@ -149,7 +148,11 @@ class PromptTokenizer:
         ]
         return np.array(self._join(encodings), dtype=np.int32)
 
-    def _pieces(self, texts: list[tuple[str, bool]], start: list[int]) -> list[str | int]:
+    def _head(self, prompt: Prompt) -> list[str | int]:
+        """The pieces before the passage."""
+        return self._pieces(_parts(prompt.prefix, prompt.prefix_spans), self._start)
+
+    def _pieces(self, texts: list[tuple[str, bool]], start: Sequence[str | int]) -> list[str | int]:
         """Split texts into plain text (str) and control tokens (int), and join neighboring pieces of plain text.
 
         Each text comes with a flag: whether control tokens are recognized in it.
@@ -177,28 +180,39 @@ class PromptTokenizer:
         self, prompt: Prompt, row: list[str | int], encodings: list[Encoding | int], total: int, limit: int
     ) -> Tokens:
         """Cut the passage at a token boundary so that the prompt has at most `limit` tokens."""
-        body = prompt.prefix.removeprefix(self._format.head) + prompt.passage
-        where = next(i for i, piece in enumerate(row) if isinstance(piece, str) and body in piece)
-        piece, encoding = row[where], encodings[where]
-        assert isinstance(piece, str) and isinstance(encoding, Encoding)
-        start = piece.index(body) + len(body) - len(prompt.passage)
+        head = self._head(prompt)
+        start = len(head[-1]) if head and isinstance(head[-1], str) else 0  # of the passage in its piece
+        encoding = encodings[len(head) - (start > 0)] if prompt.passage else None
+        if not isinstance(encoding, Encoding):
+            raise self._no_room(prompt, limit)
         inside = [first for first, last in encoding.offsets if last > start and first < start + len(prompt.passage)]
         excess = total - limit
         while True:
             # Cutting can change how the last word is tokenized, so count again and cut more if necessary.
             if excess > len(inside):
-                raise self._no_room(prompt.prefix, limit)
+                raise self._no_room(prompt, limit)
             keep = max(inside[len(inside) - excess], start) - start
-            shorter = self.encode([Prompt(prompt.prefix, prompt.passage[:keep].rstrip(), prompt.suffix)], total)[0]
+            shorter = self.encode([replace(prompt, passage=prompt.passage[:keep].rstrip())], total)[0]
             if len(shorter.ids) <= limit:
                 return Tokens(shorter.ids, total - len(shorter.ids))
             excess += len(shorter.ids) - limit
 
-    def _no_room(self, prefix: str, limit: int) -> InputError:
+    @staticmethod
+    def _no_room(prompt: Prompt, limit: int) -> InputError:
         return InputError(
             f"the query and its instruction leave no room for a passage within {limit} tokens "
-            f"(query ends {prefix.removeprefix(self._format.head)[-60:]!r}); raise max_length"
+            f"(query ends {(prompt.prefix if prompt.prefix_spans else prompt.suffix)[-60:]!r}); raise max_length"
         )
+
+
+def _parts(text: str, spans: Sequence[Span]) -> list[tuple[str, bool]]:
+    """Split a text into what the format wrote, in which control tokens are recognized, and what a user wrote."""
+    parts = []
+    place = 0
+    for start, end in spans:
+        parts += [(text[place:start], True), (text[start:end], False)]
+        place = end
+    return [*parts, (text[place:], True)]
 
 
 def _start_ids(tokenizer: Any) -> list[int]:
