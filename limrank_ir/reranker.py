@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from limrank_ir.engines import Engine
 from limrank_ir.engines.choice import choose_engine
+from limrank_ir.engines.formats import model_format
 from limrank_ir.errors import EngineError, InputError
 from limrank_ir.formats.pairs import Pair, as_list, checked_pair
 from limrank_ir.models import (
@@ -28,7 +29,7 @@ from limrank_ir.models import (
     resolve,
     set_options,
 )
-from limrank_ir.prompts import Prompt, prompt_format, task_query
+from limrank_ir.prompts import Prompt, PromptFormat, task_query
 from limrank_ir.ranking import fusion
 from limrank_ir.store import VerdictStore, key
 from limrank_ir.verdict import Ranked, Verdict
@@ -128,7 +129,6 @@ class LimRank:
             raise InputError(f"budget is {self.budget}; it must be at least 1")
         self.task: str | None = chosen.get("task")
         self.stats = JudgeStats()
-        self._format = prompt_format(self.model.prompt_format)
         self._store = chosen.get("store")
         self.prompt("", "", None)  # raises if the task is unknown or the model cannot think
         self.engine: Engine = choose_engine(chosen.get("engine", "local"), self.model, chosen)
@@ -137,6 +137,10 @@ class LimRank:
         """The model's name, and its think mode if it is not the default."""
         think = "" if self.think == self.model.think else f", think={self.think!r}"
         return f"LimRank({self.model.name!r}{think})"
+
+    @cached_property
+    def _format(self) -> PromptFormat:
+        return model_format(self.model)
 
     @cached_property
     def store(self) -> VerdictStore | None:
@@ -215,7 +219,7 @@ class LimRank:
         known: Batch = []
         keys: list[bytes] = []
         if self.store is not None:
-            keys = self._keys(prompts)
+            keys = self.keys(prompts)
             stored = self.store.get(keys)
             known = [(index, stored[prompt_key]) for index, prompt_key in enumerate(keys) if prompt_key in stored]
             yield known, True
@@ -311,10 +315,17 @@ class LimRank:
         thought = "" if verdict.reasoning is None else verdict.reasoning + self._format.end_of_thought
         return f"{thought}{self._format.label(verdict.probability)}"
 
-    def _keys(self, prompts: Sequence[Prompt]) -> list[bytes]:
-        """Keys for the store, from everything that can change a verdict. The query and passage are in the prompt."""
+    def keys(self, prompts: Sequence[Prompt]) -> list[bytes]:
+        """Keys for the store, from everything that can change a verdict. The query and passage are in the prompt.
+
+        Args:
+            prompts: prompts made by `prompt`.
+
+        Returns:
+            The key of each.
+        """
         budget = self.budget if self.think == "always" else 0
-        settings = (RULES, self.engine.identity, self._format.name, self.think, str(budget))
+        settings = (RULES, self.engine.identity, self._format.key, self.think, str(budget))
         return [key(*settings, prompt.prefix, prompt.passage, prompt.suffix) for prompt in prompts]
 
 

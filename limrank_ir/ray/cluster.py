@@ -1,0 +1,213 @@
+"""Ray itself: connect to it, place workers on it, and keep its notes from the user's terminal."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import sys
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from limrank_ir.engines.choice import engine_kind
+from limrank_ir.errors import EngineError, InputError, LimRankError
+from limrank_ir.extras import need
+
+if TYPE_CHECKING:
+    from ray.data import Dataset
+
+TRIES = 3  # of a batch whose workers die: one that kills every worker must end the run
+_SILENCE = {
+    "RAY_USAGE_STATS_ENABLED": "0",  # Ray would report its use to its makers
+    "RAY_DEDUP_LOGS_SKIP_REGEX": ".",  # all: notes on workers that died would go to stdout, into the user's run
+    "RAY_BACKEND_LOG_LEVEL": "fatal",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # announced at every start otherwise
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Workers:
+    """How many engines run, and what each has.
+
+    Attributes:
+        count: the number of workers, each with an engine of its own; None: as many as the cluster's GPUs or, if they
+            use none, one for each machine.
+        gpus: GPUs of a worker: a fraction shares one, and a tensor-parallel engine needs one for each part; None: 1 if
+            the cluster has GPUs and the engine uses them, or what vLLM's ``tensor_parallel_size`` says.
+        cpus: CPU cores of a worker; None: with a GPU 1, without one all of a machine's. They are also its threads.
+    """
+
+    count: int | None = None
+    gpus: float | None = None
+    cpus: float | None = None
+
+    def __post_init__(self) -> None:
+        for name, value, least in (("count", self.count, 1), ("gpus", self.gpus, 0), ("cpus", self.cpus, 0)):
+            if value is not None and not (math.isfinite(value) and value >= least):
+                raise InputError(f"workers: {name} is {value}; it must be at least {least}")
+
+
+def connect(address: str = "local") -> None:
+    """Connect to Ray, or start it. Nothing is done if this process is connected already.
+
+    Args:
+        address: ``"local"`` starts Ray on this machine until the process ends; ``"auto"`` finds the cluster that this
+            machine belongs to; or the address of a cluster, ``host:6379``.
+
+    Raises:
+        InputError: Ray is not installed.
+        EngineError: there is no cluster at the address.
+    """
+    need("Ray", "ray", "ray", "pyarrow")
+    for name, value in _SILENCE.items():
+        os.environ.setdefault(name, value)
+    import ray
+
+    if ray.is_initialized():
+        return
+    try:
+        with _no_stderr():  # Ray's C++ part announces there that it will be silent
+            ray.init(
+                address=address,
+                include_dashboard=False if address == "local" else None,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+            )
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise EngineError(f"--ray {address}: cannot connect to Ray ({reason}); start it with `ray start`") from None
+
+
+def resources(workers: Workers, options: Mapping[str, Any], spare: int = 0) -> dict[str, float]:
+    """CPU cores and GPUs of one worker.
+
+    Raises:
+        InputError: the cluster has fewer.
+    """
+    import ray
+
+    has = ray.cluster_resources()
+    server = engine_kind(options.get("engine", "local")) == "server"
+    gpus = workers.gpus
+    if gpus is None:
+        parts = options.get("engine_options", {}).get("tensor_parallel_size", 1)
+        gpus = 0 if server or options.get("device") == "cpu" or not has.get("GPU") else parts
+    if gpus > has.get("GPU", 0):
+        raise InputError(f"a worker needs {gpus:g} GPUs; Ray has {has.get('GPU', 0):g}: lower --gpus-per-worker")
+    cpus = workers.cpus
+    if cpus is None:
+        share = (has.get("CPU", 1) - spare) // max(workers.count or 1, _machines())
+        cpus = 1 if gpus or server else max(1, int(share))
+    return {"num_cpus": cpus, "num_gpus": gpus}
+
+
+def _machines() -> int:
+    import ray
+
+    return max(1, sum(node["Alive"] for node in ray.nodes()))
+
+
+def map_by_workers(
+    ds: Dataset,
+    worker: type,
+    arguments: tuple[Any, ...],
+    workers: Workers,
+    options: Mapping[str, Any],
+    *,
+    most: int | None = None,
+    spare: int = 0,
+    **how: Any,
+) -> Dataset:
+    """Map batches of a dataset by workers. One that dies is started again, and so is its batch, `TRIES` times in all.
+
+    Args:
+        ds: the dataset.
+        worker: the class of the workers.
+        arguments: the arguments of its constructor.
+        workers: how many there are, and what each has.
+        options: the model's options, on which the defaults of `workers` depend.
+        most: the number of batches: more workers would have nothing to do.
+        spare: CPU cores to leave to the rest of the dataset, if they are shared out by default.
+        **how: further arguments of ``map_batches``.
+
+    Returns:
+        The mapped dataset; nothing has run.
+    """
+    import ray
+    from ray.data import ActorPoolStrategy
+
+    each = resources(workers, options, spare)
+    gpus = each["num_gpus"]
+    count = workers.count or (max(1, int(ray.cluster_resources()["GPU"] // gpus)) if gpus else _machines())
+    # One batch each at a time: one that waits behind another is a worker without work at the end.
+    pool = ActorPoolStrategy(size=min(count, most or count), max_tasks_in_flight_per_actor=1)
+    with warnings.catch_warnings():
+        # Ray 2.60 has no other place for max_task_retries, and says that this one goes in 2.64 (pyproject.toml).
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return ds.map_batches(
+            worker, fn_constructor_args=arguments, compute=pool, ray_remote_args_fn=_tries, **each, **how
+        )
+
+
+def _tries() -> dict[str, int]:
+    return {"max_task_retries": TRIES - 1}
+
+
+@contextmanager
+def _no_stderr() -> Iterator[None]:
+    """Close stderr for everything in this process, C++ included."""
+    sys.stderr.flush()
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
+
+
+@contextmanager
+def quiet_data() -> Iterator[None]:
+    """Keep Ray Data's notes and progress bars from the terminal: the run has its own."""
+    from ray.data import DataContext
+
+    context = DataContext.get_current()
+    before, context.enable_progress_bars = context.enable_progress_bars, False
+    noisy = logging.getLogger("ray.data")
+    level = noisy.level
+    noisy.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        context.enable_progress_bars = before
+        noisy.setLevel(level)
+
+
+@contextmanager
+def explained() -> Iterator[None]:
+    """Turn Ray's errors into ours: the worker's own error if it raised one."""
+    try:
+        yield
+    except Exception as error:
+        from ray.exceptions import ActorUnavailableError, RayActorError, RayError
+
+        chain: list[BaseException | None] = [error]
+        while chain[-1] is not None:
+            last = chain[-1]
+            chain.append(getattr(last, "cause", None) or last.__cause__)
+        # Ray's copy of an error is of its class, too, but says it with a traceback: the last one is the original.
+        ours = [each for each in chain if isinstance(each, LimRankError) and not isinstance(each, RayError)]
+        if ours:
+            raise ours[-1] from None
+        if not any(isinstance(each, RayError) for each in chain):
+            raise
+        reason = str(next(each for each in chain if isinstance(each, RayError))).strip().splitlines()[0][:200]
+        if any(isinstance(each, (RayActorError, ActorUnavailableError)) for each in chain):
+            raise EngineError(
+                f"Ray workers died {TRIES} times with the same batch ({reason}); see Ray's logs"
+            ) from None
+        raise EngineError(f"Ray failed ({reason}); see its logs, and repeat the run to continue") from None
