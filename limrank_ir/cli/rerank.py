@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,6 +13,7 @@ import typer
 from limrank_ir.cli import console
 from limrank_ir.cli import options as o
 from limrank_ir.cli.passages import passages
+from limrank_ir.errors import InputError
 from limrank_ir.formats.output import STDOUT, check_places, output_name, save_run, write_json
 from limrank_ir.formats.words import duration
 from limrank_ir.models import DEFAULT
@@ -52,6 +54,15 @@ def rerank(
     max_length: o.MaxLength = None,
     batch_size: o.BatchSize = None,
     allow_mismatch: o.AllowMismatch = False,
+    ray: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="Run on Ray: local (this machine), auto, or host:6379.")
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Ray: engines.  [default: one per GPU, or per machine]")
+    ] = None,
+    gpus_per_worker: Annotated[
+        float | None, typer.Option(min=0.0, metavar="X", help="Ray: GPUs of each engine; 0.5 shares one.")
+    ] = None,
     tag: o.Tag = "limrank",
     quiet: o.Quiet = False,
     as_json: o.Json = False,
@@ -78,7 +89,10 @@ def rerank(
 
     check_writable("--tag", "tag", tag)
     split = windows(window, stride)
-    limrank = LimRank(
+    make = LimRank if ray is None else _on_ray(ray, workers, gpus_per_worker)
+    if ray is None and (workers is not None or gpus_per_worker is not None):
+        raise InputError("--workers and --gpus-per-worker have no effect without --ray; give --ray local")
+    limrank = make(
         model,
         adapter=adapter,
         prompt_format=prompt_format,
@@ -114,6 +128,13 @@ def rerank(
     if as_json:
         summary = {"run": str(output), "model": limrank.model.name, "think": limrank.think, "fuse": weight}
         write_json({**summary, "queries": len(ranking), **dataclasses.asdict(done)})
+
+
+def _on_ray(address: str, count: int | None, gpus: float | None) -> Callable[..., LimRank]:
+    """What makes a reranker that runs on Ray."""
+    from limrank_ir.ray import Workers, on_ray
+
+    return partial(on_ray, address=address, workers=Workers(count, gpus))
 
 
 def _judged(limrank: LimRank, pairs: Sequence[tuple[str, str, str | None]]) -> list[Verdict]:

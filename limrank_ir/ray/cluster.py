@@ -19,6 +19,7 @@ from limrank_ir.extras import need
 if TYPE_CHECKING:
     from ray.data import Dataset
 
+LOGS = "/tmp/ray/session_latest/logs"  # of each machine, by default
 TRIES = 3  # of a batch whose workers die: one that kills every worker must end the run
 _SILENCE = {
     "RAY_USAGE_STATS_ENABLED": "0",  # Ray would report its use to its makers
@@ -193,7 +194,7 @@ def explained() -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        from ray.exceptions import ActorUnavailableError, RayActorError, RayError
+        from ray.exceptions import RayActorError, RayError
 
         chain: list[BaseException | None] = [error]
         while chain[-1] is not None:
@@ -205,9 +206,8 @@ def explained() -> Iterator[None]:
             raise ours[-1] from None
         if not any(isinstance(each, RayError) for each in chain):
             raise
-        reason = str(next(each for each in chain if isinstance(each, RayError))).strip().splitlines()[0][:200]
-        if any(isinstance(each, (RayActorError, ActorUnavailableError)) for each in chain):
-            raise EngineError(
-                f"Ray workers died {TRIES} times with the same batch ({reason}); see Ray's logs"
-            ) from None
-        raise EngineError(f"Ray failed ({reason}); see its logs, and repeat the run to continue") from None
+        if any(isinstance(each, RayActorError) for each in chain):
+            what = f"Ray workers died {TRIES} times with the same batch, perhaps out of memory"
+        else:
+            what = f"Ray failed ({str(error).strip().splitlines()[0][:200]})"
+        raise EngineError(f"{what}; see its logs ({LOGS}), and repeat the run to continue") from None

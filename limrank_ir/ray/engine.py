@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 from limrank_ir.engines.batching import waves
 from limrank_ir.extras import need
-from limrank_ir.models import ModelOptions, set_options
+from limrank_ir.models import DEFAULT, ENGINE_OPTIONS, ModelOptions, set_options
 from limrank_ir.prompts import Prompt
 from limrank_ir.ray.cluster import Workers, connect, explained, map_by_workers, quiet_data, resources
 from limrank_ir.reranker import LimRank
@@ -17,6 +17,30 @@ from limrank_ir.verdict import Reading
 
 if TYPE_CHECKING:
     from limrank_ir.engines import Label
+
+
+def on_ray(
+    model: str = DEFAULT, *, address: str = "local", workers: Workers = Workers(), **options: Unpack[ModelOptions]
+) -> LimRank:
+    """A reranker whose engine runs in several workers.
+
+    Args:
+        model: the model's name.
+        address: where Ray runs (`connect`).
+        workers: how many workers there are, and what each has.
+        options: how to run the model. The workers have the engine's options; the ``store`` stays with this process.
+
+    Returns:
+        The reranker.
+
+    Raises:
+        InputError: Ray is not installed, or an option is invalid.
+    """
+    chosen = set_options(options)
+    engine = RayEngine(model, workers, address, **chosen)
+    of_engines = {name for names in ENGINE_OPTIONS.values() for name in names}
+    own: dict[str, Any] = {name: value for name, value in chosen.items() if name not in of_engines}
+    return LimRank(model, **{**own, "engine": engine})
 
 
 class RayEngine:
