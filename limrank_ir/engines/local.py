@@ -15,10 +15,12 @@ from functools import cached_property
 from typing import TYPE_CHECKING, TypeVar
 
 from limrank_ir.engines.batching import batches, run_or_halve, shared_length, waves
+from limrank_ir.engines.context import context_limit
+from limrank_ir.engines.formats import model_format
 from limrank_ir.engines.thoughts import thought_limits
 from limrank_ir.errors import EngineError, InputError
 from limrank_ir.models import Model
-from limrank_ir.prompts import Prompt, prompt_format
+from limrank_ir.prompts import Prompt
 from limrank_ir.verdict import Finish, Reading
 from limrank_ir.weights import identity, locate
 
@@ -94,7 +96,7 @@ class LocalEngine:
             if value is not None and value < 1:
                 raise InputError(f"{name} is {value}; it must be at least 1")
         self.model = model
-        self.max_length = min(max_length or model.context, model.context)
+        self._max_length = max_length
         self._device = device
         self._dtype = dtype
         self._batch_size = batch_size
@@ -128,6 +130,11 @@ class LocalEngine:
         return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
 
     @cached_property
+    def max_length(self) -> int:
+        """The maximum number of tokens in a prompt with its thought."""
+        return context_limit(self.model, self._max_length)
+
+    @cached_property
     def identity(self) -> str:
         """Weights, adapter, precision, and length limit, for the store's keys."""
         parts = [identity(self.model.weights)]
@@ -143,7 +150,7 @@ class LocalEngine:
         return load(
             locate(self.model.weights),
             None if self.model.adapter is None else locate(self.model.adapter),
-            prompt_format(self.model.prompt_format),
+            model_format(self.model),
             self.device,
             self.dtype,
             base=self.model.base,

@@ -81,6 +81,11 @@ class PromptFormat:
     start: bool = True
     strip: bool = False
 
+    @property
+    def key(self) -> str:
+        """What identifies the format in the store's keys: its name, with the labels if they are token ids."""
+        return " ".join([self.name, *(str(label) for label in self.labels if isinstance(label, int))])
+
     def label(self, probability: float) -> Label:
         """The label that a model with this format would give: the likelier one, or the grade closest to the expected.
 
