@@ -196,17 +196,13 @@ def explained() -> Iterator[None]:
     except Exception as error:
         from ray.exceptions import RayActorError, RayError
 
-        chain: list[BaseException | None] = [error]
-        while chain[-1] is not None:
-            last = chain[-1]
-            chain.append(getattr(last, "cause", None) or last.__cause__)
-        # Ray's copy of an error is of its class, too, but says it with a traceback: the last one is the original.
-        ours = [each for each in chain if isinstance(each, LimRankError) and not isinstance(each, RayError)]
-        if ours:
-            raise ours[-1] from None
-        if not any(isinstance(each, RayError) for each in chain):
+        # Ray's copy of an error is of its class, too, but says it with a traceback.
+        cause = getattr(error, "cause", None) or error
+        if isinstance(cause, LimRankError) and not isinstance(cause, RayError):
+            raise cause from None
+        if not isinstance(error, RayError):
             raise
-        if any(isinstance(each, RayActorError) for each in chain):
+        if isinstance(error, RayActorError):
             what = f"Ray workers died {TRIES} times with the same batch, perhaps out of memory"
         else:
             what = f"Ray failed ({str(error).strip().splitlines()[0][:200]})"

@@ -8,6 +8,7 @@ from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Unpack
 
 from limrank_ir.engines.batching import waves
+from limrank_ir.errors import LimRankError
 from limrank_ir.extras import need
 from limrank_ir.models import DEFAULT, ENGINE_OPTIONS, ModelOptions, set_options
 from limrank_ir.prompts import Prompt
@@ -113,8 +114,10 @@ class RayEngine:
             how = {"most": len(tasks), "batch_size": 1}
             found = map_by_workers(waiting, _Reader, (self._make,), self._workers, self._options, **how)
             for batch in found.iter_batches(batch_size=None, prefetch_batches=0):
-                for readings in batch["readings"]:
-                    yield pickle.loads(readings)
+                for answer in map(pickle.loads, batch["answer"]):
+                    if isinstance(answer, LimRankError):
+                        raise answer
+                    yield answer
 
 
 class _Reader:
@@ -124,11 +127,15 @@ class _Reader:
         self._engine = make().engine  # loads with the first wave: Ray tries constructors again, whatever they raise
 
     def __call__(self, batch: Mapping[str, Any]) -> dict[str, list[bytes]]:
+        """Readings with the indices of their prompts, or the error: of one that is raised, Ray Data keeps the text."""
         (task,) = batch["task"]
         indices, prompts, done, ask = pickle.loads(task)
-        read = self._engine.read_labels(prompts, done=done, **ask)
-        readings = [(indices[place], reading) for part in read for place, reading in part]
-        return {"readings": [pickle.dumps(readings)]}
+        try:
+            read = self._engine.read_labels(prompts, done=done, **ask)
+            answer: Any = [(indices[place], reading) for part in read for place, reading in part]
+        except LimRankError as error:
+            answer = error
+        return {"answer": [pickle.dumps(answer)]}
 
 
 def _identity(make: partial[LimRank]) -> str:
