@@ -1,0 +1,143 @@
+"""Tokens for servers: by the model's own tokenizer if it is on this machine, else by the server's."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import numpy as np
+
+from limrank_ir.engines.servers.connection import Connection
+from limrank_ir.engines.servers.wire import Served, field
+from limrank_ir.engines.tokens import PromptTokenizer, Tokens
+from limrank_ir.errors import InputError
+from limrank_ir.models import Model
+from limrank_ir.prompts import Label, Prompt, PromptFormat
+from limrank_ir.weights import locate
+
+
+class Tokenizing(Protocol):
+    """Text to token ids and back."""
+
+    async def labels(self, labels: Sequence[Label]) -> list[int]:
+        """The token of each label (`limrank_ir.engines.tokens.PromptTokenizer.label_tokens`)."""
+        ...
+
+    async def encode(self, prompt: Prompt, limit: int) -> Tokens:
+        """The ids of a prompt, whose passage is cut if it is longer than the limit."""
+        ...
+
+    async def decode(self, ids: Sequence[int]) -> str:
+        """The text of ids."""
+        ...
+
+    async def start(self) -> int:
+        """The number of tokens that the tokenizer puts before every text."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Local:
+    """The model's tokenizer on this machine, which reads users' text as plain text."""
+
+    tokenizer: PromptTokenizer
+
+    async def labels(self, labels: Sequence[Label]) -> list[int]:
+        """The token of each label."""
+        return self.tokenizer.label_tokens(labels)
+
+    async def encode(self, prompt: Prompt, limit: int) -> Tokens:
+        """The ids of a prompt."""
+        if len(prompt.passage) < 20_000:  # faster than a thread
+            return self.tokenizer.encode([prompt], limit)[0]
+        return (await asyncio.to_thread(self.tokenizer.encode, [prompt], limit))[0]
+
+    async def decode(self, ids: Sequence[int]) -> str:
+        """The text of ids."""
+        return self.tokenizer.decode(list(ids))
+
+    async def start(self) -> int:
+        """The number of tokens that the tokenizer puts before every text."""
+        return len(self.tokenizer.encode_text("", start=True))
+
+
+@dataclass(frozen=True, slots=True)
+class Remote:
+    """The server's tokenizer.
+
+    It knows nothing of who wrote what: a control token in a user's text is a control token, unless
+    `limrank_ir.prompts.clean` removed it. Passages are cut at a character.
+    """
+
+    connection: Connection
+    served: Served
+    fmt: PromptFormat
+
+    async def labels(self, labels: Sequence[Label]) -> list[int]:
+        """The token of each label."""
+        first = [label if isinstance(label, int) else (await self._ids(label, start=False))[0] for label in labels]
+        if len(set(first)) < len(first):
+            raise InputError(f"two of the labels {tuple(labels)} begin with the same token of {self.served.model}")
+        return first
+
+    async def encode(self, prompt: Prompt, limit: int) -> Tokens:
+        """The ids of a prompt."""
+        ids = await self._ids(prompt.text, start=self.fmt.start)
+        total = len(ids)
+        if total > limit:
+            least = len(await self._ids(replace(prompt, passage="").text, start=self.fmt.start))
+            if least > limit:
+                raise InputError(
+                    f"the query and its instruction leave no room for a passage within {limit} tokens; raise max_length"
+                )
+        passage = prompt.passage
+        while len(ids) > limit:  # tokens have different lengths, so it takes a few rounds
+            share = max(0, limit - least) / (len(ids) - least)
+            passage = passage[: int(len(passage) * share)].rstrip()
+            ids = await self._ids(replace(prompt, passage=passage).text, start=self.fmt.start)
+        return Tokens(np.array(ids, dtype=np.int32), total - len(ids))
+
+    async def decode(self, ids: Sequence[int]) -> str:
+        """The text of ids."""
+        body: dict[str, Any] = {"tokens": list(ids)}
+        name = {"vllm": "prompt", "sglang": "text", "llama.cpp": "content"}[self.served.kind]
+        if self.served.kind != "llama.cpp":
+            body["model"] = self.served.model
+        if self.served.kind == "sglang":
+            body["skip_special_tokens"] = False
+        return await self.connection.post("/detokenize", body, lambda answer: field(answer, name, kind=str))
+
+    async def start(self) -> int:
+        """The number of tokens that the tokenizer puts before every text."""
+        return len(await self._ids("", start=self.fmt.start))
+
+    async def _ids(self, text: str, *, start: bool) -> list[int]:
+        if self.served.kind == "llama.cpp":
+            body: dict[str, Any] = {"content": text, "add_special": start, "parse_special": True}
+        else:
+            body = {"model": self.served.model, "prompt": text, "add_special_tokens": start}
+        return await self.connection.post("/tokenize", body, lambda answer: field(answer, "tokens", kind=list))
+
+
+def local_tokenizer(model: Model, fmt: PromptFormat) -> PromptTokenizer | None:
+    """The model's tokenizer, or None if it is not on this machine and cannot be downloaded.
+
+    Args:
+        model: the model.
+        fmt: its prompt format.
+
+    Returns:
+        The tokenizer: the adapter's if it has one, else that of the weights.
+    """
+    from transformers import AutoTokenizer
+
+    try:
+        folder = locate(model.weights, settings_only=True)
+        if model.adapter is not None:
+            adapter = locate(model.adapter, settings_only=True)
+            folder = adapter if (adapter / "tokenizer.json").exists() else folder
+        return PromptTokenizer(AutoTokenizer.from_pretrained(folder), fmt)
+    except (InputError, OSError, ValueError):
+        return None
