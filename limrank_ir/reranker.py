@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import replace
 from functools import cached_property
 from typing import Any, TypeAlias, Unpack
 
@@ -18,7 +19,7 @@ from limrank_ir.engines import Engine
 from limrank_ir.engines.choice import choose_engine
 from limrank_ir.engines.formats import model_format
 from limrank_ir.errors import EngineError, InputError
-from limrank_ir.formats.pairs import Pair, as_list, checked_pair
+from limrank_ir.formats.pairs import CheckedPair, Pair, as_iterable, as_list, checked_pair, chunks
 from limrank_ir.models import (
     BUDGET,
     DEFAULT,
@@ -31,6 +32,8 @@ from limrank_ir.models import (
 )
 from limrank_ir.prompts import Prompt, PromptFormat, task_query
 from limrank_ir.ranking import fusion
+from limrank_ir.ranking.uncertain import MARGIN, TOP, mixed, uncertain
+from limrank_ir.stats import JudgeStats
 from limrank_ir.store import VerdictStore, key
 from limrank_ir.verdict import Ranked, Verdict
 
@@ -41,63 +44,6 @@ RULES = "1"  # part of the store's keys; change it when the same prompt and sett
 
 Batch: TypeAlias = Sequence[tuple[int, Verdict]]
 """Verdicts with the indices of their prompts."""
-
-
-@dataclass(slots=True)
-class JudgeStats:
-    """Statistics of one call to `LimRank.judge`.
-
-    Attributes:
-        pairs: the number of pairs passed in.
-        unique: different pairs among them.
-        stored: unique pairs whose verdicts were in the store.
-        judged: unique pairs that the model judged.
-        cut: unique pairs whose passage was cut, now or when their verdict was stored.
-        cut_tokens: the number of tokens that were cut.
-        cleaned: unique pairs from which reserved strings were removed (`limrank_ir.prompts.clean`).
-        forced: unique pairs whose thought ended without a verdict, so that it was forced.
-        tokens: prompt and reasoning tokens of the judged pairs.
-        seconds: wall-clock time.
-        label_mass: mean probability of both labels together (`Verdict.label_mass`), or None if it is not known.
-    """
-
-    pairs: int = 0
-    unique: int = 0
-    stored: int = 0
-    judged: int = 0
-    cut: int = 0
-    cut_tokens: int = 0
-    cleaned: int = 0
-    forced: int = 0
-    tokens: int = 0
-    seconds: float = 0.0
-    label_mass: float | None = None
-    _masses: int = 0
-
-    def count(self, verdict: Verdict, prompt: Prompt, *, stored: bool) -> None:
-        """Add a verdict to the statistics."""
-        self.stored += stored
-        self.judged += not stored
-        self.cut += verdict.cut_tokens > 0
-        self.cut_tokens += verdict.cut_tokens
-        self.cleaned += prompt.cleaned
-        self.forced += verdict.finish != "verdict"
-        self.tokens += 0 if stored else verdict.prompt_tokens + verdict.reasoning_tokens
-        if verdict.label_mass is not None:
-            before = self.label_mass or 0.0
-            self._masses += 1
-            self.label_mass = before + (verdict.label_mass - before) / self._masses
-
-    def remarks(self) -> list[str]:
-        """What the user should know about how the text was read, in one sentence each."""
-        remarks = []
-        if self.cut:
-            remarks.append(f"{self.cut} of {self.unique} passages were cut to fit ({self.cut_tokens} tokens in all)")
-        if self.cleaned:
-            remarks.append(f"reserved strings were removed from {self.cleaned} of {self.unique} pairs")
-        if self.forced:
-            remarks.append(f"{self.forced} of {self.unique} thoughts ended without a verdict, so it was forced")
-        return remarks
 
 
 class LimRank:
@@ -127,10 +73,16 @@ class LimRank:
         self.budget: int = chosen.get("budget", BUDGET)
         if self.budget < 1:
             raise InputError(f"budget is {self.budget}; it must be at least 1")
+        self.think_top: int = chosen.get("think_top", TOP)
+        self.think_margin: float = chosen.get("think_margin", MARGIN)
+        if self.think_top < 1:
+            raise InputError(f"think_top is {self.think_top}; it must be at least 1")
+        if not self.think_margin >= 0:
+            raise InputError(f"think_margin is {self.think_margin}; it must be at least 0")
         self.task: str | None = chosen.get("task")
         self.stats = JudgeStats()
         self._store = chosen.get("store")
-        self.prompt("", "", None)  # raises if the task is unknown or the model cannot think
+        self.prompt("", "", None, think=self.think != "never")  # raises if the task is unknown or it cannot think
         self.engine: Engine = choose_engine(chosen.get("engine", "local"), self.model, chosen)
 
     def __repr__(self) -> str:
@@ -148,6 +100,11 @@ class LimRank:
         if self._store is None or isinstance(self._store, VerdictStore):
             return self._store
         return VerdictStore(self._store)
+
+    @property
+    def tokens(self) -> int:
+        """How many tokens were read and generated so far, for progress; it grows while thoughts run."""
+        return getattr(self.engine, "tokens", self.stats.tokens)
 
     def load(self) -> None:
         """Load the weights now rather than with the first pair, so that errors in them appear early.
@@ -180,22 +137,15 @@ class LimRank:
             LimRankError: a pair is not text, a query is empty, or the model or the store cannot be used.
         """
         started = time.perf_counter()
-        asked = [checked_pair(number, pair) for number, pair in enumerate(as_list("pairs", pairs))]
-        copies = Counter(asked)  # the unique pairs, in order, and how often each one occurs
-        prompts = [self.prompt(*pair) for pair in copies]
-        counts = list(copies.values())
-        stats = self.stats = JudgeStats(pairs=len(asked), unique=len(prompts))
-        verdicts: dict[int, Verdict] = {}
-        bar = _progress_bar(self.model.name, len(asked)) if show_progress_bar else nullcontext(progress)
+        stats = self.stats = JudgeStats()
+        asked = map(checked_pair, itertools.count(), as_iterable("pairs", pairs))
+        total = len(pairs) if isinstance(pairs, Sized) else None
+        bar = _progress_bar(self.model.name, total) if show_progress_bar else nullcontext(progress)
         with bar as advance:
-            for batch, from_store in self._verdicts(prompts):
-                verdicts.update(batch)
-                for index, verdict in batch:
-                    stats.count(verdict, prompts[index], stored=from_store)
-                if advance is not None:
-                    advance(sum(counts[index] for index, _ in batch))
-        if missing := len(prompts) - len(verdicts):
-            raise EngineError(f"{self.engine!r} gave no verdict for {missing} of {len(prompts)} pairs")
+            if self.think == "auto":
+                verdicts = self._think_where_uncertain(list(asked), stats, advance or _ignore)
+            else:
+                verdicts = self._judge(asked, stats, advance or _ignore, think=self.think == "always")
         stats.seconds = time.perf_counter() - started
         for remark in stats.remarks():
             log.warning("%s", remark)
@@ -206,10 +156,59 @@ class LimRank:
                 stats.label_mass,
                 self._format.name,
             )
-        index_of = {pair: index for index, pair in enumerate(copies)}
-        return [verdicts[index_of[pair]] for pair in asked]
+        return verdicts
 
-    def _verdicts(self, prompts: Sequence[Prompt]) -> Iterator[tuple[Batch, bool]]:
+    def _think_where_uncertain(
+        self, asked: list[CheckedPair], stats: JudgeStats, advance: Callable[[int], None]
+    ) -> list[Verdict]:
+        """The verdicts of ``think="auto"`` (`limrank_ir.ranking.uncertain`)."""
+        first = dict(zip(asked, self._judge(asked, stats, _ignore, think=False), strict=True))
+        queries: dict[tuple[str, str | None], list[CheckedPair]] = {}
+        for pair in first:
+            queries.setdefault((pair[0], pair[2]), []).append(pair)
+        wanted = {}  # the positions of the uncertain passages among those of their query
+        for query, group in queries.items():
+            scores = [first[pair].log_odds for pair in group]
+            wanted[query] = uncertain(scores, top=self.think_top, margin=self.think_margin)
+        again = [queries[query][position] for query, positions in wanted.items() for position in positions]
+        advance(len(asked) - len(again))
+        log.info("thinking about %d of %d passages, whose places are uncertain", len(again), len(first))
+        second = dict(zip(again, self._judge(again, thinking := JudgeStats(), advance, think=True), strict=True))
+        stats.add_thoughts(thinking)
+        for query, group in queries.items():
+            thoughts = {position: second[group[position]].log_odds for position in wanted[query]}
+            scores = mixed([first[pair].log_odds for pair in group], thoughts)
+            for position in thoughts:
+                first[group[position]] = replace(second[group[position]], log_odds=scores[position])
+        return [first[pair] for pair in asked]
+
+    def _judge(
+        self, asked: Iterable[CheckedPair], stats: JudgeStats, advance: Callable[[int], None], *, think: bool
+    ) -> list[Verdict]:
+        """Judge pairs chunk by chunk, so that the texts of a long run need not be in memory together."""
+        verdicts: list[Verdict] = []
+        known: dict[bytes, Verdict] = {}
+        for chunk in chunks(asked):
+            names = [key(*(part for part in pair if part is not None)) for pair in chunk]
+            copies = Counter(names)
+            if repeated := sum(count for name, count in copies.items() if name in known):
+                advance(repeated)
+            new = {name: pair for name, pair in zip(names, chunk, strict=True) if name not in known}
+            order = list(new)
+            prompts = [self.prompt(*pair, think=think) for pair in new.values()]
+            for batch, from_store in self._verdicts(prompts, think):
+                for index, verdict in batch:
+                    known[order[index]] = verdict
+                    stats.count(verdict, prompts[index], stored=from_store)
+                advance(sum(copies[order[index]] for index, _ in batch))
+            if missing := sum(name not in known for name in order):
+                raise EngineError(f"{self.engine!r} gave no verdict for {missing} of {len(order)} pairs")
+            verdicts += [known[name] for name in names]
+            stats.pairs += len(chunk)
+            stats.unique += len(order)
+        return verdicts
+
+    def _verdicts(self, prompts: Sequence[Prompt], think: bool) -> Iterator[tuple[Batch, bool]]:
         """Batches of verdicts on unique prompts, and whether they come from the store.
 
         New verdicts are saved before they are passed on, so that none is lost if the caller stops.
@@ -219,16 +218,14 @@ class LimRank:
         known: Batch = []
         keys: list[bytes] = []
         if self.store is not None:
-            keys = self.keys(prompts)
+            keys = self.keys(prompts, think=think)
             stored = self.store.get(keys)
             known = [(index, stored[prompt_key]) for index, prompt_key in enumerate(keys) if prompt_key in stored]
             yield known, True
         if len(known) == len(prompts):
             return
         done = frozenset(index for index, _ in known)
-        readings = self.engine.read_labels(
-            prompts, self._format.labels, think=self.think == "always", budget=self.budget, done=done
-        )
+        readings = self.engine.read_labels(prompts, self._format.labels, think=think, budget=self.budget, done=done)
         for part in readings:
             batch = [(index, Verdict.of(reading, self._format.grades)) for index, reading in part]
             if self.store is not None:
@@ -305,27 +302,38 @@ class LimRank:
         ]
         return sorted(ranked, key=lambda passage: -passage.score)[:top_k]
 
-    def prompt(self, query: str, passage: str, instruction: str | None = None) -> Prompt:
-        """The prompt that the model reads for a pair, before a long passage is cut."""
+    def prompt(self, query: str, passage: str, instruction: str | None = None, *, think: bool | None = None) -> Prompt:
+        """The prompt that the model reads for a pair, before a long passage is cut.
+
+        Args:
+            query: the query.
+            passage: the passage.
+            instruction: what counts as relevant, in the user's words.
+            think: whether the model thinks first; None: if it always does.
+        """
         query = task_query(query, self.task)
-        return self._format.render(query, passage, instruction, think=self.think == "always")
+        return self._format.render(
+            query, passage, instruction, think=self.think == "always" if think is None else think
+        )
 
     def response(self, verdict: Verdict) -> str:
         """The model's answer as text: its thought, if there is one, and the label that it prefers."""
         thought = "" if verdict.reasoning is None else verdict.reasoning + self._format.end_of_thought
         return f"{thought}{self._format.label(verdict.probability)}"
 
-    def keys(self, prompts: Sequence[Prompt]) -> list[bytes]:
+    def keys(self, prompts: Sequence[Prompt], *, think: bool | None = None) -> list[bytes]:
         """Keys for the store, from everything that can change a verdict. The query and passage are in the prompt.
 
         Args:
             prompts: prompts made by `prompt`.
+            think: whether the model thinks first; None: if it always does.
 
         Returns:
             The key of each.
         """
-        budget = self.budget if self.think == "always" else 0
-        settings = (RULES, self.engine.identity, self._format.key, self.think, str(budget))
+        thinks = self.think == "always" if think is None else think
+        mode, budget = ("always", self.budget) if thinks else ("never", 0)
+        settings = (RULES, self.engine.identity, self._format.key, mode, str(budget))
         return [key(*settings, prompt.prefix, prompt.passage, prompt.suffix) for prompt in prompts]
 
 
@@ -349,8 +357,12 @@ def as_limrank(model: str | LimRank, options: ModelOptions) -> LimRank:
     return model
 
 
+def _ignore(count: int) -> None:
+    """What to call when nobody wants to know the progress."""
+
+
 @contextmanager
-def _progress_bar(name: str, pairs: int) -> Iterator[Callable[[int], Any]]:
+def _progress_bar(name: str, pairs: int | None) -> Iterator[Callable[[int], Any]]:
     """A progress bar on stderr; yields the function that advances it."""
     from tqdm.auto import tqdm
 

@@ -24,6 +24,8 @@ VALUES = {
     "adapter": "owner/adapter",
     "prompt_format": "rank1",
     "think": "always",
+    "think_top": 5,
+    "think_margin": 0.5,
     "budget": BUDGET,  # the default value counts as set, too, if it is given
     "task": "biology",
     "store": "verdicts.sqlite",

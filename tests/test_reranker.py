@@ -127,7 +127,7 @@ def test_bad_pairs(pairs, message):
 def test_bad_options():
     for options, message in (
         ({"model": "no-such-model"}, "unknown model 'no-such-model'"),
-        ({"think": "sometimes"}, "think is 'sometimes'; choose one of: never, always"),
+        ({"think": "sometimes"}, "think is 'sometimes'; choose one of: never, auto, always"),
         ({"budget": 0}, "budget is 0"),
         ({"task": "cooking"}, "unknown BRIGHT task"),
         ({"engine": "steam"}, "unknown engine 'steam'"),

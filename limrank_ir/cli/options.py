@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
 from limrank_ir.cli import console
+from limrank_ir.errors import InputError
 from limrank_ir.models import Think
 
 RunFile = Annotated[
@@ -47,6 +49,25 @@ ThinkMode = Annotated[
     Think | None, typer.Option(help="Whether the model reasons before its verdict.  [default: depends on the model]")
 ]
 Budget = Annotated[int, typer.Option(min=1, metavar="N", help="Maximum reasoning tokens per passage.")]
+ThinkTop = Annotated[
+    int | None, typer.Option(min=1, metavar="N", help="With --think auto: the best passages that count.  [default: 10]")
+]
+ThinkMargin = Annotated[
+    float | None,
+    typer.Option(
+        min=0.0,
+        metavar="X",
+        help="With --think auto: think where scores are closer, in standard deviations.  [default: 0.25]",
+    ),
+]
+Engine = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="local, vllm, or the URL of a server (several: A,B).  [default: local]"),
+]
+EngineOption = Annotated[
+    list[str] | None,
+    typer.Option(metavar="NAME=VALUE", help="An option of that engine, such as tensor_parallel_size=4. Repeatable."),
+]
 Device = Annotated[str | None, typer.Option(metavar="NAME", help="cpu, cuda, cuda:1, ...  [default: a GPU, if any]")]
 DtypeName = Annotated[
     Literal["float32", "bfloat16", "float16"] | None,
@@ -83,6 +104,32 @@ Stride = Annotated[
     typer.Option(min=1, metavar="WORDS", help="Words from one window's start to the next.  [default: half a window]"),
 ]
 BatchSize = Annotated[int | None, typer.Option(min=1, metavar="N", help="Maximum passages per batch.")]
+
+
+def engine_options(given: list[str] | None) -> dict[str, Any] | None:
+    """The options of an engine from the command line.
+
+    Args:
+        given: texts such as ``"tensor_parallel_size=4"``. A value is read as JSON where it is JSON, else as text.
+
+    Returns:
+        The options by name, or None if there are none.
+
+    Raises:
+        InputError: a text has no name or no value.
+    """
+    options = {}
+    for text in given or []:
+        name, equals, value = text.partition("=")
+        if not name or not equals:
+            raise InputError(f"--engine-option {text}: give NAME=VALUE, such as tensor_parallel_size=4")
+        try:
+            options[name.replace("-", "_")] = json.loads(value)
+        except ValueError:
+            options[name.replace("-", "_")] = value
+    return options or None
+
+
 Quiet = Annotated[
     bool, typer.Option("--quiet", "-q", callback=console.quiet, help="Print only errors, no notes or progress.")
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -33,6 +34,8 @@ def rerank(
     adapter: o.Adapter = None,
     prompt_format: o.PromptFormatName = None,
     think: o.ThinkMode = None,
+    think_top: o.ThinkTop = None,
+    think_margin: o.ThinkMargin = None,
     budget: o.Budget = 8192,
     k: o.Depth = 100,
     task: Annotated[
@@ -49,6 +52,8 @@ def rerank(
     stride: o.Stride = None,
     fuse: o.Fuse = False,
     fuse_weight: o.FuseWeight = None,
+    engine: o.Engine = None,
+    engine_option: o.EngineOption = None,
     device: o.Device = None,
     dtype: o.DtypeName = None,
     max_length: o.MaxLength = None,
@@ -97,9 +102,13 @@ def rerank(
         adapter=adapter,
         prompt_format=prompt_format,
         think=think,
+        think_top=think_top,
+        think_margin=think_margin,
         budget=budget,
         task=task,
         store=store,
+        engine=engine,
+        engine_options=o.engine_options(engine_option),
         device=device,
         dtype=dtype,
         max_length=max_length,
@@ -148,10 +157,21 @@ def _judged(limrank: LimRank, pairs: Sequence[tuple[str, str, str | None]]) -> l
 
     store = limrank.store  # opened now, so that an unusable store is reported before the model loads
     try:
-        with console.progress(limrank.model.name, len(pairs), "pairs") as advance:
+        with console.progress(limrank.model.name, len(pairs), "pairs", _tokens_per_second(limrank)) as advance:
             return limrank.judge(pairs, progress=count_and_advance)
     except KeyboardInterrupt:
         kept = "nothing was kept; use --store FILE to make a run resumable"
         if store is not None:
             kept = f"{done} verdicts are in {store.path}; run the same command again to continue"
         raise KeyboardInterrupt(f"interrupted after {done} of {len(pairs)} pairs; {kept}") from None
+
+
+def _tokens_per_second(limrank: LimRank) -> Callable[[], str]:
+    """What says how fast tokens are read and generated, also while no thought is finished."""
+    started = time.monotonic()
+
+    def rate() -> str:
+        tokens = limrank.tokens / (time.monotonic() - started)
+        return f"{tokens:,.0f} tokens/s" if tokens else ""
+
+    return rate

@@ -40,6 +40,8 @@ def serve(
         int, typer.Option(min=1, metavar="N", help="Maximum waiting pairs; beyond that, the answer is 429.")
     ] = 5000,
     batch: Annotated[int, typer.Option(min=1, metavar="N", help="Maximum pairs judged together.")] = 256,
+    engine: o.Engine = None,
+    engine_option: o.EngineOption = None,
     device: o.Device = None,
     dtype: o.DtypeName = None,
     max_length: o.MaxLength = None,
@@ -76,6 +78,8 @@ def serve(
             think=think,
             budget=budget,
             store=None if store is None else VerdictStore(store),  # opened now, so that a bad store fails at the start
+            engine=engine,
+            engine_options=o.engine_options(engine_option),
             device=device,
             dtype=dtype,
             max_length=max_length,

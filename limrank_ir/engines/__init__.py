@@ -12,7 +12,11 @@ __all__ = ["Engine", "Label"]
 
 
 class Engine(Protocol):
-    """The interface that `limrank_ir.LimRank` needs. Any object with these two members works."""
+    """The interface that `limrank_ir.LimRank` needs. Any object with these two members works.
+
+    An engine may also have `tokens`, how many it has read and generated so far: then progress is shown while thoughts
+    run, before any of them is finished.
+    """
 
     @property
     def identity(self) -> str:

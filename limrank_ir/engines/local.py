@@ -61,7 +61,11 @@ class BatchRow:
 
 
 class LocalEngine:
-    """Runs one model with transformers. The weights load with the first prompt."""
+    """Runs one model with transformers. The weights load with the first prompt.
+
+    Attributes:
+        tokens: how many tokens it has read and generated so far, which grows while thoughts run.
+    """
 
     def __init__(
         self,
@@ -102,6 +106,7 @@ class LocalEngine:
         self._batch_size = batch_size
         self._batch_tokens = batch_tokens
         self._allow_mismatch = allow_mismatch
+        self.tokens = 0
 
     @cached_property
     def device(self) -> torch.device:
@@ -186,6 +191,9 @@ class LocalEngine:
                         for row, values in zip(rows, scores, strict=True)
                     ]
 
+    def _count(self, tokens: int) -> None:
+        self.tokens += tokens
+
     def _reader(self, labels: Sequence[Label]) -> Callable[[torch.Tensor, Packing], list[LabelScores]]:
         """What reads labels from the last hidden states of prompts that end at the label position."""
         loaded = self._loaded
@@ -201,7 +209,7 @@ class LocalEngine:
         limit, budget = thought_limits(self.max_length, budget)
 
         def think(hidden: torch.Tensor, packing: Packing) -> list[Thought]:
-            return generate(self._loaded, hidden, packing, labels, budget)
+            return generate(self._loaded, hidden, packing, labels, budget, self._count)
 
         for rows, generated in self._forward(prompts, wave, done, limit, think, growth=budget):
             readings: list[tuple[int, Reading]] = []
@@ -267,6 +275,7 @@ class LocalEngine:
                 keep=growth > 0,
             )
             hidden = loaded.run([row.tokens.ids[-row.own :] for row in chosen], packing)
+            self._count(sum(row.own for row in chosen))
             return chosen, then(hidden, packing)
 
         most = self._batch_size or len(rows)
@@ -303,6 +312,7 @@ class LocalEngine:
         def run(part: list[int]) -> KeyValues:
             packing = Packing([len(heads[position]) for position in part], device=loaded.device, keep=True)
             loaded.run([heads[position] for position in part], packing)
+            self._count(sum(len(heads[position]) for position in part))
             assert packing.kept is not None
             return packing.kept
 

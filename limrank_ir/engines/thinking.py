@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -104,7 +104,12 @@ class _Decoding:
 
 @torch.inference_mode()
 def generate(
-    loaded: Loaded, hidden: torch.Tensor, packing: Packing, labels: Sequence[Label], budget: int
+    loaded: Loaded,
+    hidden: torch.Tensor,
+    packing: Packing,
+    labels: Sequence[Label],
+    budget: int,
+    count: Callable[[int], None],
 ) -> list[Thought]:
     """Think about each prompt of a batch, greedily.
 
@@ -118,6 +123,7 @@ def generate(
         packing: the prompts' layout, run with ``keep=True``.
         labels: the labels.
         budget: the maximum number of tokens of a thought.
+        count: called with the number of tokens generated since its last call.
 
     Returns:
         One thought for each row, in order.
@@ -146,6 +152,7 @@ def generate(
                 thoughts[row] = Thought(text, spent, "verdict", scores)
             elif spent == budget:
                 thoughts[row] = Thought(tokenizer.decode(texts[row]).strip(), spent, "budget", None)
+        count(len(rows))
         unfinished = [line for line, row in enumerate(rows) if thoughts[row] is None]
         if not unfinished:
             break

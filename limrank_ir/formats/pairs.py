@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from typing import Any, TypeAlias
 
 from limrank_ir.errors import InputError
@@ -13,8 +13,42 @@ Pair: TypeAlias = Sequence[str | None]
 _PAIR = "(query, passage) or (query, passage, instruction)"
 
 
+CheckedPair: TypeAlias = tuple[str, str, str | None]
+"""(query, passage, instruction)."""
+
+CHUNK = 65_536  # pairs of which a long run has the texts in memory; their verdicts come before the next ones are read
+
+
+def chunks(pairs: Iterable[CheckedPair], size: int = CHUNK) -> Iterator[list[CheckedPair]]:
+    """Split pairs into chunks that keep neighboring pairs of one query together.
+
+    Args:
+        pairs: the pairs.
+        size: the number of pairs after which a chunk ends with the pairs of its last query, or at twice that number.
+
+    Yields:
+        The chunks.
+    """
+    chunk: list[CheckedPair] = []
+    for pair in pairs:
+        if len(chunk) >= 2 * size or (len(chunk) >= size and pair[0] != chunk[-1][0]):
+            yield chunk
+            chunk = []
+        chunk.append(pair)
+    if chunk:
+        yield chunk
+
+
 def as_list(what: str, values: Any, wanted: str = "a list") -> list[Any]:
     """Make a list of a collection: a list, an array, a column of a data frame, a generator.
+
+    See `as_iterable`.
+    """
+    return list(as_iterable(what, values, wanted))
+
+
+def as_iterable(what: str, values: Any, wanted: str = "a list") -> Iterable[Any]:
+    """Check that values are a collection: a list, an array, a column of a data frame, a generator.
 
     Args:
         what: what the values are, for the error message.
@@ -22,7 +56,7 @@ def as_list(what: str, values: Any, wanted: str = "a list") -> list[Any]:
         wanted: what to give instead, for the error message.
 
     Returns:
-        The list.
+        The same collection.
 
     Raises:
         InputError: it is not a collection, or it is a string (a list of letters), a dictionary (of keys), or a set
@@ -30,7 +64,7 @@ def as_list(what: str, values: Any, wanted: str = "a list") -> list[Any]:
     """
     if isinstance(values, (str, bytes, Mapping, Set)) or not isinstance(values, Iterable):
         raise InputError(f"{what}: {_kind(values)}; give {wanted}")
-    return list(values)
+    return values
 
 
 def is_pair(value: Any) -> bool:
@@ -38,7 +72,7 @@ def is_pair(value: Any) -> bool:
     return isinstance(value, (tuple, list)) and len(value) in (2, 3) and all(isinstance(part, str) for part in value)
 
 
-def checked_pair(number: int, pair: Any) -> tuple[str, str, str | None]:
+def checked_pair(number: int, pair: Any) -> CheckedPair:
     """Check a pair.
 
     Args:

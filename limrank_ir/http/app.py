@@ -25,6 +25,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from limrank_ir import __version__
+from limrank_ir.errors import InputError
 from limrank_ir.http.answers import write
 from limrank_ir.http.body_limits import BodyReader
 from limrank_ir.http.errors import Refused, error_response, on_http_error, on_refused
@@ -81,7 +82,14 @@ def create_app(
 
     Returns:
         The application. On shutdown, it answers all accepted requests first.
+
+    Raises:
+        InputError: the reranker thinks where places are uncertain, which a queue of several requests would change.
     """
+    if limrank.think == "auto":
+        raise InputError(
+            "think='auto' needs all passages of a query in one call, but a server batches requests; set never or always"
+        )
     limits = limits or Limits()
     metrics = Metrics()
     bodies = BodyReader(limits.bytes)
