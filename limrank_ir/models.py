@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from limrank_ir.store import VerdictStore
 
 BUDGET = 8192  # tokens of a thought, as in the released code (rank1.py)
-PromptFormatName = Literal["rank1", "qwen3"]
+PromptFormatName = Literal["rank1", "qwen3", "cross-encoder"]
 IN_FOLDER = "logit-score"  # the format of a model whose folder says how to read it (`limrank_ir.engines.formats`)
 Dtype = Literal["float32", "bfloat16", "float16"]
 Think = Literal["never", "auto", "always"]

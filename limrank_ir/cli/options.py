@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from limrank_ir import models
 from limrank_ir.cli import console
 from limrank_ir.errors import InputError
 from limrank_ir.models import Think
@@ -43,7 +44,7 @@ ModelName = Annotated[
 ]
 Adapter = Annotated[str | None, typer.Option(metavar="NAME", help="PEFT adapter for the model: a folder or hub id.")]
 PromptFormatName = Annotated[
-    Literal["rank1", "qwen3"] | None, typer.Option(help="Prompt format a folder or hub id was trained with.")
+    models.PromptFormatName | None, typer.Option(help="Prompt format a folder or hub id was trained with.")
 ]
 ThinkMode = Annotated[
     Think | None, typer.Option(help="Whether the model reasons before its verdict.  [default: depends on the model]")

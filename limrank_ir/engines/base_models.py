@@ -33,7 +33,7 @@ UNREADABLE = (
     SafetensorError,
 )
 # Buffers that old checkpoints contain but every model computes itself.
-_COMPUTED = re.compile(r"(rotary_emb\.inv_freq|attn\.masked_bias|attn\.bias)$")
+_COMPUTED = re.compile(r"(rotary_emb\.inv_freq|attn\.masked_bias|attn\.bias|embeddings\.position_ids)$")
 _SHAPES = re.compile(r"size mismatch for (\S+): .*?torch\.Size\((.*?)\).*?torch\.Size\((.*?)\)", re.DOTALL)
 
 
@@ -55,8 +55,41 @@ def causal_model(weights: Path, *, allow_mismatch: bool = False, **options: Any)
     from transformers import AutoModelForCausalLM
 
     check_model(weights)
+    return _complete(AutoModelForCausalLM, weights, allow_mismatch=allow_mismatch, **options)
+
+
+def classifier_model(weights: Path, *, allow_mismatch: bool = False, **options: Any) -> Any:
+    """Load a sequence classifier with one label and all its tensors.
+
+    Args:
+        weights: its folder.
+        allow_mismatch: load it even if the folder contains tensors that this model does not use.
+        options: passed to transformers' ``from_pretrained``.
+
+    Returns:
+        The model.
+
+    Raises:
+        InputError: the folder is not that of such a classifier, files are broken, or tensors are missing or unexpected.
+    """
+    from transformers import AutoConfig, AutoModelForSequenceClassification
+
+    kinds = _architectures(weights)
+    if kinds and not any("SequenceClassification" in kind for kind in kinds):
+        raise InputError(
+            f"{weights}: {kinds[0]}, not a sequence classifier, so it is no cross-encoder; give another model or "
+            "another prompt format"
+        )
+    labels = AutoConfig.from_pretrained(weights).num_labels
+    if labels != 1:
+        raise InputError(f"{weights}: a classifier with {labels} labels; a cross-encoder has one, which is its score")
+    return _complete(AutoModelForSequenceClassification, weights, allow_mismatch=allow_mismatch, **options)
+
+
+def _complete(family: Any, weights: Path, *, allow_mismatch: bool, **options: Any) -> Any:
+    """Load a model, and refuse one for which tensors are missing or left over."""
     with without_bars(), no_warnings():
-        model, found = AutoModelForCausalLM.from_pretrained(weights, output_loading_info=True, **options)
+        model, found = family.from_pretrained(weights, output_loading_info=True, **options)
     if missing := found["missing_keys"]:
         raise InputError(f"{weights}: missing {tensor_names(missing)}; download the files again")
     unexpected = {name for name in found["unexpected_keys"] if not _COMPUTED.search(name)}
@@ -77,6 +110,16 @@ def check_model(weights: Path) -> None:
     Raises:
         InputError: it contains an adapter, a classifier, or broken files.
     """
+    kinds = _architectures(weights)
+    if kinds and not any("CausalLM" in kind or "ConditionalGeneration" in kind for kind in kinds):
+        raise InputError(
+            f"{weights}: {kinds[0]}, not a causal language model, so it cannot answer true or false; give a model that "
+            "was trained to"
+        )
+
+
+def _architectures(weights: Path) -> list[str]:
+    """Check a folder's files, and read which models they are for."""
     check_files(weights)
     if not (weights / "config.json").is_file():
         if (weights / "adapter_config.json").is_file():
@@ -85,14 +128,9 @@ def check_model(weights: Path) -> None:
             )
         raise InputError(f"{weights}: no config.json, so not a model's folder; check the path")
     try:
-        kinds = json.loads((weights / "config.json").read_bytes()).get("architectures") or []
+        return json.loads((weights / "config.json").read_bytes()).get("architectures") or []
     except (ValueError, AttributeError) as error:
         raise InputError(f"{weights / 'config.json'}: not a JSON object ({error}); download the file again") from error
-    if kinds and not any("CausalLM" in kind or "ConditionalGeneration" in kind for kind in kinds):
-        raise InputError(
-            f"{weights}: {kinds[0]}, not a causal language model, so it cannot answer true or false; give a model that "
-            "was trained to"
-        )
 
 
 @contextmanager

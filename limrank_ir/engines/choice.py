@@ -8,6 +8,7 @@ from typing import Any
 from limrank_ir.engines import Engine
 from limrank_ir.errors import InputError
 from limrank_ir.models import ENGINE_OPTIONS, Model
+from limrank_ir.prompts import CROSS_ENCODER
 
 
 def choose_engine(engine: str | Engine, model: Model, options: Mapping[str, Any]) -> Engine:
@@ -36,6 +37,8 @@ def choose_engine(engine: str | Engine, model: Model, options: Mapping[str, Any]
     if wrong := [name for name in given if name not in ENGINE_OPTIONS[kind]]:
         names = ", ".join(ENGINE_OPTIONS[kind])
         raise InputError(f"{', '.join(wrong)}: not an option of the engine {engine!r}, which has {names}")
+    if model.prompt_format == CROSS_ENCODER.name and kind != "local":
+        raise InputError(f"{model.name}: cross-encoders run in the local engine; leave out engine={engine!r}")
     if kind == "vllm":
         from limrank_ir.engines.vllm import VllmEngine
 
@@ -49,6 +52,10 @@ def choose_engine(engine: str | Engine, model: Model, options: Mapping[str, Any]
     further = given.pop("engine_options", {})
     if unknown := [name for name in further if name != "batch_tokens"]:
         raise InputError(f"engine option {unknown[0]!r}: the local engine has only batch_tokens")
+    if model.prompt_format == CROSS_ENCODER.name:
+        from limrank_ir.engines.cross_encoder import CrossEncoderEngine
+
+        return CrossEncoderEngine(model, **given, **further)
     return LocalEngine(model, **given, **further)
 
 

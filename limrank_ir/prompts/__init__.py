@@ -5,11 +5,12 @@ A `PromptFormat` turns (query, passage, instruction) into a `Prompt`. The format
 
 from limrank_ir.prompts.bright import BRIGHT_QUERY_PROMPTS, task_query
 from limrank_ir.prompts.cleaning import clean, whole_sentences, with_instruction
-from limrank_ir.prompts.families import FORMATS, QWEN3, RANK1, prompt_format
+from limrank_ir.prompts.families import CROSS_ENCODER, FORMATS, QWEN3, RANK1, prompt_format
 from limrank_ir.prompts.format import Label, Prompt, PromptFormat
 
 __all__ = [
     "BRIGHT_QUERY_PROMPTS",
+    "CROSS_ENCODER",
     "FORMATS",
     "QWEN3",
     "RANK1",

@@ -37,7 +37,11 @@ QWEN3 = PromptFormat(
     instruction="Given a web search query, retrieve relevant passages that answer the query",
 )
 
-FORMATS = {fmt.name: fmt for fmt in (RANK1, QWEN3)}
+# A sequence classifier reads the query and the passage and nothing else; its tokenizer separates them. The label is
+# never read: it names the one score (`limrank_ir.engines.cross_encoder`).
+CROSS_ENCODER = PromptFormat(name="cross-encoder", before="{query}", labels=("relevant",))
+
+FORMATS = {fmt.name: fmt for fmt in (RANK1, QWEN3, CROSS_ENCODER)}
 
 
 def prompt_format(name: str) -> PromptFormat:
