@@ -9,6 +9,7 @@ import typer
 
 from limrank_ir import __version__
 from limrank_ir.cli import console, shell
+from limrank_ir.cli.cost import cost
 from limrank_ir.cli.demo import demo
 from limrank_ir.cli.evaluate import evaluate
 from limrank_ir.cli.judge import judge
@@ -60,6 +61,7 @@ def _limrank(
 app.command()(retrieve)
 app.command()(rerank)
 app.command("eval")(evaluate)
+app.command()(cost)
 app.command()(judge)
 app.command("models")(list_models)
 app.command()(demo)
