@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, TypeVar
 from limrank_ir.engines.batching import batches, run_or_halve, shared_length, waves
 from limrank_ir.engines.context import context_limit
 from limrank_ir.engines.formats import model_format
+from limrank_ir.engines.room import free_memory, tokens_that_fit
 from limrank_ir.engines.thoughts import thought_limits
 from limrank_ir.errors import EngineError, InputError
 from limrank_ir.models import Model
@@ -36,7 +37,7 @@ log = logging.getLogger("limrank_ir")
 T = TypeVar("T")
 
 # On a CPU, small batches keep the activations in cache (`python -m limrank_ir.benchmarks.speed --batch-tokens`).
-TOKENS_PER_BATCH = {"cpu": 768, "cuda": 32768}
+TOKENS_PER_BATCH = 768
 CPU_KEY_VALUE_BYTES = 4 << 30  # for the thoughts that are generated at the same time
 
 
@@ -86,8 +87,8 @@ class LocalEngine:
             dtype: ``"float32"``, ``"bfloat16"``, or ``"float16"``; None: float32 on a CPU, bfloat16 on a GPU.
             max_length: the maximum number of tokens in a prompt; None: the model's own limit. Longer passages are cut.
             batch_size: the maximum number of passages in a batch; None: as many as `batch_tokens` allows.
-            batch_tokens: the maximum number of tokens in a batch; None: a default for the device. It is halved when
-                memory runs out.
+            batch_tokens: the maximum number of tokens in a batch; None: 768 on a CPU, what fits into the free memory of
+                a GPU. It is halved when memory runs out.
             allow_mismatch: load the model even if its adapter names another base model, or if the files hold tensors
                 that the model does not use.
 
@@ -324,7 +325,11 @@ class LocalEngine:
 
     @property
     def _tokens_per_batch(self) -> int:
-        return self._batch_tokens or TOKENS_PER_BATCH.get(self.device.type, TOKENS_PER_BATCH["cpu"])
+        if self._batch_tokens is None:
+            model, free = self._loaded.model, free_memory(self.device)
+            fit = TOKENS_PER_BATCH if free is None else tokens_that_fit(free, model.config, model.dtype.itemsize)
+            self._batch_tokens = fit
+        return self._batch_tokens
 
     def _halved(self, batch: list[int], run: Callable[[list[int]], T]) -> Iterator[T]:
         """Run a batch, in halves if memory runs out. The batches that follow are then smaller, too."""
@@ -348,12 +353,8 @@ class LocalEngine:
 
     def _rows_that_fit(self, tokens: int) -> int:
         """How many thoughts may be generated at the same time: on a GPU, they get half of the free memory."""
-        import torch
-
-        room = CPU_KEY_VALUE_BYTES
-        if self.device.type == "cuda":
-            free, _ = torch.cuda.mem_get_info(self.device)
-            room = free // 2
+        free = free_memory(self.device)
+        room = CPU_KEY_VALUE_BYTES if free is None else free // 2
         return max(1, room // (tokens * self._loaded.key_value_bytes()))
 
 

@@ -1,8 +1,8 @@
 """Attention over a packed batch: sequences of different lengths in one row, without padding.
 
-A model's matrix products see only real tokens; only the attention itself works on a padded view. Sequences may continue
-a shared prefix whose keys and values were computed before, so a query is run once for all its passages. This plugs
-into transformers' attention interface: no model code is changed or copied.
+A model's matrix products see only real tokens; the attention itself does so, too, where there is a kernel for it
+(`varlen`), and else works on a padded view. Sequences may continue a shared prefix whose keys and values were computed
+before, so a query is run once for all its passages. This plugs into transformers' attention interface: no model code is changed or copied.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 import torch
 from torch.nn.functional import scaled_dot_product_attention
+
+from limrank_ir.engines import varlen
 
 NAME = "limrank_packed"
 
@@ -159,6 +161,9 @@ class Packing:
         self._position = tensor(position)
         self._key_column = tensor(key_column)
         self._is_key = tensor(is_key)
+        self._own = own
+        self._all = before + own
+        self._starts: tuple[torch.Tensor, torch.Tensor, torch.Tensor] | None = None
         self._masks: dict[tuple[int | None, torch.dtype], torch.Tensor] = {}
 
     def _mask(self, window: int | None, dtype: torch.dtype) -> torch.Tensor:
@@ -182,6 +187,8 @@ class Packing:
             old_keys, old_values = self.prefixes.layers[layer.index]
             keys, values = torch.cat([old_keys, keys]), torch.cat([old_values, values])
         queries = layer.query[0].transpose(0, 1)
+        if varlen.usable(layer.query):
+            return self._attend_unpadded(layer, queries, keys, values)[None]
         q = take(queries, self._query).view(self.rows, self._query_columns, -1, size).transpose(1, 2)
         k = take(keys, self._key).view(self.rows, self._key_columns, -1, size).transpose(1, 2)
         v = take(values, self._key).view(self.rows, self._key_columns, -1, size).transpose(1, 2)
@@ -195,6 +202,30 @@ class Packing:
                 k, v = k.repeat_interleave(repeat, 1), v.repeat_interleave(repeat, 1)
             out = scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=layer.scaling, enable_gqa=on_cpu)
         return take(out.transpose(1, 2).flatten(0, 1), self._unpad)[None]
+
+    def _attend_unpadded(
+        self, layer: Layer, queries: torch.Tensor, keys: torch.Tensor, values: torch.Tensor
+    ) -> torch.Tensor:
+        """The attention of one layer without padding, ``[tokens, query heads, head size]``."""
+        if self._starts is None:  # made once for all layers
+            device = queries.device
+            query_starts, key_starts = (
+                torch.from_numpy(np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)).to(device)
+                for lengths in (self._own, self._all)
+            )
+            real = torch.nonzero(self._is_key.flatten()).flatten()
+            self._starts = query_starts, key_starts, self._key[real]
+        query_starts, key_starts, key = self._starts
+        return varlen.attention(
+            queries,
+            keys.index_select(0, key),
+            values.index_select(0, key),
+            query_starts,
+            key_starts,
+            (self._query_columns, self._key_columns),
+            scaling=layer.scaling,
+            window=layer.window,
+        )
 
     def padded(self) -> dict[int, tuple[torch.Tensor, torch.Tensor]]:
         """The kept keys and values after their prefixes, by layer: ``[sequences, heads, columns, head size]``."""
