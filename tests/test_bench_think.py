@@ -18,7 +18,6 @@ from limrank_ir.verdict import Reading
 from tests.command_line import limrank as command
 from tests.suite_collections import DOCS, write_collection
 
-
 WORDS = {"copy": "copies", "cake": "cake", "disk": "forces", "warm-up": "warm-up"}
 
 

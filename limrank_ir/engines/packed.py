@@ -2,7 +2,8 @@
 
 A model's matrix products see only real tokens; the attention itself does so, too, where there is a kernel for it
 (`varlen`), and else works on a padded view. Sequences may continue a shared prefix whose keys and values were computed
-before, so a query is run once for all its passages. This plugs into transformers' attention interface: no model code is changed or copied.
+before, so a query is run once for all its passages. This plugs into transformers' attention interface: no model code is
+changed or copied.
 """
 
 from __future__ import annotations
