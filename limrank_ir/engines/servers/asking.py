@@ -221,4 +221,4 @@ def forced_logprob(label: Token, seen: Step, forced: Step) -> float | None:
     likeliest = max(common, key=lambda token: seen[token])
     shift = seen[likeliest] - forced[likeliest]  # log Z
     value = forced[label] if abs(shift) < 1 else forced[label] - BIAS + shift
-    return value if value <= max(seen.values()) + 0.1 else None  # else it would have been among the likeliest
+    return value if value <= max(seen.values()) + 0.05 else None  # else it would have been among the likeliest
