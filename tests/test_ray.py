@@ -78,10 +78,17 @@ def test_a_worker_that_is_killed_costs_its_wave_and_nothing_else(tmp_path):
     store = VerdictStore(tmp_path / "store.db")
     limrank = on_ray(workers=TWO, engine=stub, store=store)
     verdicts = limrank.judge(PAIRS)
+    asked = Counter(stub.asked().values())
+    assert asked == {1: QUERIES - 32, 2: 32}  # twice in the wave of query 40
     assert verdicts == LimRank(engine=Stub(tmp_path)).judge(PAIRS)
-    asked = Counter(stub.asked().values())  # once by each of the two runs, and once more in the wave of query 40
-    assert asked == {2: QUERIES - 32, 3: 32}
     assert len(store) == QUERIES
+
+
+def test_workers_keep_their_models_from_chunk_to_chunk_of_a_long_run(tmp_path):
+    limrank = on_ray(workers=TWO, engine=Stub(tmp_path))
+    for chunk in (PAIRS, [(query + " again", passage) for query, passage in PAIRS]):
+        limrank.judge(chunk)
+    assert len({path.name.split("-")[1] for path in tmp_path.glob("asked-*")}) == 2
 
 
 def test_a_wave_that_kills_every_worker_ends_the_run_with_one_line_and_the_rest_is_kept(tmp_path):

@@ -1,4 +1,4 @@
-"""More than one machine: engines as Ray actors, which Ray Data feeds, restarts, and places on GPUs.
+"""More than one machine: engines as Ray actors, which Ray feeds, restarts, and places on GPUs.
 
 `on_ray` makes a reranker with a `RayEngine`, an engine like any other: `limrank rerank --ray` differs from a single
 process in where its waves run, and in nothing else. `rerank_dataset` does the same in a user's own pipeline.

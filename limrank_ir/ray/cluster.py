@@ -6,18 +6,14 @@ import logging
 import math
 import os
 import sys
-import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from limrank_ir.engines.choice import engine_kind
 from limrank_ir.errors import EngineError, InputError, LimRankError
 from limrank_ir.extras import need
-
-if TYPE_CHECKING:
-    from ray.data import Dataset
 
 LOGS = "/tmp/ray/session_latest/logs"  # of each machine, by default
 TRIES = 3  # of a batch whose workers die: one that kills every worker must end the run
@@ -82,11 +78,19 @@ def connect(address: str = "local") -> None:
         raise EngineError(f"--ray {address}: cannot connect to Ray ({reason}); start it with `ray start`") from None
 
 
-def resources(workers: Workers, options: Mapping[str, Any], spare: int = 0) -> dict[str, float]:
-    """CPU cores and GPUs of one worker.
+def placement(workers: Workers, options: Mapping[str, Any], spare: int = 0) -> tuple[dict[str, float], int]:
+    """What each worker has, and how many there are.
+
+    Args:
+        workers: what the user says of it.
+        options: the model's options, on which the defaults depend.
+        spare: CPU cores to leave to others, if cores are shared out by default.
+
+    Returns:
+        ``num_cpus`` and ``num_gpus`` of each worker, and the number of workers.
 
     Raises:
-        InputError: the cluster has fewer.
+        InputError: the cluster has no such machine.
     """
     import ray
 
@@ -98,63 +102,18 @@ def resources(workers: Workers, options: Mapping[str, Any], spare: int = 0) -> d
         gpus = 0 if server or options.get("device") == "cpu" or not has.get("GPU") else parts
     if gpus > has.get("GPU", 0):
         raise InputError(f"a worker needs {gpus:g} GPUs; Ray has {has.get('GPU', 0):g}: lower --gpus-per-worker")
+    count = workers.count or (max(1, int(has["GPU"] // gpus)) if gpus else _machines())
     cpus = workers.cpus
     if cpus is None:
         share = (has.get("CPU", 1) - spare) // max(workers.count or 1, _machines())
         cpus = 1 if gpus or server else max(1, int(share))
-    return {"num_cpus": cpus, "num_gpus": gpus}
+    return {"num_cpus": cpus, "num_gpus": gpus}, count
 
 
 def _machines() -> int:
     import ray
 
     return max(1, sum(node["Alive"] for node in ray.nodes()))
-
-
-def map_by_workers(
-    ds: Dataset,
-    worker: type,
-    arguments: tuple[Any, ...],
-    workers: Workers,
-    options: Mapping[str, Any],
-    *,
-    most: int | None = None,
-    spare: int = 0,
-    **how: Any,
-) -> Dataset:
-    """Map batches of a dataset by workers. One that dies is started again, and so is its batch, `TRIES` times in all.
-
-    Args:
-        ds: the dataset.
-        worker: the class of the workers.
-        arguments: the arguments of its constructor.
-        workers: how many there are, and what each has.
-        options: the model's options, on which the defaults of `workers` depend.
-        most: the number of batches: more workers would have nothing to do.
-        spare: CPU cores to leave to the rest of the dataset, if they are shared out by default.
-        **how: further arguments of ``map_batches``.
-
-    Returns:
-        The mapped dataset; nothing has run.
-    """
-    import ray
-    from ray.data import ActorPoolStrategy
-
-    each = resources(workers, options, spare)
-    gpus = each["num_gpus"]
-    count = workers.count or (max(1, int(ray.cluster_resources()["GPU"] // gpus)) if gpus else _machines())
-    # One batch each at a time: one that waits behind another is a worker without work at the end.
-    pool = ActorPoolStrategy(size=min(count, most or count), max_tasks_in_flight_per_actor=1)
-    with warnings.catch_warnings():
-        # Ray 2.60 has no other place for max_task_retries, and says that this one goes in 2.64 (pyproject.toml).
-        warnings.simplefilter("ignore", DeprecationWarning)
-        return ds.map_batches(
-            worker, fn_constructor_args=arguments, compute=pool, ray_remote_args_fn=_tries, **each, **how
-        )
-
-
-def _tries() -> dict[str, int]:
-    return {"max_task_retries": TRIES - 1}
 
 
 @contextmanager
@@ -169,23 +128,6 @@ def _no_stderr() -> Iterator[None]:
         os.dup2(kept, 2)
         os.close(kept)
         os.close(nowhere)
-
-
-@contextmanager
-def quiet_data() -> Iterator[None]:
-    """Keep Ray Data's notes and progress bars from the terminal: the run has its own."""
-    from ray.data import DataContext
-
-    context = DataContext.get_current()
-    before, context.enable_progress_bars = context.enable_progress_bars, False
-    noisy = logging.getLogger("ray.data")
-    level = noisy.level
-    noisy.setLevel(logging.CRITICAL)
-    try:
-        yield
-    finally:
-        context.enable_progress_bars = before
-        noisy.setLevel(level)
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -14,7 +15,7 @@ from limrank_ir.extras import need
 from limrank_ir.formats import trec
 from limrank_ir.formats.words import some
 from limrank_ir.models import DEFAULT, ModelOptions, set_options
-from limrank_ir.ray.cluster import Workers, map_by_workers
+from limrank_ir.ray.cluster import TRIES, Workers, placement
 from limrank_ir.reranker import LimRank
 from limrank_ir.store import VerdictStore
 from limrank_ir.verdict import Verdict
@@ -66,9 +67,26 @@ def rerank_dataset(
         chosen["store"] = _RemoteStore(_store_actor(store))
     together = [query] if instruction is None else [query, instruction]
     groups = ds.groupby(together).map_groups(_collapse, batch_format="pyarrow")
-    make = partial(LimRank, model, **chosen)
-    how: dict[str, Any] = {"batch_size": GROUPS_PER_WAVE, "batch_format": "pyarrow", "spare": 1}  # a core for groupby
-    return map_by_workers(groups, _Judge, (make, (query, passage, instruction), prefix), workers, chosen, **how)
+    from ray.data import ActorPoolStrategy
+
+    each, count = placement(workers, chosen, spare=1)  # a core for groupby
+    with warnings.catch_warnings():
+        # Ray 2.60 has no other place for max_task_retries, and says that this one goes in 2.64 (pyproject.toml).
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return groups.map_batches(
+            _Judge,
+            fn_constructor_args=(partial(LimRank, model, **chosen), (query, passage, instruction), prefix),
+            batch_size=GROUPS_PER_WAVE,
+            batch_format="pyarrow",
+            # One batch each at a time: one that waits behind another is a worker without work at the end.
+            compute=ActorPoolStrategy(size=count, max_tasks_in_flight_per_actor=1),
+            ray_remote_args_fn=_tries,
+            **each,
+        )
+
+
+def _tries() -> dict[str, int]:
+    return {"max_task_retries": TRIES - 1}
 
 
 def _collapse(rows: pa.Table) -> pa.Table:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import pickle
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Iterator, Sequence, Set
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Unpack
 
 from limrank_ir.engines.batching import waves
-from limrank_ir.errors import LimRankError
 from limrank_ir.extras import need
 from limrank_ir.models import DEFAULT, ENGINE_OPTIONS, ModelOptions, set_options
 from limrank_ir.prompts import Prompt
-from limrank_ir.ray.cluster import Workers, connect, explained, map_by_workers, quiet_data, resources
+from limrank_ir.ray.cluster import TRIES, Workers, connect, explained, placement
 from limrank_ir.reranker import LimRank
 from limrank_ir.verdict import Reading
 
@@ -68,6 +66,7 @@ class RayEngine:
         self._options = chosen
         self._workers = workers
         self._address = address
+        self._actors: list[Any] = []
 
     def __repr__(self) -> str:
         return f"RayEngine({self._address!r})"
@@ -75,12 +74,10 @@ class RayEngine:
     @cached_property
     def identity(self) -> str:
         """The identity of a worker's engine: its default precision depends on its machine, not on this one."""
-        connect(self._address)
         import ray
 
-        ask = ray.remote(_identity).options(**resources(self._workers, self._options))
         with explained():
-            return ray.get(ask.remote(self._make))
+            return ray.get(self._started(1)[0].identity.remote())
 
     def read_labels(
         self,
@@ -97,46 +94,58 @@ class RayEngine:
             LimRankError: as the worker's engine raises it.
             EngineError: workers die again and again with the same wave, or the cluster is lost.
         """
-        connect(self._address)
-        import ray
-
-        ask = {"labels": labels, "think": think, "budget": budget}
         tasks = []
         for wave in waves(dict(enumerate(prompts))):
             indices = [index for group in wave for index in group]
             if not done >= set(indices):
                 known = {place for place, index in enumerate(indices) if index in done}
-                tasks.append({"task": pickle.dumps((indices, [prompts[index] for index in indices], known, ask))})
+                tasks.append((indices, [prompts[index] for index in indices], known))
         if not tasks:
             return
-        with explained(), quiet_data():
-            waiting = ray.data.from_items(tasks, override_num_blocks=len(tasks))
-            how = {"most": len(tasks), "batch_size": 1}
-            found = map_by_workers(waiting, _Reader, (self._make,), self._workers, self._options, **how)
-            for batch in found.iter_batches(batch_size=None, prefetch_batches=0):
-                for answer in map(pickle.loads, batch["answer"]):
-                    if isinstance(answer, LimRankError):
-                        raise answer
-                    yield answer
+        ask = {"labels": labels, "think": think, "budget": budget}
+        finished = False
+        with explained():
+            workers = self._started(len(tasks))
+            from ray.util import ActorPool
+
+            try:
+                yield from ActorPool(workers).map_unordered(lambda worker, task: worker.read.remote(task, ask), tasks)
+                finished = True
+            finally:
+                if not finished:
+                    self._stop()  # what they still do is for nobody
+
+    def _started(self, most: int) -> list[Any]:
+        """The workers, of which there are no more than tasks. They keep their models from call to call."""
+        connect(self._address)
+        import ray
+
+        each, count = placement(self._workers, self._options)
+        worker = ray.remote(_Worker).options(
+            **each, max_restarts=-1, max_task_retries=TRIES - 1, scheduling_strategy="SPREAD"
+        )
+        while len(self._actors) < min(count, most):
+            self._actors.append(worker.remote(self._make))
+        return list(self._actors)
+
+    def _stop(self) -> None:
+        import ray
+
+        while self._actors:
+            ray.kill(self._actors.pop())
 
 
-class _Reader:
-    """A worker of `RayEngine`: reads labels, one wave at a time."""
+class _Worker:
+    """An engine in a process of its own, somewhere in the cluster. Its model loads with the first wave."""
 
     def __init__(self, make: partial[LimRank]) -> None:
-        self._engine = make().engine  # loads with the first wave: Ray tries constructors again, whatever they raise
+        self._engine = make().engine
 
-    def __call__(self, batch: Mapping[str, Any]) -> dict[str, list[bytes]]:
-        """Readings with the indices of their prompts, or the error: of one that is raised, Ray Data keeps the text."""
-        (task,) = batch["task"]
-        indices, prompts, done, ask = pickle.loads(task)
-        try:
-            read = self._engine.read_labels(prompts, done=done, **ask)
-            answer: Any = [(indices[place], reading) for part in read for place, reading in part]
-        except LimRankError as error:
-            answer = error
-        return {"answer": [pickle.dumps(answer)]}
+    def identity(self) -> str:
+        return self._engine.identity
 
-
-def _identity(make: partial[LimRank]) -> str:
-    return make().engine.identity
+    def read(self, task: tuple[list[int], list[Prompt], Set[int]], ask: dict[str, Any]) -> list[tuple[int, Reading]]:
+        """Read the labels of a wave; returns readings with the indices of their prompts."""
+        indices, prompts, done = task
+        read = self._engine.read_labels(prompts, done=done, **ask)
+        return [(indices[place], reading) for part in read for place, reading in part]
