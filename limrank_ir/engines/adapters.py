@@ -44,7 +44,23 @@ def merged(
     Raises:
         InputError: the adapter is broken, of an unsupported kind, for another base model, or does not fit.
     """
-    from peft import PeftConfig, get_peft_model
+    fits = fitted(model, adapter, vocabulary=vocabulary, base=base, identity=identity, allow_mismatch=allow_mismatch)
+    return fits.merge_and_unload()
+
+
+def adapter_config(adapter: Path) -> Any:
+    """Read the settings of an adapter.
+
+    Args:
+        adapter: the adapter's folder.
+
+    Returns:
+        PEFT's configuration.
+
+    Raises:
+        InputError: the folder is not that of a PEFT adapter for a causal language model, or files are broken.
+    """
+    from peft import PeftConfig
 
     check_files(adapter)
     if not (adapter / "adapter_config.json").is_file():
@@ -56,6 +72,32 @@ def merged(
         raise InputError(f"{path}: not the settings of a PEFT adapter ({reason(error)}); check the path") from error
     if str(getattr(config.task_type, "value", config.task_type or "CAUSAL_LM")) != "CAUSAL_LM":
         raise InputError(f"{adapter}: an adapter for a {config.task_type} model, not for a causal language model")
+    return config
+
+
+def fitted(
+    model: Any, adapter: Path, *, vocabulary: int, base: str | None, identity: str | None, allow_mismatch: bool = False
+) -> Any:
+    """Put an adapter on its base model, not merged. Every tensor must fit.
+
+    Args:
+        model: the base model. On the device ``"meta"``, it has no weights, and the adapter is only checked.
+        adapter: as for `merged`, and the other arguments, too.
+        vocabulary: see `merged`.
+        base: see `merged`.
+        identity: see `merged`.
+        allow_mismatch: see `merged`.
+
+    Returns:
+        PEFT's model.
+
+    Raises:
+        InputError: as for `merged`.
+    """
+    from peft import get_peft_model
+    from peft.utils import load_peft_weights
+
+    config = adapter_config(adapter)
     if not allow_mismatch:
         _check_base(adapter, config.base_model_name_or_path, base, identity)
     if vocabulary > model.get_input_embeddings().num_embeddings:
@@ -86,12 +128,12 @@ def merged(
         raise InputError(
             f"{adapter}: a {config.peft_type} adapter cannot be merged; use one of LoRA or a related method"
         )
-    broken = [name for name, value in adapted.named_parameters() if "default" in name and not value.isfinite().all()]
-    if broken:
+    weights = load_peft_weights(str(adapter), device="cpu")
+    if broken := [name for name, value in weights.items() if not value.isfinite().all()]:
         raise InputError(
             f"{adapter}: NaN or infinity in {tensor_names(broken)}; its training failed, so use an earlier checkpoint"
         )
-    return adapted.merge_and_unload()
+    return adapted
 
 
 def _is_copy(name: str, config: Any) -> bool:
