@@ -1,6 +1,6 @@
 """Pairs per second: a plain transformers loop, LimRank, and the limit set by the matrix products alone.
 
-All three are measured in turns on the same pairs, so that their ratios hold on a noisy machine.
+All are measured in turns on the same pairs, so that their ratios hold on a noisy machine.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import platform
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -21,6 +21,8 @@ from rich.table import Table
 
 from limrank_ir import __version__
 from limrank_ir.demo.collection import passages
+from limrank_ir.engines import Engine, Label
+from limrank_ir.engines.choice import choose_engine, engine_kind
 from limrank_ir.engines.local import LocalEngine
 from limrank_ir.errors import InputError
 from limrank_ir.models import resolve
@@ -62,10 +64,9 @@ def plain_loop(model: Any, tokenizer: Any, texts: list[str], labels: tuple[int, 
     return np.array(scores)
 
 
-def local_engine(engine: LocalEngine, prompts: list[Prompt]) -> np.ndarray:
-    """LimRank-IR's local engine."""
+def by_engine(engine: Engine, prompts: list[Prompt], labels: Sequence[Label]) -> np.ndarray:
+    """One of LimRank-IR's engines."""
     scores = np.zeros(len(prompts))
-    labels = prompt_format(engine.model.prompt_format).labels
     for batch in engine.read_labels(prompts, labels, think=False, budget=1):
         for index, reading in batch:
             scores[index] = Verdict.of(reading).log_odds
@@ -89,6 +90,10 @@ def product_seconds(model: Any, tokens: int) -> float:
     return seconds
 
 
+def _keep(scores: dict[str, np.ndarray], name: str, run: Callable[[], np.ndarray]) -> None:
+    scores[name] = run()
+
+
 def timed(work: Callable[[], Any]) -> float:
     """Seconds that one call takes."""
     started = time.perf_counter()
@@ -99,9 +104,15 @@ def timed(work: Callable[[], Any]) -> float:
 
 
 def measure(
-    model_name: str, pairs: int, repeats: int, device: str | None, dtype: str | None, batch_tokens: int | None
+    model_name: str,
+    pairs: int,
+    repeats: int,
+    device: str | None,
+    dtype: str | None,
+    batch_tokens: int | None,
+    also: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """Measure all three in turns.
+    """Measure all three in turns, and other engines beside them.
 
     Args:
         model_name: a model from `limrank_ir.models`.
@@ -110,6 +121,7 @@ def measure(
         device: where to run; None: a GPU if there is one.
         dtype: precision; None: the device's default.
         batch_tokens: tokens in a batch of the local engine; None: the default.
+        also: other engines to measure: ``"vllm"``, or URLs of servers (`limrank_ir.models.ModelOptions.engine`).
 
     Returns:
         The figures, with versions and hardware.
@@ -122,26 +134,39 @@ def measure(
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     texts = sample(tokenizer, pairs)
-    prompts = [fmt.render(QUERY, text) for text in texts]
-    whole = [prompt.text for prompt in prompts]
+
+    def prompts_of(turn: int) -> list[Prompt]:
+        """Each turn has a query of its own: engines that keep prefixes must not know its passages from the last one."""
+        return [fmt.render(f"{QUERY} ({turn})", text) for text in texts]
+
+    prompts = prompts_of(0)
     plain = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=engine.dtype).to(engine.device).eval()
     if spec.adapter is not None:
         plain = PeftModel.from_pretrained(plain, spec.adapter).merge_and_unload()
 
-    local_engine(engine, prompts[:4])
+    by_engine(engine, prompts[:4], fmt.labels)
+    asked = {"dtype": dtype} if dtype else {}
+    others = {name: choose_engine(name, spec, asked if engine_kind(name) == "vllm" else {}) for name in also}
+    for other in others.values():
+        by_engine(other, prompts[:4], fmt.labels)
     loaded = engine._loaded
     labels = (loaded.tokenizer.label_ids[0], loaded.tokenizer.label_ids[1])
-    plain_loop(plain, tokenizer, whole[:2], labels)
+    plain_loop(plain, tokenizer, [prompt.text for prompt in prompts[:2]], labels)
     lengths = [len(tokens.ids) for tokens in loaded.tokenizer.encode(prompts, spec.context)]
     prefix = len(loaded.tokenizer.encode([Prompt(prompts[0].prefix, "", "")], spec.context)[0].ids) - 1
     unique = sum(lengths) - prefix * (pairs - 1)
 
-    seconds: dict[str, list[float]] = {"plain": [], "ours": [], "limit": []}
+    seconds: dict[str, list[float]] = {name: [] for name in ("plain", "ours", *others, "limit")}
     scores: dict[str, np.ndarray] = {}
-    for _ in range(repeats):
+    for turn in range(1, repeats + 1):
+        prompts = prompts_of(turn)
+        whole = [prompt.text for prompt in prompts]
+        work = {"plain": partial(plain_loop, plain, tokenizer, whole, labels)}
+        for name, each in {"ours": engine, **others}.items():
+            work[name] = partial(by_engine, each, prompts, fmt.labels)
         seconds["limit"].append(product_seconds(plain, unique))
-        seconds["plain"].append(timed(lambda: scores.update(plain=plain_loop(plain, tokenizer, whole, labels))))
-        seconds["ours"].append(timed(lambda: scores.update(ours=local_engine(engine, prompts))))
+        for name, run in work.items():
+            seconds[name].append(timed(partial(_keep, scores, name, run)))
     rates = {name: pairs / min(times) for name, times in seconds.items()}
     return {
         "model": model_name,
@@ -157,6 +182,8 @@ def measure(
         "ours_to_plain": round(rates["ours"] / rates["plain"], 2),
         "ours_to_limit": round(rates["ours"] / rates["limit"], 3),
         "largest_score_difference": float(np.abs(scores["plain"] - scores["ours"]).max()),
+        "score_differences": {name: float(np.abs(scores["plain"] - scores[name]).max()) for name in others},
+        "peak_memory": torch.cuda.max_memory_allocated(engine.device) if engine.device.type == "cuda" else None,
         "device": str(engine.device),
         "dtype": str(engine.dtype).removeprefix("torch."),
         "threads": torch.get_num_threads(),
@@ -183,6 +210,7 @@ def show(figures: dict[str, Any]) -> None:
     labels = {
         "plain": f"plain transformers loop, batches of {PLAIN_BATCH}",
         "ours": "LimRank-IR, local engine",
+        **{name: f"LimRank-IR, {name}" for name in figures["score_differences"]},
         "limit": "matrix products alone (limit)",
     }
     for name, label in labels.items():
@@ -195,6 +223,8 @@ def show(figures: dict[str, Any]) -> None:
         f"passages of {lengths['shortest']}-{lengths['longest']} tokens (mean {lengths['mean']}) after a prefix of "
         f"{figures['prefix_tokens']}; largest score difference {figures['largest_score_difference']:.1e}\n"
         f"{figures['device']} ({figures['hardware']}), {figures['dtype']}, {figures['threads']} threads; "
-        + ", ".join(f"{name} {version}" for name, version in versions.items()),
+        + ", ".join(f"{name} {version}" for name, version in versions.items())
+        + "".join(f"; {name}: scores differ by {gap:.1e}" for name, gap in figures["score_differences"].items())
+        + (f"; peak memory {figures['peak_memory'] / 2**30:.1f} GiB" if figures["peak_memory"] else ""),
         highlight=False,
     )
