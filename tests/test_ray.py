@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections import Counter
 from pathlib import Path
@@ -82,6 +84,19 @@ def test_a_worker_that_is_killed_costs_its_wave_and_nothing_else(tmp_path):
     assert asked == {1: QUERIES - 32, 2: 32}  # twice in the wave of query 40
     assert verdicts == LimRank(engine=Stub(tmp_path)).judge(PAIRS)
     assert len(store) == QUERIES
+
+
+def test_a_worker_that_is_killed_leaves_no_word_on_the_terminal_or_in_a_run_on_stdout(tmp_path):
+    code = f"""
+from pathlib import Path
+from limrank_ir.ray import on_ray
+from tests.test_ray import PAIRS, TWO, Stub
+stub = Stub(Path({str(tmp_path)!r}), fatal="query 40")
+print(len(on_ray(workers=TWO, engine=stub, store={str(tmp_path / "store.db")!r}).judge(PAIRS)))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert (done.stdout, done.stderr) == (f"{QUERIES}\n", "")
+    assert len(list(tmp_path.glob("death-*"))) == 1
 
 
 def test_workers_keep_their_models_from_chunk_to_chunk_of_a_long_run(tmp_path):

@@ -7,7 +7,7 @@ from collections import defaultdict
 
 import pytest
 
-from limrank_ir import InputError, LimRank
+from limrank_ir import InputError
 from limrank_ir.formats.trec import read_run
 from limrank_ir.ray import COLUMNS, Workers, rerank_dataset, write_run
 from limrank_ir.store import VerdictStore
@@ -66,17 +66,16 @@ def dataset(rows=ROWS, blocks=3):
     return ray.data.from_items(rows, override_num_blocks=blocks)
 
 
-def test_rows_come_back_with_the_verdicts_of_a_single_process(tmp_path):
+def test_rows_come_back_with_the_verdicts_of_a_single_process(tmp_path, limrank):
     judged = rerank_dataset(dataset(), instruction="told", workers=ONE)
     judged.write_parquet(str(tmp_path / "parts"))
     import ray
 
     saved = ray.data.read_parquet(str(tmp_path / "parts"))
     rows = {(row["qid"], row["docno"]): row for row in saved.take_all()}
-    alone = LimRank()
     pairs = [(row["query"], row["text"], row["told"]) for row in ROWS]
-    keys = alone.keys([alone.prompt(*pair) for pair in pairs])
-    for row, verdict, key in zip(ROWS, alone.judge(pairs), keys, strict=True):
+    keys = limrank.keys([limrank.prompt(*pair) for pair in pairs])
+    for row, verdict, key in zip(ROWS, limrank.judge(pairs), keys, strict=True):
         found = rows[row["qid"], row["docno"]]
         assert {name: found[name] for name in row} == row and set(found) == {*row, *COLUMNS}
         assert found["key"] == key.hex()

@@ -74,10 +74,11 @@ class RayEngine:
     @cached_property
     def identity(self) -> str:
         """The identity of a worker's engine: its default precision depends on its machine, not on this one."""
-        import ray
+        (worker,) = self._started(1)[:1]
+        import ray  # not before it is silenced, when it is started
 
         with explained():
-            return ray.get(self._started(1)[0].identity.remote())
+            return ray.get(worker.identity.remote())
 
     def read_labels(
         self,
