@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from limrank_ir.store import VerdictStore
 
 BUDGET = 8192  # tokens of a thought, as in the released code (rank1.py)
-PromptFormatName = Literal["rank1", "qwen3", "cross-encoder"]
+PromptFormatName = Literal[
+    "rank1", "qwen3", "mxbai-rerank-v2", "bge-reranker-v2-gemma", "tfrank", "erank", "cross-encoder"
+]
 IN_FOLDER = "logit-score"  # the format of a model whose folder says how to read it (`limrank_ir.engines.formats`)
 Dtype = Literal["float32", "bfloat16", "float16"]
 Think = Literal["never", "auto", "always"]
@@ -71,6 +73,20 @@ def _qwen3(size: str) -> Model:
     return Model(name, f"Qwen/Qwen3-Reranker-{size.upper()}", None, "qwen3", "never", 16000, float(size[:-1]))
 
 
+def _tfrank(size: str) -> Model:
+    name = f"Johnnyfans/TFRank-GRPO-Qwen3-{size.upper()}"
+    return Model(f"tfrank-{size}", name, None, "tfrank", "never", 16000, float(size[:-1]))
+
+
+def _erank(size: str) -> Model:
+    return Model(f"erank-{size}", f"Alibaba-NLP/ERank-{size.upper()}", None, "erank", "always", 16000, float(size[:-1]))
+
+
+def _cross_encoder(weights: str, context: int, parameters: float) -> Model:
+    name = weights.rpartition("/")[2].lower()
+    return Model(name, weights, None, "cross-encoder", "never", context, parameters)
+
+
 # The weight was chosen on the 18 collections of benchmarks/results/developer, not on held-out ones.
 _SMOL = Model(DEFAULT, SMOL, _ADAPTER, "rank1", "never", 8192, 0.135, fuse=0.7)
 
@@ -84,6 +100,21 @@ MODELS = {
         Model("limrank-7b", "songtingyu/limrank", None, "rank1", "always", 16000, 7.6),
         *map(_rank1, ("0.5b", "1.5b", "3b", "7b", "14b", "32b")),
         *map(_qwen3, ("0.6b", "4b", "8b")),
+        Model(
+            "mxbai-rerank-base-v2", "mixedbread-ai/mxbai-rerank-base-v2", None, "mxbai-rerank-v2", "never", 8192, 0.5
+        ),
+        Model(
+            "mxbai-rerank-large-v2", "mixedbread-ai/mxbai-rerank-large-v2", None, "mxbai-rerank-v2", "never", 8192, 1.5
+        ),
+        Model("bge-reranker-v2-gemma", "BAAI/bge-reranker-v2-gemma", None, "bge-reranker-v2-gemma", "never", 8192, 2.5),
+        Model("zerank-2", "zeroentropy/zerank-2", None, IN_FOLDER, "never", 16000, 4.0),
+        *map(_tfrank, ("0.6b", "1.7b", "4b", "8b")),
+        *map(_erank, ("4b", "14b", "32b")),
+        _cross_encoder("cross-encoder/ms-marco-MiniLM-L6-v2", 512, 0.023),
+        _cross_encoder("cross-encoder/ettin-reranker-17m-v1", 8192, 0.017),
+        _cross_encoder("cross-encoder/ettin-reranker-1b-v1", 8192, 1.0),
+        _cross_encoder("ibm-granite/granite-embedding-reranker-english-r2", 8192, 0.149),
+        _cross_encoder("BAAI/bge-reranker-v2-m3", 8192, 0.568),
     )
 }
 
@@ -116,7 +147,7 @@ def resolve(name: str = DEFAULT, *, adapter: str | None = None, prompt_format: s
             f"unknown model {name!r}: not a folder, not a hub id (owner/name), and not one of: "
             f"{', '.join(MODELS)}{advice}"
         )
-    think: Think = "always" if prompt_format == "rank1" else "never"
+    think: Think = "always" if prompt_format in ("rank1", "erank") else "never"
     return Model(name, name, adapter, prompt_format or IN_FOLDER, think, 16000)
 
 

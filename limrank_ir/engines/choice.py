@@ -8,7 +8,7 @@ from typing import Any
 from limrank_ir.engines import Engine
 from limrank_ir.errors import InputError
 from limrank_ir.models import ENGINE_OPTIONS, Model
-from limrank_ir.prompts import CROSS_ENCODER
+from limrank_ir.prompts import CROSS_ENCODER, FORMATS
 
 
 def choose_engine(engine: str | Engine, model: Model, options: Mapping[str, Any]) -> Engine:
@@ -26,6 +26,16 @@ def choose_engine(engine: str | Engine, model: Model, options: Mapping[str, Any]
     Raises:
         InputError: there is no such engine, an option is one that it does not have, or the options' values are invalid.
     """
+    chosen = _engine(engine, model, options)
+    fmt = FORMATS.get(model.prompt_format)
+    if isinstance(engine, str) and fmt is not None and fmt.two_reads is not None:
+        from limrank_ir.engines.twice import TwiceEngine
+
+        return TwiceEngine(chosen, fmt, fmt.two_reads)
+    return chosen
+
+
+def _engine(engine: str | Engine, model: Model, options: Mapping[str, Any]) -> Engine:
     kind = engine_kind(engine)
     known = {name for names in ENGINE_OPTIONS.values() for name in names}
     given = {name: value for name, value in options.items() if name in known}

@@ -59,7 +59,7 @@ class PromptTokenizer:
         self._control = re.compile(f"({found})" if found else r"(?!)()")
         self._start = _start_ids(tokenizer) if fmt.start else []
         self._format = fmt
-        self.label_ids = self.label_tokens(fmt.labels)
+        self.label_ids = self.label_tokens(fmt.labels if fmt.two_reads is None else fmt.two_reads.first)
 
     def label_tokens(self, labels: Sequence[Label]) -> list[int]:
         """The token of each label.
@@ -103,7 +103,10 @@ class PromptTokenizer:
                 raise self._no_room(prompt, limit)
         heads = {prompt.prefix: self._head(prompt) for prompt in prompts}
         pieces = [
-            self._pieces([(prompt.passage, False), *_parts(prompt.suffix, prompt.suffix_spans)], heads[prompt.prefix])
+            self._pieces(
+                [(prompt.passage, False), *self._seamed(_parts(prompt.suffix, prompt.suffix_spans))],
+                heads[prompt.prefix],
+            )
             for prompt in prompts
         ]
         texts = [piece for row in pieces for piece in row if isinstance(piece, str)]
@@ -150,15 +153,25 @@ class PromptTokenizer:
 
     def _head(self, prompt: Prompt) -> list[str | int]:
         """The pieces before the passage."""
-        return self._pieces(_parts(prompt.prefix, prompt.prefix_spans), self._start)
+        return self._pieces(self._seamed(_parts(prompt.prefix, prompt.prefix_spans)), self._start)
 
-    def _pieces(self, texts: list[tuple[str, bool]], start: Sequence[str | int]) -> list[str | int]:
-        """Split texts into plain text (str) and control tokens (int), and join neighboring pieces of plain text.
+    def _seamed(self, parts: list[tuple[str, bool]]) -> list[tuple[str, bool | None]]:
+        """Split off the seam with which the last part begins, if the format has one."""
+        text, seam = parts[-1][0], self._format.seam
+        if not seam or not text.startswith(seam):
+            return [*parts]
+        return [*parts[:-1], (seam, None), (text[len(seam) :], True)]
 
-        Each text comes with a flag: whether control tokens are recognized in it.
+    def _pieces(self, texts: Sequence[tuple[str, bool | None]], start: Sequence[str | int]) -> list[str | int]:
+        """Split texts into plain text (str) and tokens (int), and join neighboring pieces of plain text.
+
+        Each text comes with a flag: whether control tokens are recognized in it; None: it is tokenized on its own.
         """
         pieces: list[str | int] = [*start]
         for text, with_controls in texts:
+            if with_controls is None:
+                pieces += self._plain.encode(text, add_special_tokens=False).ids
+                continue
             parts = self._control.split(text) if with_controls else [text]
             for part in parts:
                 if with_controls and part in self._controls:

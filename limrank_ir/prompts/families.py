@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from limrank_ir.errors import InputError
 from limrank_ir.prompts.format import PromptFormat
+from limrank_ir.prompts.released import BGE_GEMMA, ERANK, MXBAI_V2, TFRANK
 
 RANK1 = PromptFormat(
     name="rank1",
@@ -41,7 +42,7 @@ QWEN3 = PromptFormat(
 # never read: it names the one score (`limrank_ir.engines.cross_encoder`).
 CROSS_ENCODER = PromptFormat(name="cross-encoder", before="{query}", labels=("relevant",))
 
-FORMATS = {fmt.name: fmt for fmt in (RANK1, QWEN3, CROSS_ENCODER)}
+FORMATS = {fmt.name: fmt for fmt in (RANK1, QWEN3, MXBAI_V2, BGE_GEMMA, TFRANK, ERANK, CROSS_ENCODER)}
 
 
 def prompt_format(name: str) -> PromptFormat:

@@ -10,6 +10,7 @@ from typing import TypeAlias
 
 from limrank_ir.errors import InputError
 from limrank_ir.prompts.cleaning import clean, whole_sentences, with_instruction
+from limrank_ir.prompts.two_reads import TwoReads
 
 Label: TypeAlias = str | int
 """A label: its text, such as ``" true"``, of which the first token is read, or the id of a token."""
@@ -66,6 +67,10 @@ class PromptFormat:
         start: whether the tokens that the tokenizer puts before every text come first, such as a begin-of-sequence
             token. Chat templates write them themselves.
         strip: whether white space around the query, the instruction, and the passage is dropped.
+        seam: the text right behind the query and the passage, if it is tokenized on its own, as by code that joins
+            token ids rather than texts.
+        closing: the text between a thought that was cut short and `end_of_thought`.
+        two_reads: how the grades are read if they stand at two places of the answer.
     """
 
     name: str
@@ -80,6 +85,9 @@ class PromptFormat:
     grades: tuple[float, ...] | None = None
     start: bool = True
     strip: bool = False
+    seam: str = ""
+    closing: str = ""
+    two_reads: TwoReads | None = None
 
     @property
     def key(self) -> str:
@@ -145,7 +153,7 @@ class PromptFormat:
         Returns:
             The prompt that asks for the verdict.
         """
-        suffix = f"{prompt.suffix}\n{whole_sentences(thought)}\n{self.end_of_thought}"
+        suffix = f"{prompt.suffix}\n{whole_sentences(thought)}\n{self.closing}{self.end_of_thought}"
         return Prompt(prompt.prefix, prompt.passage, suffix, prompt.cleaned, prompt.prefix_spans, prompt.suffix_spans)
 
 
