@@ -202,7 +202,8 @@ def test_a_key_in_a_url_is_refused_and_not_repeated():
     ("options", "message"),
     [
         ({"speed": 1}, "engine option 'speed': servers have only model, concurrency, timeout, retries"),
-        ({"concurrency": 0}, "concurrency is 0; it must be a number of at least 1"),
+        ({"concurrency": 0}, "concurrency is 0; it must be a whole number of at least 1"),
+        ({"retries": 1.5}, "retries is 1.5; it must be a whole number of at least 0"),
         ({"timeout": "x"}, "timeout is 'x'"),
         ({"model": 3}, "model is 3; it must be a name"),
     ],

@@ -59,10 +59,11 @@ class Settings:
         Raises:
             InputError: a value is invalid.
         """
-        for name, least in (("concurrency", 1), ("timeout", 0.001), ("retries", 0)):
+        for name, least, kinds in (("concurrency", 1, int), ("timeout", 0.001, (int, float)), ("retries", 0, int)):
             value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, (int, float)) or not value >= least:
-                raise InputError(f"engine option {name} is {value!r}; it must be a number of at least {least}")
+            if isinstance(value, bool) or not isinstance(value, kinds) or not value >= least:
+                number = "a whole number" if kinds is int else "a number"
+                raise InputError(f"engine option {name} is {value!r}; it must be {number} of at least {least}")
         if not (self.model is None or isinstance(self.model, str)):
             raise InputError(f"engine option model is {self.model!r}; it must be a name")
 

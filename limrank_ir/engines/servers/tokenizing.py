@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from dataclasses import field as field_of
 from typing import Any, Protocol
 
 import numpy as np
@@ -74,12 +75,16 @@ class Remote:
     connection: Connection
     served: Served
     fmt: PromptFormat
+    _known: dict[tuple[Label, ...], list[int]] = field_of(default_factory=dict)  # the labels of a run are asked once
 
     async def labels(self, labels: Sequence[Label]) -> list[int]:
         """The token of each label."""
+        if tuple(labels) in self._known:
+            return self._known[tuple(labels)]
         first = [label if isinstance(label, int) else (await self._ids(label, start=False))[0] for label in labels]
         if len(set(first)) < len(first):
             raise InputError(f"two of the labels {tuple(labels)} begin with the same token of {self.served.model}")
+        self._known[tuple(labels)] = first
         return first
 
     async def encode(self, prompt: Prompt, limit: int) -> Tokens:
