@@ -118,6 +118,7 @@ def test_only_the_passage_is_cut_and_what_is_cut_is_counted(folders):
 def test_a_resumed_run_has_the_same_batches_and_scores(folders):
     ours = engine(folders["bert"], batch_tokens=300)
     every, batches = read(ours, pairs())
+    assert ours.tokens == sum(reading.prompt_tokens for reading in every.values())
     done = {index for batch in batches[::2] for index, _ in batch} | {batches[1][0][0]}
     rest, again = read(ours, pairs(), done=frozenset(done))
     assert set(rest) == set(range(len(pairs()))) - done

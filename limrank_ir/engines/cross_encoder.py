@@ -15,7 +15,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from limrank_ir.engines.batching import batches, waves
-from limrank_ir.engines.local import LocalEngine
+from limrank_ir.engines.local import TOKENS_PER_BATCH, LocalEngine
+from limrank_ir.engines.room import free_memory, tokens_that_fit
 from limrank_ir.errors import EngineError, InputError
 from limrank_ir.prompts import Prompt
 from limrank_ir.verdict import Reading
@@ -45,6 +46,14 @@ class CrossEncoderEngine(LocalEngine):
         if not classifier.packed:
             log.info("%s: its family cannot be packed, so batches are padded", self.model.name)
         return classifier
+
+    @property
+    def _tokens_per_batch(self) -> int:
+        if self._batch_tokens is None:
+            model, free = self._classifier.model, free_memory(self.device)
+            fit = TOKENS_PER_BATCH if free is None else tokens_that_fit(free, model.config, model.dtype.itemsize)
+            self._batch_tokens = fit
+        return self._batch_tokens
 
     def read_labels(
         self,
@@ -87,9 +96,11 @@ class CrossEncoderEngine(LocalEngine):
 
         def run(part: list[int]) -> list[tuple[int, Reading]]:
             chosen = [pairs[position] for position in part]
+            logits = classifier.logits(chosen)
+            self._count(sum(len(pair.ids) for pair in chosen))
             return [
                 (indices[position], _reading(logit, len(pair.ids), pair.cut))
-                for position, pair, logit in zip(part, chosen, classifier.logits(chosen), strict=True)
+                for position, pair, logit in zip(part, chosen, logits, strict=True)
             ]
 
         # Form the batches from all pairs and drop those in `done` afterwards: a resumed run then has the same batches.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass, replace
+from typing import Any
 
 from limrank_ir.engines import Engine, Label
 from limrank_ir.errors import EngineError
@@ -30,6 +31,12 @@ class TwiceEngine:
     def identity(self) -> str:
         """The engine's."""
         return self.engine.identity
+
+    @property
+    def tokens(self) -> int:
+        """The engine's, if it counts them."""
+        engine: Any = self.engine
+        return engine.tokens
 
     def read_labels(
         self,
