@@ -7,7 +7,8 @@ import dataclasses
 from limrank_ir.cli import console
 from limrank_ir.cli import options as o
 from limrank_ir.formats.output import write_json
-from limrank_ir.models import MODELS, Model
+from limrank_ir.models import ENGINE_OPTIONS, IN_FOLDER, MODELS, Model
+from limrank_ir.prompts import CROSS_ENCODER, FORMATS
 
 GPU_SIZES = (6, 8, 12, 16, 24, 40, 48, 80)  # GB of memory of common GPUs
 
@@ -15,24 +16,43 @@ GPU_SIZES = (6, 8, 12, 16, 24, 40, 48, 80)  # GB of memory of common GPUs
 def list_models(as_json: o.Json = False) -> None:
     """List the models that are known by name; local folders and hub ids work, too.
 
+    Engines: local, vllm, and server, which are `--engine URL`.
+
     For example:
 
         limrank models
     """
     if as_json:
-        write_json([{**dataclasses.asdict(model), "hardware": hardware(model)} for model in MODELS.values()])
+        write_json(
+            [
+                {**dataclasses.asdict(model), "engines": engines_for(model), "hardware": hardware(model)}
+                for model in MODELS.values()
+            ]
+        )
     else:
-        console.table(*model_table(), left=6)
+        console.table(*model_table(), left=7)
 
 
 def model_table() -> tuple[list[str], list[list[str]]]:
     """The table of all models: header and rows."""
-    return ["name", "weights", "reads", "thinks", "size", "runs on"], [_row(model) for model in MODELS.values()]
+    header = ["name", "weights", "reads", "thinks", "engines", "size", "runs on"]
+    return header, [_row(model) for model in MODELS.values()]
 
 
 def _row(model: Model) -> list[str]:
     size = "?" if model.parameters is None else f"{model.parameters:.2g}B"
-    return [model.name, model.weights, model.prompt_format, model.think, size, hardware(model)]
+    engines = ", ".join(engines_for(model)) if len(engines_for(model)) < len(ENGINE_OPTIONS) else "all"
+    return [model.name, model.weights, model.prompt_format, model.think, engines, size, hardware(model)]
+
+
+def engines_for(model: Model) -> list[str]:
+    """The engines that can run a model: servers give no raw logits, and cross-encoders are run by the local one."""
+    if model.prompt_format == CROSS_ENCODER.name:
+        return ["local"]
+    # A model whose folder says how it is read may have one label; that is known when its files are here.
+    if model.prompt_format == IN_FOLDER or len(FORMATS[model.prompt_format].labels) == 1:
+        return ["local", "vllm"]
+    return ["local", "vllm", "server"]
 
 
 def hardware(model: Model) -> str:
