@@ -137,6 +137,8 @@ class ServerEngine:
                 f"`hf download {self.model.weights} tokenizer.json tokenizer_config.json config.json`"
             )
         max_length = self.max_length
+        # With more prompts than slots, a prompt's second request would find the slot with its cache taken.
+        concurrency = min(self.settings.concurrency, served.slots or self.settings.concurrency)
         items = [
             (index, prompts[index].prefix)
             for wave in waves(dict(enumerate(prompts)))
@@ -157,6 +159,6 @@ class ServerEngine:
                     reading = await askers[url].read(prompts[index], labels, think=think, budget=budget)
                     put((index, reading))
 
-                await share(items, self.urls, self.settings.concurrency, work)
+                await share(items, self.urls, concurrency, work)
 
         yield from stream(main)

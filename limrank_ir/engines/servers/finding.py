@@ -41,7 +41,7 @@ async def find(connection: Connection, model: Model) -> Served:
     # An adapter's card has no length of its own.
     lengths = [each.get("max_model_len") for each in (card, *cards) if each is card or each.get("id") == parent]
     context = next((length for length in lengths if isinstance(length, int)), None)
-    version = ""
+    version, slots = "", None
     if kind == "vllm":
         version = _text(await connection.get("/version"), "version")
     elif kind == "sglang":
@@ -49,9 +49,9 @@ async def find(connection: Connection, model: Model) -> Served:
     elif kind == "llama.cpp":
         props = await connection.get("/props") or {}
         version = f"{_text(props, 'build_info')} {_text(props, 'model_ftype')}".strip()
-        found = (props.get("default_generation_settings") or {}).get("n_ctx")
-        context = found if isinstance(found, int) else context
-    return Served(kind, version, str(card["id"]), parent is not None, context)
+        context = _number((props.get("default_generation_settings") or {}).get("n_ctx")) or context
+        slots = _number(props.get("total_slots"))
+    return Served(kind, version, str(card["id"]), parent is not None, context, slots)
 
 
 def agreed(found: Mapping[str, Served | ServerGone]) -> dict[str, Served]:
@@ -117,6 +117,10 @@ def _alike(name: str, served: str) -> bool:
     if not served.endswith(".gguf") and not Path(served).is_absolute():
         return False
     return _GGUF.sub("", Path(served).name.lower()) == Path(name).name.lower()
+
+
+def _number(value: Any) -> int | None:
+    return value if isinstance(value, int) and value > 0 else None
 
 
 def _text(value: Any, name: str) -> str:

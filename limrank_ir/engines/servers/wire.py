@@ -28,6 +28,7 @@ class Served:
         model: the model's name there.
         adapter: whether that is the name of an adapter, not of the base model.
         context: the number of tokens that the server has room for, or None if it does not say.
+        slots: how many prompts it has room for at a time, each with its cache, or None if it does not say.
     """
 
     kind: str
@@ -35,6 +36,7 @@ class Served:
     model: str
     adapter: bool = False
     context: int | None = None
+    slots: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
