@@ -25,6 +25,7 @@ FAMILIES = {
     "xlm-roberta": ("xlm-roberta", {"type_vocab_size": 1}, True),
     "electra": ("electra", {}, True),
     "deberta-v2": ("deberta-v2", {"relative_attention": True, "pos_att_type": ["p2c", "c2p"]}, False),
+    "llama": ("llama", {}, False),
 }
 WORDS = classifiers.TEXT.replace("[SEP] </s> [MASK] ", "").split()
 
@@ -156,6 +157,10 @@ def test_what_is_no_cross_encoder_is_refused(folders, tmp_path, smol_folder):
     _drop(folder, "classifier.")
     with pytest.raises(InputError, match=r"missing the tensors classifier\.bias, classifier\.weight"):
         read(engine(folder), pairs(1))
+    (folder / "chat_template.jinja").write_text("{{ messages }}")
+    with pytest.raises(InputError, match="a classifier with a chat template"):
+        read(engine(classifiers.make(folder, "bert")), pairs(1))
+    assert len(scores(engine(folder, allow_mismatch=True), pairs(5))) == 5
     for options in ({"labels": ["a"], "think": True}, {"labels": ["a", "b"], "think": False}):
         with pytest.raises(InputError, match="one score, without thinking"):
             list(engine(folders["bert"]).read_labels(prompts(pairs(1)), budget=1, **options))

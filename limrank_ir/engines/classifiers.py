@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from limrank_ir.engines.base_models import UNREADABLE, classifier_model, reason
+from limrank_ir.engines.base_models import OVERRIDE, UNREADABLE, classifier_model, reason
 from limrank_ir.engines.cpu import PackedLinear, can_speed_up
 from limrank_ir.engines.out_of_memory import out_of_memory
 from limrank_ir.engines.packed_encoder import first_position, pack, packed_logits
@@ -69,13 +69,14 @@ def load_classifier(
         weights: the folder of a transformers sequence classifier with one label.
         device: the device to run on.
         dtype: precision.
-        allow_mismatch: see `limrank_ir.engines.base_models`.
+        allow_mismatch: see `limrank_ir.engines.base_models`; also load a model with a chat template, without using it.
 
     Returns:
         The model, ready to run.
 
     Raises:
-        InputError: a file is missing or broken, tensors are missing or unexpected, or it has more than one label.
+        InputError: a file is missing or broken, tensors are missing or unexpected, it has more than one label, or it
+            reads pairs through a chat template.
         EngineError: memory runs out.
     """
     from transformers import AutoTokenizer
@@ -90,6 +91,12 @@ def load_classifier(
         if out_of_memory(error):
             raise EngineError(f"{weights}: not enough memory to load it as {dtype}; choose a smaller model") from error
         raise InputError(f"{weights}: cannot be loaded as a sequence classifier ({reason(error)})") from error
+    if tokenizer.chat_template is not None and not allow_mismatch:
+        # sentence-transformers 5.4 and later puts pairs through the template (base/modality.py), others do not.
+        raise InputError(
+            f"{weights}: a classifier with a chat template, which cross-encoders here do not use; if it was trained on "
+            f"tokenizer(query, passage), set {OVERRIDE}"
+        )
     model = model.to(device).eval().requires_grad_(False)
     packed = pack(model)
     if packed and device.type == "cpu" and dtype == torch.float32 and can_speed_up(dtype):
