@@ -44,6 +44,8 @@ def suite(
     prompt_format: o.PromptFormatName = None,
     think: o.ThinkMode = None,
     budget: o.Budget = 8192,
+    engine: o.Engine = None,
+    engine_option: o.EngineOption = None,
     device: o.Device = None,
     dtype: o.DtypeName = None,
     runs: Annotated[bool, typer.Option("--runs/--no-runs", help="Put the TREC runs into the folder.")] = True,
@@ -66,7 +68,14 @@ def suite(
 
     check_folder(f"-o {output}", output)
     models = ModelOptions(
-        max_length=max_length, prompt_format=prompt_format, think=think, budget=budget, device=device, dtype=dtype
+        max_length=max_length,
+        prompt_format=prompt_format,
+        think=think,
+        budget=budget,
+        engine=engine,
+        engine_options=o.engine_options(engine_option),
+        device=device,
+        dtype=dtype,
     )
     settings = SuiteSettings(k, queries, seed, runs, models)
     command = shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])

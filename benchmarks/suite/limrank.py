@@ -35,7 +35,9 @@ def limrank_system(name: str, options: ModelOptions, store: Path) -> System:
     chosen["prompt_format"] = prompt_format
     model = LimRank(base, **chosen)
     own_adapter = model.model.adapter
-    budget = model.budget if model.think == "always" else 0
+    think = f"{model.think} budget={0 if model.think == 'never' else model.budget}"
+    if model.think == "auto":
+        think += f" top={model.think_top} margin={model.think_margin:g}"
 
     def start() -> Scorer:
         model.load()  # not timed
@@ -45,6 +47,8 @@ def limrank_system(name: str, options: ModelOptions, store: Path) -> System:
             prompt_format=prompt_format,
             engine=model.engine,
             think=model.think,
+            think_top=model.think_top,
+            think_margin=model.think_margin,
             budget=model.budget,
             store=VerdictStore(store),
         )
@@ -53,7 +57,7 @@ def limrank_system(name: str, options: ModelOptions, store: Path) -> System:
     return System(
         name=name,
         label=_label(base, adapter),
-        identity=f"{model.engine.identity} {model.model.prompt_format} think={model.think} budget={budget}",
+        identity=f"{model.engine.identity} {model.model.prompt_format} think={think}",
         weight=model.model.fuse,
         adapter=None if own_adapter is None else identity(own_adapter),
         start=start,
