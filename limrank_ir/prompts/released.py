@@ -29,6 +29,7 @@ MXBAI_V2 = PromptFormat(
 )
 
 # github FlagOpen/FlagEmbedding: FlagEmbedding/inference/reranker/decoder_only/base.py; score = logit("Yes")
+# Its code puts a begin-of-sequence token first, as Gemma's tokenizer does by itself.
 BGE_GEMMA = PromptFormat(
     name="bge-reranker-v2-gemma",
     before="A: {query}\nB: ",
