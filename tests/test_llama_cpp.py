@@ -32,11 +32,11 @@ def prompts(think=False):
     return [FMT.render(QUERY, passage, think=think) for passage in PASSAGES]
 
 
-def read(engine, think=False, fmt=FMT, labels=FMT.labels, budget=6):
+def read(engine, think=False, labels=FMT.labels, budget=6, count=len(PASSAGES)):
     found = {}
-    for batch in engine.read_labels(prompts(think), labels, think=think, budget=budget):
+    for batch in engine.read_labels(prompts(think)[:count], labels, think=think, budget=budget):
         found.update(batch)
-    return [found[index] for index in range(len(PASSAGES))]
+    return [found[index] for index in range(count)]
 
 
 def odds(reading):
@@ -82,14 +82,14 @@ def test_many_labels_that_are_unlikely(exact, local):
 
 
 def test_thoughts_that_end_with_a_verdict(exact, local, monkeypatch):
-    """What the model says anyway becomes the end of its thought: the last word that it says twice."""
-    said = read(local, think=True, budget=10)[0].reasoning.split()
+    """What the model says anyway becomes the end of its thought and its label."""
+    said = read(local, True, budget=10, count=1)[0].reasoning.split()
     fmt = replace(FMT, end_of_thought=f" {said[3]}", labels=(f" {said[4]}", " zebra"))
     local._loaded  # noqa: B018
     monkeypatch.setitem(local.__dict__, "_loaded", replace(local._loaded, fmt=fmt))
     engine = engine_at(exact)
     engine.__dict__["_format"] = fmt
-    readings, others = (read(each, True, labels=fmt.labels, budget=10) for each in (engine, local))
+    readings, others = (read(each, True, labels=fmt.labels, budget=10, count=2) for each in (engine, local))
     assert readings[0].finish == "verdict" and odds(readings[0]) > 3
     for reading, other in zip(readings, others, strict=True):
         assert (reading.finish, reading.reasoning) == (other.finish, other.reasoning)
