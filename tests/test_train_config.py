@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from limrank_ir.errors import LimRankError
+from limrank_ir.errors import InputError, LimRankError
 from limrank_ir.train.config import read_config
 from tests import training
 from tests.training import GROUP, write_config, write_rows
@@ -169,3 +169,14 @@ def test_the_shipped_configurations_are_installed_and_valid():
     assert "limrank-smol.yaml" in [place.name for place in places]
     for place in places:
         assert read_config(place).model == yaml.safe_load(place.read_text())["model"]
+
+
+def test_only_formats_with_a_positive_and_a_negative_label_can_be_trained(tmp_path):
+    from limrank_ir.models import resolve
+    from limrank_ir.train.formats import TRAINABLE, trainable_format
+
+    assert {"rank1", "qwen3"} <= set(TRAINABLE) and not {"erank", "tfrank", "cross-encoder"} & set(TRAINABLE)
+    assert trainable_format(resolve("limrank-7b")).name == "rank1"
+    for model in (resolve("erank-4b"), resolve("bge-reranker-v2-gemma"), resolve(str(tmp_path))):
+        with pytest.raises(InputError, match=r"cannot be trained; set prompt_format to one with .*: rank1, qwen3"):
+            trainable_format(model)

@@ -14,10 +14,10 @@ import numpy as np
 
 from limrank_ir.errors import InputError
 from limrank_ir.models import SMOL, Model
-from limrank_ir.prompts import prompt_format
 from limrank_ir.weights import locate
 
 from .config import TrainConfig, read_config
+from .formats import trainable_format
 from .mixture import data_hash
 from .run import arguments, base_model, last_checkpoint, read_examples
 from .run_record import check_settings
@@ -151,7 +151,7 @@ def _encoder(config: TrainConfig, base: Model) -> Any:
         raise InputError(
             f"{base.weights}: its tokenizer is not available ({reason}); check the name and the network"
         ) from error
-    fmt = prompt_format(base.prompt_format)
+    fmt = trainable_format(base)
     return encoder(fmt, PromptTokenizer(tokenizer, fmt), config.data.cutoff, config.objectives, config.data.layout)
 
 

@@ -11,11 +11,11 @@ from typing import Any
 
 from limrank_ir.errors import InputError
 from limrank_ir.models import Model, resolve
-from limrank_ir.prompts import prompt_format
 from limrank_ir.weights import locate
 from limrank_ir.workshop.settings import unknown
 
 from .config import TrainConfig, read_config
+from .formats import trainable_format
 from .learnable import check_learnable
 from .mixture import data_hash, mix
 from .rankings import read_rankings
@@ -62,7 +62,7 @@ def train(
     """
     config = read_config(path, data=data, output=output, changes=changes)
     base = base_model(config, path)
-    fmt = prompt_format(base.prompt_format)
+    fmt = trainable_format(base)
     if config.data.layout == "pointwise" and "traces" in config.objectives and not fmt.end_of_thought:
         raise InputError(f"{path}: objectives: the prompt format {fmt.name} cannot think; remove traces")
     examples, digest = read_examples(config)
@@ -211,7 +211,7 @@ def _trainer(config: TrainConfig, base: Model, examples: list[Any], settings: An
     from .trainer import VerdictTrainer, encoder, survey
 
     weights = locate(base.weights)
-    fmt = prompt_format(base.prompt_format)
+    fmt = trainable_format(base)
     tokenizer = load_tokenizer(weights, config.lora)
     prompts = PromptTokenizer(tokenizer, fmt)
     encode = encoder(fmt, prompts, config.data.cutoff, config.objectives, config.data.layout)
