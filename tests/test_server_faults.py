@@ -87,7 +87,7 @@ def test_retry_after_is_honored(model):
         ("nan", {}, "an answer with the log-probability nan, once"),
         ("hang", {"timeout": 1}, "no answer within 1 seconds, once"),
         ("drip", {"timeout": 1}, "no answer within 1 seconds, once"),
-        ("reset", {}, r"cannot be reached \(.*\); is the server running"),
+        ("reset", {}, r"cannot be reached \(.*\); check that it runs"),
     ],
 )
 def test_lasting_faults_are_one_line(fault, options, message, model):
@@ -97,7 +97,7 @@ def test_lasting_faults_are_one_line(fault, options, message, model):
 
 
 def test_a_server_that_is_not_there():
-    with pytest.raises(EngineError, match=r"cannot be reached \(.*\); is the server running"):
+    with pytest.raises(EngineError, match=r"cannot be reached \(.*\); check that it runs"):
         read(f"http://127.0.0.1:{free_port()}", prompts_of(1, 1), retries=0)
 
 

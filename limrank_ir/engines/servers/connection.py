@@ -188,7 +188,7 @@ class Connection:
                 failure = ServerGone(f"{self.url}: no answer within {seconds}, {_times(attempt + 1)}; {LATER}")
             except httpx.TransportError as error:
                 why = self._without_key(str(error)) or type(error).__name__
-                failure = ServerGone(f"{self.url}: cannot be reached ({why}); is the server running? {LATER}")
+                failure = ServerGone(f"{self.url}: cannot be reached ({why}); check that it runs; {LATER}")
             if attempt < retries:
                 await asyncio.sleep(pause)
         raise failure
