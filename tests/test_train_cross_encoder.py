@@ -9,6 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from limrank_ir import LimRank
 from limrank_ir.errors import LimRankError
 from limrank_ir.train.cross_encoder import _row, train_cross_encoder
 from limrank_ir.train.objectives import Verdicts, objective
@@ -35,8 +36,12 @@ def test_it_learns_and_opens_in_sentence_transformers(config, tmp_path):
         scores = model.predict([(group.query, candidate.text) for candidate in group.candidates])
         first += scores.argmax() == 0
     assert first > 0.6 * len(groups)  # by chance: at most a third
+    # LimRank's own engine reads the same.
+    asked = [(groups[0].query, candidate.text) for candidate in groups[0].candidates]
+    ours = LimRank(str(folder), prompt_format="cross-encoder").predict(asked)
+    assert ours == pytest.approx(model.predict(asked), abs=1e-3)
     # Query and passage are separated, and the score is read at an extra token.
-    ids = model.tokenizer("a query", "a passage")["input_ids"]
+    ids = model.preprocess([("a query", "a passage")])["input_ids"][0].tolist()  # what `predict` reads
     plain = [model.tokenizer(text)["input_ids"] for text in ("a query", "a passage")]
     assert ids == [*plain[0], ids[len(plain[0])], *plain[1], ids[-1]] and ids[-1] != model.tokenizer.pad_token_id
 

@@ -106,7 +106,9 @@ def _model(config: TrainConfig, weights: Path) -> Any:
     # classification head, so it gets a classifier.
     start = config.output / "start"
     AutoModelForSequenceClassification.from_pretrained(weights, num_labels=1).save_pretrained(start)
-    AutoTokenizer.from_pretrained(weights).save_pretrained(start)
+    tokenizer = AutoTokenizer.from_pretrained(weights)
+    tokenizer.chat_template = None  # sentence-transformers would put pairs through it, as a conversation
+    tokenizer.save_pretrained(start)
     model = CrossEncoder(str(start), max_length=config.data.cutoff, local_files_only=True)
     tokenizer = model.tokenizer
     # By itself, a causal tokenizer joins query and passage into one text and ends on whatever token comes last.
