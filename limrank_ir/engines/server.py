@@ -32,7 +32,11 @@ if TYPE_CHECKING:
 
 
 class ServerEngine:
-    """Asks servers that run one model. They are asked what they are with the first prompt."""
+    """Asks servers that run one model. They are asked what they are with the first prompt.
+
+    Attributes:
+        tokens: how many tokens the servers have read and generated so far.
+    """
 
     def __init__(
         self,
@@ -65,6 +69,7 @@ class ServerEngine:
         self.model = model
         self.urls = server_urls(urls)
         self.settings = Settings(**options)
+        self.tokens = 0
         self._asked_length = min(max_length or model.context, model.context)
 
     def __repr__(self) -> str:
@@ -157,6 +162,7 @@ class ServerEngine:
 
                 async def work(url: str, index: int) -> None:
                     reading = await askers[url].read(prompts[index], labels, think=think, budget=budget)
+                    self.tokens += reading.prompt_tokens + reading.reasoning_tokens
                     put((index, reading))
 
                 await share(items, self.urls, concurrency, work)
