@@ -99,7 +99,7 @@ def fitted(
 
     config = adapter_config(adapter)
     if not allow_mismatch:
-        _check_base(adapter, config.base_model_name_or_path, base, identity)
+        check_base(adapter, config.base_model_name_or_path, base, identity)
     if vocabulary > model.get_input_embeddings().num_embeddings:
         model.resize_token_embeddings(vocabulary)
     with no_warnings():
@@ -153,7 +153,7 @@ def record_base(adapter: Path, base: Model) -> None:
         file.write(json.dumps({"base": identity_of(base.weights)}, indent=2) + "\n")
 
 
-def _check_base(adapter: Path, named: str | None, base: str | None, identity: str | None) -> None:
+def check_base(adapter: Path, named: str | None, base: str | None, identity: str | None) -> None:
     """Compare the base model that an adapter names with the one given. A folder on another machine says nothing.
 
     Args:

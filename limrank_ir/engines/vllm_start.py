@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from limrank_ir.engines.adapters import BASE_RECORD, adapter_config, fitted, merged
+from limrank_ir.engines.adapters import BASE_RECORD, adapter_config, check_base, fitted, merged
 from limrank_ir.engines.base_models import UNREADABLE, causal_model, check_model, reason
 from limrank_ir.engines.out_of_memory import out_of_memory
 from limrank_ir.engines.tokens import PromptTokenizer
@@ -135,7 +135,7 @@ def _weights(model: Model, dtype: str, *, merge: bool, allow_mismatch: bool) -> 
     check_model(weights)
     if getattr(AutoConfig.from_pretrained(weights), "quantization_config", None) is not None:
         # transformers would need the packages that unpack the weights. vLLM checks their names, too.
-        return weights, None if model.adapter is None else locate(model.adapter)
+        return weights, None if model.adapter is None else _beside_quantized(model, allow_mismatch=allow_mismatch)
     base = causal_model(weights, allow_mismatch=allow_mismatch, device_map="meta")
     if model.adapter is None:
         return weights, None
@@ -153,6 +153,24 @@ def _weights(model: Model, dtype: str, *, merge: bool, allow_mismatch: bool) -> 
         allow_mismatch=allow_mismatch,
     )
     return weights, adapter
+
+
+def _beside_quantized(model: Model, *, allow_mismatch: bool) -> Path:
+    """The adapter of quantized weights, into which it cannot be merged.
+
+    Raises:
+        InputError: vLLM does not follow its settings, or it was made for another base model.
+    """
+    assert model.adapter is not None
+    adapter = locate(model.adapter)
+    config = adapter_config(adapter)
+    if not _followed(config):
+        raise InputError(
+            f"{adapter}: vLLM does not follow all its settings; merge it into weights that are not quantized"
+        )
+    if not allow_mismatch:
+        check_base(adapter, config.base_model_name_or_path, model.base, identity(model.weights))
+    return adapter
 
 
 def _followed(config: Any) -> bool:
