@@ -59,6 +59,18 @@ def test_labels_after_a_thought_that_is_ended(smol, docstrings, labels):
         assert reading.logprobs == pytest.approx(plain_reading(*smol, forced.text, labels)[0], abs=1e-3)
 
 
+def test_what_follows_a_thought_sees_no_more_of_a_long_passage_than_it_did(smol):
+    limrank = LimRank(think="always", max_length=160)
+    prompt = limrank.prompt(QUERY, "one word after another, " * 60)
+    ((reading,),) = [readings(limrank, [prompt], LABELS[0], think=True, budget=30)]
+    tokenizer, fmt = limrank.engine._loaded.tokenizer, limrank.engine._loaded.fmt
+    (whole,), (tokens,) = tokenizer.encode([prompt], 9999), tokenizer.encode([prompt], 160 - 30 - 8)
+    assert reading.finish == "budget" and reading.cut_tokens == tokens.cut == len(whole.ids) - len(tokens.ids)
+    forced = fmt.forced(tokens.shown(prompt), reading.reasoning)
+    assert reading.logprobs == pytest.approx(plain_reading(*smol, forced.text, LABELS[0])[0], abs=1e-3)
+    assert prompt.passage.startswith(forced.passage) and reading.prompt_tokens <= 160
+
+
 def test_a_verdict_is_the_difference_of_two_labels(limrank, docstrings):
     prompt = limrank.prompt(QUERY, docstrings[0])
     (reading,) = readings(limrank, [prompt], (" true", " false"))

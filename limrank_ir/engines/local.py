@@ -222,8 +222,8 @@ class LocalEngine:
                     reading = _reading(thought.scores, thought.text, row, thought.tokens, thought.finish)
                     readings.append((row.index, reading))
             forced = {
-                index: self._loaded.fmt.forced(prompts[index], thought.text)
-                for index, (_, thought) in unfinished.items()
+                index: self._loaded.fmt.forced(row.tokens.shown(prompts[index]), thought.text)
+                for index, (row, thought) in unfinished.items()
             }
             for forced_wave in waves(forced):
                 for ends, scores in self._forward(

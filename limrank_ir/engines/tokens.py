@@ -22,10 +22,16 @@ class Tokens:
     Attributes:
         ids: int32 array.
         cut: the number of tokens cut from the end of the passage; 0 if it is complete.
+        kept: the number of characters of the passage that were kept, or None: all.
     """
 
     ids: np.ndarray
     cut: int
+    kept: int | None = None
+
+    def shown(self, prompt: Prompt) -> Prompt:
+        """The prompt as it was encoded, without what was cut: what follows a thought must not see more than it did."""
+        return prompt if self.kept is None else replace(prompt, passage=prompt.passage[: self.kept])
 
 
 class PromptTokenizer:
@@ -205,9 +211,10 @@ class PromptTokenizer:
             if excess > len(inside):
                 raise self._no_room(prompt, limit)
             keep = max(inside[len(inside) - excess], start) - start
-            shorter = self.encode([replace(prompt, passage=prompt.passage[:keep].rstrip())], total)[0]
+            passage = prompt.passage[:keep].rstrip()
+            shorter = self.encode([replace(prompt, passage=passage)], total)[0]
             if len(shorter.ids) <= limit:
-                return Tokens(shorter.ids, total - len(shorter.ids))
+                return Tokens(shorter.ids, total - len(shorter.ids), len(passage))
             excess += len(shorter.ids) - limit
 
     @staticmethod

@@ -171,7 +171,7 @@ class VllmEngine:
                         thought = ended(output, stops, tokenizer)
                         request = replace(request, thought=thought)
                         if thought.finish != "verdict":
-                            forced = fmt.forced(prompts[request.index], thought.text)
+                            forced = fmt.forced(request.tokens.shown(prompts[request.index]), thought.text)
                             (tokens,) = tokenizer.encode([forced], self.max_length)
                             self._ask(asked, replace(request, tokens=tokens, cut=request.tokens.cut), read, FIRST)
                             continue

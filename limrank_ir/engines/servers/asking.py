@@ -83,7 +83,8 @@ class Asker:
         thought = await self._think(await self._wire_prompt(tokens.ids.tolist()), ids, self.fmt.stops(labels), budget)
         length, cut, values = len(tokens.ids), tokens.cut, thought.logprobs
         if values is None:
-            forced = await self.tokenizing.encode(self.fmt.forced(prompt, thought.text), self.max_length)
+            ended = self.fmt.forced(tokens.shown(prompt), thought.text)
+            forced = await self.tokenizing.encode(ended, self.max_length)
             values = await self._labels(await self._wire_prompt(forced.ids.tolist()), ids)
             length, cut = len(forced.ids), cut + forced.cut
         return Reading(values, thought.text, length, thought.tokens, thought.finish, cut)

@@ -102,7 +102,7 @@ class Remote:
             share = max(0, limit - least) / (len(ids) - least)
             passage = passage[: int(len(passage) * share)].rstrip()
             ids = await self._ids(replace(prompt, passage=passage).text, start=self.fmt.start)
-        return Tokens(np.array(ids, dtype=np.int32), total - len(ids))
+        return Tokens(np.array(ids, dtype=np.int32), total - len(ids), len(passage))
 
     async def decode(self, ids: Sequence[int]) -> str:
         """The text of ids."""
