@@ -126,6 +126,7 @@ def measure_think(
         file.write("work/\n")
     settings: dict[str, object] = {
         "model": model,
+        "adapter": options.get("adapter"),
         "k": k,
         "queries": queries,
         "seed": seed,

@@ -271,7 +271,7 @@ class Broken:
     """A reranker that fails."""
 
     def __init__(self, limrank, error):
-        self.model, self.error = limrank.model, error
+        self.model, self.think, self.error = limrank.model, limrank.think, error
 
     def judge(self, pairs, *, progress):
         raise self.error

@@ -44,10 +44,15 @@ ModelName = Annotated[
 ]
 Adapter = Annotated[str | None, typer.Option(metavar="NAME", help="PEFT adapter for the model: a folder or hub id.")]
 PromptFormatName = Annotated[
-    models.PromptFormatName | None, typer.Option(help="Prompt format a folder or hub id was trained with.")
+    models.PromptFormatName | None,
+    typer.Option(metavar="NAME", help="How a folder or hub id is read: rank1, qwen3, cross-encoder, ..."),
 ]
 ThinkMode = Annotated[
-    Think | None, typer.Option(help="Whether the model reasons before its verdict.  [default: depends on the model]")
+    Think | None,
+    typer.Option(
+        metavar="MODE",
+        help="Reason before the verdict: never, always, or auto (where it matters).  [default: depends on the model]",
+    ),
 ]
 Budget = Annotated[int, typer.Option(min=1, metavar="N", help="Maximum reasoning tokens per passage.")]
 ThinkTop = Annotated[
@@ -67,7 +72,7 @@ Engine = Annotated[
 ]
 EngineOption = Annotated[
     list[str] | None,
-    typer.Option(metavar="NAME=VALUE", help="An option of that engine, such as tensor_parallel_size=4. Repeatable."),
+    typer.Option(metavar="NAME=VALUE", help="An option of that engine, such as batch_tokens=512. Repeatable."),
 ]
 Device = Annotated[str | None, typer.Option(metavar="NAME", help="cpu, cuda, cuda:1, ...  [default: a GPU, if any]")]
 DtypeName = Annotated[
