@@ -45,7 +45,7 @@ class ThinkPoint:
         thoughts: pairs that were thought about.
         tokens: tokens of prompts and thoughts.
         seconds: time without loading the model: measured for never and always, else that of never and the thoughts'
-            share, by tokens, of that of always.
+            share, by tokens, of that of always. None if verdicts of an earlier call were used.
     """
 
     collection: str
@@ -54,7 +54,7 @@ class ThinkPoint:
     pairs: int
     thoughts: int
     tokens: int
-    seconds: float
+    seconds: float | None
 
     @property
     def mode(self) -> str:
@@ -69,7 +69,7 @@ class _Judged:
     documents: dict[str, list[str]]
     never: dict[str, list[Verdict]]
     always: dict[str, list[Verdict]]
-    seconds: tuple[float, float]
+    seconds: tuple[float, float] | None
 
 
 def measure_think(
@@ -126,6 +126,7 @@ def measure_think(
         file.write("work/\n")
     settings: dict[str, object] = {
         "model": model,
+        "identity": never.engine.identity,
         "adapter": options.get("adapter"),
         "k": k,
         "queries": queries,
@@ -156,14 +157,15 @@ def _judge(collection: Collection, k: int, never: LimRank, always: LimRank) -> _
     wanted = dict.fromkeys(entry.docno for documents in entries.values() for entry in documents)
     pairs = Candidates(entries, collection.topics, read_passages(collection.folder, wanted)).pairs()
     documents = {qid: [entry.docno for entry in found] for qid, found in entries.items()}
-    verdicts, seconds = [], []
+    verdicts, seconds, measured = [], [], True
     for limrank in (never, always):
         limrank.load()  # not timed
         with console.progress(f"{collection.name}, {limrank.think}", len(pairs), "pairs") as advance:
             remaining = iter(limrank.judge(pairs, progress=advance))
         verdicts.append({qid: [next(remaining) for _ in docnos] for qid, docnos in documents.items()})
         seconds.append(limrank.stats.seconds)
-    return _Judged(documents, verdicts[0], verdicts[1], (seconds[0], seconds[1]))
+        measured = measured and not limrank.stats.stored
+    return _Judged(documents, verdicts[0], verdicts[1], (seconds[0], seconds[1]) if measured else None)
 
 
 def _points(collection: Collection, judged: _Judged, margins: Sequence[float]) -> Iterator[ThinkPoint]:
@@ -171,15 +173,19 @@ def _points(collection: Collection, judged: _Judged, margins: Sequence[float]) -
     pairs = sum(map(len, judged.documents.values()))
     tokens = _tokens(verdict for verdicts in judged.never.values() for verdict in verdicts)
     of_all_thoughts = _tokens(verdict for verdicts in judged.always.values() for verdict in verdicts)
-    yield ThinkPoint(collection.name, NEVER, _ndcg(collection, judged, NEVER), pairs, 0, tokens, judged.seconds[0])
+    of_never, of_always = judged.seconds or (math.nan, math.nan)
+
+    def point(margin: float, thoughts: int, tokens: int, seconds: float) -> ThinkPoint:
+        known = seconds if judged.seconds else None
+        return ThinkPoint(collection.name, margin, _ndcg(collection, judged, margin), pairs, thoughts, tokens, known)
+
+    yield point(NEVER, 0, tokens, of_never)
     for margin in margins:
         wanted = [judged.always[qid][place] for qid, places in _thoughts(judged, margin).items() for place in places]
         of_thoughts = _tokens(wanted)
-        seconds = judged.seconds[0] + judged.seconds[1] * of_thoughts / of_all_thoughts
-        ndcg = _ndcg(collection, judged, margin)
-        yield ThinkPoint(collection.name, margin, ndcg, pairs, len(wanted), tokens + of_thoughts, seconds)
-    ndcg = _ndcg(collection, judged, ALWAYS)
-    yield ThinkPoint(collection.name, ALWAYS, ndcg, pairs, pairs, of_all_thoughts, judged.seconds[1])
+        seconds = of_never + of_always * of_thoughts / of_all_thoughts
+        yield point(margin, len(wanted), tokens + of_thoughts, seconds)
+    yield point(ALWAYS, pairs, of_all_thoughts, of_always)
 
 
 def _tokens(verdicts: Iterable[Verdict]) -> int:
@@ -217,6 +223,7 @@ def table(points: Sequence[ThinkPoint]) -> tuple[list[str], list[list[str]]]:
     rows = []
     for margin in dict.fromkeys(point.margin for point in points):
         same = [point for point in points if point.margin == margin]
+        seconds = [point.seconds for point in same]
         pairs, thoughts = sum(point.pairs for point in same), sum(point.thoughts for point in same)
         rows.append(
             [
@@ -224,7 +231,7 @@ def table(points: Sequence[ThinkPoint]) -> tuple[list[str], list[list[str]]]:
                 f"{math.fsum(point.ndcg for point in same) / len(same):.3f}",
                 f"{thoughts / max(1, pairs):.0%}",
                 f"{sum(point.tokens for point in same):,}",
-                f"{math.fsum(point.seconds for point in same):,.0f}",
+                "" if None in seconds else f"{math.fsum(number or 0 for number in seconds):,.0f}",
             ]
         )
     return ["think", MEASURE, "thoughts", "tokens", "seconds"], rows

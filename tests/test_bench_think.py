@@ -88,6 +88,7 @@ def test_a_second_call_judges_nothing_again(collection, tmp_path):
     engine = Opinions()
     again = points(collection, tmp_path / "out", engine)
     assert engine.calls == 2 and [p.ndcg for p in again.values()] == [p.ndcg for p in first.values()]
+    assert all(p.seconds > 0 for p in first.values()) and {p.seconds for p in again.values()} == {None}
 
 
 def test_the_files_say_what_was_measured_and_how(collection, tmp_path):
