@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from pathlib import Path
 
 import pytest
 
@@ -110,3 +111,17 @@ def test_the_command_with_the_real_model(collection, tmp_path):
 def test_a_model_that_cannot_think(collection, tmp_path):
     with pytest.raises(InputError, match="has no thinking mode"):
         think.measure_think("qwen3-reranker-4b", [collection], tmp_path / "out", ModelOptions())
+
+
+def test_the_committed_report_is_what_the_command_writes_today():
+    folder = Path(__file__).parents[1] / "benchmarks" / "results" / "think-modes"
+    saved = json.loads((folder / "results.json").read_text())
+    points = [
+        think.ThinkPoint(**{**point, "margin": math.inf if point["margin"] is None else point["margin"]})
+        for point in ({k: v for k, v in each.items() if k != "mode"} for each in saved["points"])
+    ]
+    text = think.markdown(points, saved["settings"], saved["environment"])
+    assert text == (folder / "results.md").read_text()
+    docs = (Path(__file__).parents[1] / "docs" / "thinking.md").read_text()
+    for mode, ndcg, thoughts, tokens, seconds in think.table(points)[1]:
+        assert f"| {mode} | {ndcg} | {thoughts} | {tokens} | {seconds} |" in docs

@@ -13,7 +13,8 @@ from limrank_ir.benchmarks.suite.results import SuiteReport, SystemResult
 from limrank_ir.errors import InputError
 from limrank_ir.formats.words import few
 
-COMMITTED = sorted((Path(__file__).parents[1] / "benchmarks" / "results").rglob("results.json"))
+PAGES = (Path(__file__).parents[1] / "benchmarks" / "results").rglob("results.html")  # what the suite wrote
+COMMITTED = sorted(page.with_name("results.json") for page in PAGES)
 
 
 def result(collection: str, variant: str, values: list[float]) -> SystemResult:
