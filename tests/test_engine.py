@@ -223,7 +223,7 @@ def test_bad_options():
 
 def test_speed_beats_a_plain_loop_with_equal_scores():
     """The comparison behind the README's figure, on a few pairs."""
-    from limrank_ir.benchmarks.speed import measure
+    from limrank_ir.benchmarks.speed.measure import measure
 
     figures = measure("limrank-smol", pairs=8, repeats=1, device="cpu", dtype=None, batch_tokens=None)
     assert figures["largest_score_difference"] < 1e-3

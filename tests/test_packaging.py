@@ -25,7 +25,7 @@ DATA = {
     "limrank_ir/benchmarks/suite/page.html",
     "limrank_ir/train/configs/limrank-7b.yaml",
     "limrank_ir/train/objectives/contrastive.py",
-    "limrank_ir/benchmarks/speed.py",
+    "limrank_ir/benchmarks/speed/measure.py",
     "limrank_ir/engines/local.py",
 }
 

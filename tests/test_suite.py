@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from limrank_ir.benchmarks.suite.dense import dense_system
 from limrank_ir.benchmarks.suite.plot import png
 from limrank_ir.benchmarks.suite.run import SuiteSettings, run_suite
+from limrank_ir.benchmarks.systems.dense import dense_system
 from limrank_ir.errors import LimRankError
 from limrank_ir.formats.trec import read_run
 from limrank_ir.models import ModelOptions

@@ -10,7 +10,7 @@ import pytest
 from limrank_ir.benchmarks.suite.collection import read_collections
 from limrank_ir.benchmarks.suite.first_stage import first_stage
 from limrank_ir.benchmarks.suite.run import SuiteSettings, run_suite
-from limrank_ir.benchmarks.suite.systems import read_systems
+from limrank_ir.benchmarks.systems.by_name import read_systems
 from limrank_ir.errors import LimRankError
 from limrank_ir.models import ModelOptions
 from tests.suite_collections import write_collection, write_collections

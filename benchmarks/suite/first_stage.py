@@ -5,7 +5,6 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TypeAlias
 
 from limrank_ir.cli import console
 from limrank_ir.errors import InputError
@@ -13,10 +12,8 @@ from limrank_ir.formats.corpus import iter_corpus
 from limrank_ir.formats.trec import read_run, trec_order
 from limrank_ir.retrieval.bm25 import Bm25Settings, build, search
 
+from ..systems.system import ScoredRun
 from .collection import Collection
-
-ScoredRun: TypeAlias = dict[str, list[tuple[str, float]]]
-"""qid to (docno, score)."""
 
 BM25 = Bm25Settings()  # k1 0.9, b 0.4, porter2
 

@@ -6,8 +6,8 @@ import io
 import re
 from typing import TYPE_CHECKING, Any
 
+from ..systems.system import FIRST_STAGE
 from .results import SuiteReport, significant, summaries
-from .system import FIRST_STAGE
 from .tables import PRIMARY, SIGNIFICANT
 
 if TYPE_CHECKING:

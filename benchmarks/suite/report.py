@@ -13,11 +13,11 @@ from typing import Any
 from limrank_ir.errors import InputError
 from limrank_ir.formats.files import replacing
 
+from ..systems.system import Work
 from . import tables
 from .page import page
 from .plot import png
 from .results import MEASURES, SuiteReport, SystemResult, summaries
-from .system import Work
 
 
 def write_report(report: SuiteReport, output: Path) -> None:

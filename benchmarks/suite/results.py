@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from limrank_ir.ranking.evaluate import holm, t_test
 
-from .system import FIRST_STAGE, Work
+from ..systems.system import FIRST_STAGE, Work
 
 MEASURES = ("nDCG@10", "RR@10")
 SAME = 0.0005  # smaller differences print as 0.000 and count as neither above nor below

@@ -18,17 +18,16 @@ from limrank_ir.formats.corpus import read_passages
 from limrank_ir.formats.files import replacing
 from limrank_ir.formats.trec import RunEntry, read_run, write_run
 from limrank_ir.models import ModelOptions
-from limrank_ir.ranking.candidates import Candidates
 from limrank_ir.ranking.evaluate import Evaluation, evaluate, parse_measures
-from limrank_ir.ranking.fusion import fuse
 
+from ..environment import environment
+from ..systems.by_name import read_systems
+from ..systems.rerank import rerank
+from ..systems.system import FIRST_STAGE, Scorer, System, Work
 from .collection import Collection, read_collections
-from .environment import environment
 from .first_stage import BM25, first_stage
 from .report import write_report
 from .results import MEASURES, SuiteReport, SystemResult, Variant, with_p_values
-from .system import FIRST_STAGE, Scorer, System, Work
-from .systems import read_systems
 
 log = logging.getLogger("limrank_ir")
 
@@ -96,7 +95,7 @@ def run_suite(
 
     Args:
         folders: collections, or folders that contain collections (see README.md in this folder).
-        systems: names, as `limrank_ir.benchmarks.suite.systems.read_systems` takes them.
+        systems: names, as `limrank_ir.benchmarks.systems.by_name.read_systems` takes them.
         output: folder for the results; created if it does not exist.
         settings: how to measure.
         command: the command line, for the report.
@@ -223,21 +222,12 @@ def _rerank(
 ) -> Work:
     """Write a system's two runs on a collection: alone and fused."""
     wanted = dict.fromkeys(entry.docno for entries in documents.values() for entry in entries)
-    pairs = Candidates(documents, collection.topics, read_passages(collection.folder, wanted)).pairs()
-    with console.progress(f"{system.label} on {collection.name}", len(pairs), "pairs") as advance:
-        scores, work = score(pairs, advance)
-    remaining = iter(scores)
-    alone, fused = {}, {}
-    for qid, entries in documents.items():
-        docnos = [entry.docno for entry in entries]
-        own_scores = [next(remaining) for _ in entries]
-        fused_scores = fuse(own_scores, [entry.score for entry in entries], system.weight).tolist()
-        alone[qid] = list(zip(docnos, own_scores, strict=True))
-        fused[qid] = list(zip(docnos, fused_scores, strict=True))
+    passages = read_passages(collection.folder, wanted)
+    found = rerank(system, score, documents, collection.topics, passages, label=collection.name)
     alone_run, fused_run = runs
-    write_run(alone_run, alone, tag=system.file_name)
-    write_run(fused_run, fused, tag=f"{system.file_name}-fused")
-    return work
+    write_run(alone_run, found.alone, tag=system.file_name)
+    write_run(fused_run, found.fused, tag=f"{system.file_name}-fused")
+    return found.work
 
 
 def _saved(file: Path, key: dict[str, Any], runs: Sequence[Path]) -> dict[str, Any] | None:

@@ -7,8 +7,8 @@ from typing import TypeAlias
 
 from limrank_ir.formats.words import few, some
 
+from ..systems.system import FIRST_STAGE
 from .results import ALPHA, MEASURES, SAME, SuiteReport, SystemResult, relative, significant, summaries
-from .system import FIRST_STAGE
 
 Table: TypeAlias = tuple[list[str], list[list[str]]]
 """(header, rows)."""

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("limrank_ir")
 T = TypeVar("T")
 
-# On a CPU, small batches keep the activations in cache (`python -m limrank_ir.benchmarks.speed --batch-tokens`).
+# On a CPU, small batches keep the activations in cache (`limrank bench speed --batch-tokens`).
 TOKENS_PER_BATCH = 768
 CPU_KEY_VALUE_BYTES = 4 << 30  # for the thoughts that are generated at the same time
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import platform
+import shlex
+import sys
 import time
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
-from ..machine import processor
+from .machine import processor
 
 PACKAGES = (
     "limrank-ir",
@@ -53,3 +56,8 @@ def _version(package: str) -> str:
         return version(package)
     except PackageNotFoundError:
         return ""
+
+
+def command_line() -> str:
+    """The command that is running, as one could type it."""
+    return shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])

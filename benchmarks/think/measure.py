@@ -24,9 +24,9 @@ from limrank_ir.ranking.uncertain import TOP, mixed, uncertain
 from limrank_ir.reranker import LimRank
 from limrank_ir.verdict import Verdict
 
-from .suite.collection import Collection, read_collections
-from .suite.environment import environment
-from .suite.first_stage import first_stage
+from ..environment import environment
+from ..suite.collection import Collection, read_collections
+from ..suite.first_stage import first_stage
 
 MEASURE = "nDCG@10"
 MARGINS = (0.1, 0.25, 0.5, 1.0)

@@ -10,6 +10,9 @@ from typing import TypeAlias
 FIRST_STAGE = "bm25"  # its name and label
 FUSION_WEIGHT = 0.5  # for dense retrievers and cross-encoders; each LimRank model has its own
 
+ScoredRun: TypeAlias = dict[str, list[tuple[str, float]]]
+"""qid to (docno, score)."""
+
 InstructedPair: TypeAlias = tuple[str, str, str | None]
 """(query, passage, instruction)."""
 

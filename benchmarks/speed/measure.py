@@ -30,7 +30,7 @@ from limrank_ir.prompts import Prompt, prompt_format
 from limrank_ir.verdict import Verdict
 from limrank_ir.weights import locate
 
-from .machine import processor
+from ..machine import processor
 
 QUERY = (
     "My script sometimes leaves half a file behind when the power goes. The next start then reads garbage and "

@@ -1,0 +1,1 @@
+"""Ablations: train and measure variants, with error bars over seeds."""

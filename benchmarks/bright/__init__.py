@@ -1,0 +1,1 @@
+"""BRIGHT: reasoning-intensive retrieval, by the official protocol."""

@@ -1,0 +1,1 @@
+"""Where reranking helped and hurt most, query by query."""

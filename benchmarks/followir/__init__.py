@@ -1,0 +1,1 @@
+"""FollowIR: does a reranker follow instructions?"""

@@ -1,0 +1,1 @@
+"""LitSearch: finding the papers that a question of a researcher means."""

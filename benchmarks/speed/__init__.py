@@ -1,0 +1,1 @@
+"""How fast: a plain loop, other libraries, LimRank, and the hardware's limit."""

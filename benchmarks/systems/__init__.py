@@ -1,0 +1,1 @@
+"""Systems that the benchmarks compare: each takes (query, passage, instruction) and returns scores."""

@@ -1,0 +1,1 @@
+"""What thinking costs and gains."""
