@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from limrank_ir import InputError, LimRank
-from limrank_ir.benchmarks.think import measure as think
 from limrank_ir.benchmarks.suite.collection import read_collections
 from limrank_ir.benchmarks.suite.first_stage import first_stage
+from limrank_ir.benchmarks.think import measure as think
 from limrank_ir.formats.trec import write_run
 from limrank_ir.models import ModelOptions
 from limrank_ir.ranking.evaluate import evaluate, parse_measures

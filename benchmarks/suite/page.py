@@ -9,6 +9,7 @@ from markupsafe import Markup
 
 from limrank_ir.workshop.page import render
 
+from ..markdown import Table
 from . import tables
 from .plot import NARROW, WIDE, differences_svg, means_svg
 from .results import BETTER, MEASURES, SAME, SuiteReport
@@ -46,7 +47,7 @@ def page(report: SuiteReport) -> str:
     )
 
 
-def _table(table: tables.Table) -> dict[str, Any]:
+def _table(table: Table) -> dict[str, Any]:
     header, rows = table
     return {"header": header, "rows": rows}
 

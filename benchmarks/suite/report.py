@@ -13,6 +13,7 @@ from typing import Any
 from limrank_ir.errors import InputError
 from limrank_ir.formats.files import replacing
 
+from ..markdown import markdown as markdown_table
 from ..systems.system import Work
 from . import tables
 from .page import page
@@ -99,21 +100,11 @@ def markdown(report: SuiteReport) -> str:
     parts = [
         f"# {head}\n\n{sentences}\n\n{tables.protocol(report)}",
         "![Means and differences](plot.png)",
-        f"## Means over the collections\n\n{_markdown(tables.averages(report))}",
+        f"## Means over the collections\n\n{markdown_table(tables.averages(report))}",
         "\n".join(f"- {note}" for note in tables.NOTES),
-        *(f"## {measure}\n\n{_markdown(tables.by_collection(report, measure))}" for measure in MEASURES),
-        f"## Work\n\n{_markdown(tables.work(report))}" if report.systems else "",
-        f"## Collections\n\n{_markdown(tables.collections(report), left=(0, 3))}",
+        *(f"## {measure}\n\n{markdown_table(tables.by_collection(report, measure))}" for measure in MEASURES),
+        f"## Work\n\n{markdown_table(tables.work(report))}" if report.systems else "",
+        f"## Collections\n\n{markdown_table(tables.collections(report), left=(0, 3))}",
         "## How this was made\n\n" + "\n".join(f"- {name}: `{value}`" for name, value in tables.facts(report).items()),
     ]
     return "\n\n".join(filter(None, parts)) + "\n"
-
-
-def _markdown(table: tables.Table, left: tuple[int, ...] = (0,)) -> str:
-    header, rows = table
-    alignment = [":--" if column in left else "--:" for column in range(len(header))]
-    lines = []
-    for row in [header, alignment, *rows]:
-        cells = [cell.replace("|", "\\|") for cell in row]
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import logging
 import time
 from collections.abc import Sequence
@@ -12,15 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from limrank_ir.cli import console
-from limrank_ir.errors import InputError
 from limrank_ir.extras import need
 from limrank_ir.formats.corpus import read_passages
-from limrank_ir.formats.files import replacing
-from limrank_ir.formats.trec import RunEntry, read_run, write_run
+from limrank_ir.formats.trec import RunEntry, read_run, write_qrels, write_run
 from limrank_ir.models import ModelOptions
 from limrank_ir.ranking.evaluate import Evaluation, evaluate, parse_measures
 
 from ..environment import environment
+from ..folder import claim, read_json, write_json
 from ..systems.by_name import read_systems
 from ..systems.rerank import rerank
 from ..systems.system import FIRST_STAGE, Scorer, System, Work
@@ -32,7 +30,6 @@ from .results import MEASURES, SuiteReport, SystemResult, Variant, with_p_values
 log = logging.getLogger("limrank_ir")
 
 NEEDED = ("ir_measures", "scipy", "statsmodels", "matplotlib")  # some only at the end, after hours: check them first
-SETTINGS = "settings.json"
 METHOD = "1"  # to be raised when the same files and settings would give different figures
 
 
@@ -110,15 +107,12 @@ def run_suite(
     need("bench suite", "bench", *NEEDED)
     measures = parse_measures(" ".join(MEASURES))
     paths = SuitePaths(output, output / "work", (output if settings.runs else output / "work") / "runs")
-    _check_protocol(paths, settings)
     rerankers = read_systems(systems, settings.models, paths.work / "verdicts.sqlite")
     with console.progress("checking the collections", None, "collections"):
         collections = read_collections(folders, queries=settings.queries, seed=settings.seed)
     if any(collection.source != "run" for collection in collections):
         need("bench suite", "bench", "pyterrier_pisa")
-    _write_json(paths.work / SETTINGS, settings.protocol)
-    with replacing(output / ".gitignore") as file:
-        file.write("work/\n")
+    claim(output, settings.protocol)
     count = len(collections) * (1 + len(rerankers))
     done: dict[tuple[str, str], list[SystemResult]] = {}
     try:
@@ -150,24 +144,6 @@ def run_suite(
     return report
 
 
-def _check_protocol(paths: SuitePaths, settings: SuiteSettings) -> None:
-    """Make sure that the results in the output folder were measured with the same settings."""
-    saved = paths.work / SETTINGS
-    if not saved.exists():
-        return
-    before = _read_json(saved)
-    for name, value in settings.protocol.items():
-        if before.get(name) != value:
-            raise InputError(
-                f"{paths.output}: its results were made {_with(name, before.get(name))}, not {_with(name, value)}; "
-                "give another --output, or remove this folder"
-            )
-
-
-def _with(option: str, value: object) -> str:
-    return f"without {option}" if value is None else f"with {option} {value}"
-
-
 def _first_stage(
     collection: Collection,
     paths: SuitePaths,
@@ -181,9 +157,7 @@ def _first_stage(
     run = paths.run(collection, FIRST_STAGE)
     record = _saved(paths.figures(collection, FIRST_STAGE), key, [run])
     if record is None:
-        with replacing(qrels) as file:
-            for qid, grades in collection.qrels.items():
-                file.writelines(f"{qid} 0 {docno} {grade}\n" for docno, grade in grades.items())
+        write_qrels(qrels, collection.qrels)
         write_run(run, first_stage(collection, k), tag=FIRST_STAGE)
         record = _save(paths.figures(collection, FIRST_STAGE), key, evaluate(qrels, [run], measures), None)
     done[collection.name, FIRST_STAGE] = _results(record, collection, FIRST_STAGE, ("first stage",))
@@ -202,7 +176,7 @@ def _rerank_all(
     score: Scorer | None = None
     for collection in collections:
         key = {
-            **_read_json(paths.figures(collection, FIRST_STAGE))["key"],
+            **read_json(paths.figures(collection, FIRST_STAGE))["key"],
             "system": system.identity,
             "weight": system.weight,
         }
@@ -234,7 +208,7 @@ def _saved(file: Path, key: dict[str, Any], runs: Sequence[Path]) -> dict[str, A
     """What an earlier call measured, if it still holds."""
     if not file.exists():
         return None
-    record = _read_json(file)
+    record = read_json(file)
     if changed := [name for name in key if record["key"].get(name) != key[name]]:
         log.warning("%s: measured again, because these changed: %s", file, ", ".join(changed))
         return None
@@ -248,7 +222,7 @@ def _save(file: Path, key: dict[str, Any], evaluations: Sequence[Evaluation], wo
         "figures": [{"mean": e.mean, "per_query": e.per_query, "missing": e.missing} for e in evaluations],
         "date": time.strftime("%Y-%m-%d %H:%M:%S"),
     }
-    _write_json(file, record)
+    write_json(file, record)
     return record
 
 
@@ -299,15 +273,3 @@ def _system_facts(system: System) -> dict[str, Any]:
         "fusion_weight": system.weight,
         "adapter_hash": system.adapter,
     }
-
-
-def _read_json(file: Path) -> dict[str, Any]:
-    try:
-        return json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{file}: cannot be read ({error}); remove it to have it made again") from error
-
-
-def _write_json(file: Path, value: Any) -> None:
-    with replacing(file) as stream:
-        json.dump(value, stream, ensure_ascii=False, indent=1)

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import TypeAlias
 
 from limrank_ir.formats.words import few, some
 
+from ..markdown import Table
 from ..systems.system import FIRST_STAGE
 from .results import ALPHA, MEASURES, SAME, SuiteReport, SystemResult, relative, significant, summaries
-
-Table: TypeAlias = tuple[list[str], list[list[str]]]
-"""(header, rows)."""
 
 PRIMARY = MEASURES[0]
 SIGNIFICANT = "†"

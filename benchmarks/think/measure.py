@@ -16,7 +16,7 @@ from limrank_ir.errors import InputError
 from limrank_ir.extras import need
 from limrank_ir.formats.corpus import read_passages
 from limrank_ir.formats.files import replacing
-from limrank_ir.formats.trec import read_run, write_run
+from limrank_ir.formats.trec import read_run, write_qrels, write_run
 from limrank_ir.models import ENGINE_OPTIONS, ModelOptions
 from limrank_ir.ranking.candidates import Candidates
 from limrank_ir.ranking.evaluate import evaluate, parse_measures
@@ -25,6 +25,7 @@ from limrank_ir.reranker import LimRank
 from limrank_ir.verdict import Verdict
 
 from ..environment import environment
+from ..markdown import markdown as markdown_table
 from ..suite.collection import Collection, read_collections
 from ..suite.first_stage import first_stage
 
@@ -212,9 +213,7 @@ def _ndcg(collection: Collection, judged: _Judged, margin: float) -> float:
     with tempfile.TemporaryDirectory() as folder:
         run, qrels = Path(folder) / "mode.run", Path(folder) / "qrels.txt"
         write_run(run, ranking, tag="mode")
-        with replacing(qrels) as file:
-            for qid, grades in collection.qrels.items():
-                file.writelines(f"{qid} 0 {docno} {grade}\n" for docno, grade in grades.items())
+        write_qrels(qrels, collection.qrels)
         return evaluate(qrels, [run], parse_measures(MEASURE))[0].mean[MEASURE]
 
 
@@ -251,13 +250,15 @@ def markdown(points: Sequence[ThinkPoint], settings: dict[str, object], facts: d
         "margin in standard deviations of a query's scores. Seconds are measured for never and always; those of auto "
         "are never's and the thoughts' share, by tokens, of always's.",
         "",
-        *_rows(header, rows),
+        markdown_table((header, rows)),
         "",
         f"## {MEASURE}",
         "",
-        *_rows(
-            ["", *(found[names[0], margin].mode for margin in margins)],
-            [[name, *(f"{found[name, margin].ndcg:.3f}" for margin in margins)] for name in names],
+        markdown_table(
+            (
+                ["", *(found[names[0], margin].mode for margin in margins)],
+                [[name, *(f"{found[name, margin].ndcg:.3f}" for margin in margins)] for name in names],
+            )
         ),
         "",
         "## Where the figures come from",
@@ -266,8 +267,3 @@ def markdown(points: Sequence[ThinkPoint], settings: dict[str, object], facts: d
         "",
     ]
     return "\n".join(lines)
-
-
-def _rows(header: list[str], rows: list[list[str]]) -> list[str]:
-    rule = [":--", *["--:"] * (len(header) - 1)]
-    return [f"| {' | '.join(row)} |" for row in (header, rule, *rows)]

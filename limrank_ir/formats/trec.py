@@ -188,6 +188,24 @@ def read_qrels(path: str | PathLike[str]) -> dict[str, dict[str, int]]:
     return qrels
 
 
+def write_qrels(path: str | PathLike[str], qrels: Mapping[str, Mapping[str, int]]) -> None:
+    """Write judgments: ``qid 0 docno grade``.
+
+    Args:
+        path: the file, compressed if it ends in ``.gz``; replaced if it exists.
+        qrels: qid to docno to grade.
+
+    Raises:
+        InputError: an id is empty or contains whitespace; and as for `limrank_ir.formats.files.replacing`.
+    """
+    with replacing(path) as file:
+        for qid, grades in qrels.items():
+            check_writable(path, "qid", qid)
+            for docno, grade in grades.items():
+                check_writable(path, "docno", docno)
+                file.write(f"{qid} 0 {docno} {grade}\n")
+
+
 def _rank(text: str) -> int | None:
     """Read the rank of a run, on which nothing depends."""
     try:
