@@ -14,13 +14,14 @@ from limrank_ir.weights import identity
 from .system import InstructedPair, Scorer, System, Work
 
 
-def limrank_system(name: str, options: ModelOptions, store: Path) -> System:
+def limrank_system(name: str, options: ModelOptions, store: Path, *, thoughts: bool = True) -> System:
     """A LimRank model.
 
     Args:
         name: a name from ``limrank models``, a folder or hub id, or ``NAME+ADAPTER``.
         options: how to run it; `prompt_format` is for models that ``limrank models`` does not list.
         store: the file for its verdicts.
+        thoughts: whether that file keeps its reasoning.
 
     Returns:
         The system.
@@ -28,7 +29,7 @@ def limrank_system(name: str, options: ModelOptions, store: Path) -> System:
     Raises:
         InputError: the model is unknown, or the adapter's folder holds no adapter.
     """
-    base, adapter = _split(name)
+    base, adapter = split_name(name)
     prompt_format = None if base in MODELS else options.get("prompt_format")
     chosen = options.copy()
     chosen["adapter"] = adapter
@@ -50,7 +51,7 @@ def limrank_system(name: str, options: ModelOptions, store: Path) -> System:
             think_top=model.think_top,
             think_margin=model.think_margin,
             budget=model.budget,
-            store=VerdictStore(store),
+            store=VerdictStore(store, thoughts=thoughts),
         )
         return lambda pairs, advance: _score(with_store, pairs, advance)
 
@@ -64,8 +65,18 @@ def limrank_system(name: str, options: ModelOptions, store: Path) -> System:
     )
 
 
-def _split(name: str) -> tuple[str, str | None]:
-    """Split ``BASE+ADAPTER`` into base and adapter. A folder's own name may contain a +."""
+def split_name(name: str) -> tuple[str, str | None]:
+    """Split ``BASE+ADAPTER`` into base and adapter. A folder's own name may contain a +.
+
+    Args:
+        name: as for `limrank_system`.
+
+    Returns:
+        The model, and the adapter's folder or None.
+
+    Raises:
+        InputError: what follows the + is not the folder of an adapter.
+    """
     if name in MODELS or Path(name).is_dir() or "+" not in name:
         return name, None
     for position, character in enumerate(name):
