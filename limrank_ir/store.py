@@ -60,17 +60,20 @@ class VerdictStore:
         >>> store.put([(key("settings", "query", "passage"), verdict)])  # doctest: +SKIP
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(self, path: str | os.PathLike[str], *, thoughts: bool = True) -> None:
         """Open a store, or create it.
 
         Args:
             path: the file. Its folder is created if necessary, and ``~`` is the home folder.
+            thoughts: whether to save reasoning, which repeats parts of queries and passages. Without it, the file has
+                only hashes and numbers, as data that must not be copied needs.
 
         Raises:
             InputError: the file is not a store, or cannot be read or written.
             EngineError: it is damaged, or another process keeps it locked. It is left unchanged.
         """
         self.path = Path(os.path.expanduser(path))
+        self._thoughts = thoughts
         self._lock = threading.Lock()
         self._database = sqlite.connect(self.path, KIND)
 
@@ -109,7 +112,7 @@ class VerdictStore:
             (
                 name,
                 verdict.log_odds,
-                verdict.reasoning,
+                verdict.reasoning if self._thoughts else None,
                 verdict.prompt_tokens,
                 verdict.reasoning_tokens,
                 verdict.finish,

@@ -17,7 +17,7 @@ from .system import FIRST_STAGE, System
 DEFAULT_SYSTEMS = (FIRST_STAGE, DENSE, "limrank-smol")
 
 
-def read_systems(names: Sequence[str], options: ModelOptions, store: Path) -> list[System]:
+def read_systems(names: Sequence[str], options: ModelOptions, store: Path, *, thoughts: bool = True) -> list[System]:
     """Find systems by name. Nothing is loaded.
 
     Args:
@@ -25,6 +25,7 @@ def read_systems(names: Sequence[str], options: ModelOptions, store: Path) -> li
             models``, a folder or hub id, or ``NAME+ADAPTER``.
         options: how to run them.
         store: the file for LimRank's verdicts.
+        thoughts: whether the store keeps their reasoning, which repeats parts of the texts.
 
     Returns:
         The rerankers among them, each once.
@@ -32,7 +33,7 @@ def read_systems(names: Sequence[str], options: ModelOptions, store: Path) -> li
     Raises:
         InputError: a name is unknown, something is not installed, or two systems have the same label.
     """
-    systems = [_find(name, options, store) for name in dict.fromkeys(names) if name != FIRST_STAGE]
+    systems = [_find(name, options, store, thoughts) for name in dict.fromkeys(names) if name != FIRST_STAGE]
     labels: dict[str, str] = {}
     for system in systems:
         other = labels.setdefault(system.file_name.lower(), system.name)
@@ -41,7 +42,7 @@ def read_systems(names: Sequence[str], options: ModelOptions, store: Path) -> li
     return systems
 
 
-def _find(name: str, options: ModelOptions, store: Path) -> System:
+def _find(name: str, options: ModelOptions, store: Path, thoughts: bool) -> System:
     if name == DENSE:
         return dense_system(options)
     if name.startswith(CROSS_ENCODER):
@@ -49,4 +50,4 @@ def _find(name: str, options: ModelOptions, store: Path) -> System:
     near = get_close_matches(name.lower(), (FIRST_STAGE, DENSE), 1, 0.75)
     if near and not Path(name).exists():
         raise InputError(f"--system {name}: unknown; did you mean {near[0]}?")
-    return limrank_system(name, options, store)
+    return limrank_system(name, options, store, thoughts=thoughts)
