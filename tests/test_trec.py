@@ -36,6 +36,29 @@ def test_read_run_groups_by_query_and_sorts_by_score_not_by_rank(tmp_path):
     assert [entry.docno for entry in run["q2"]] == ["d2", "d1"]
 
 
+HEAD = "# ir_metadata.start\n# tag: bm25 \n#\n# data:\n#   a Q0 b 1 2 c\n# ir_metadata.end\n"
+
+
+def test_a_head_of_ir_metadata_is_not_part_of_the_run(tmp_path):
+    whole = list(iter_run(written(tmp_path / "whole", RUN)))
+    assert list(iter_run(written(tmp_path / "head", HEAD + RUN))) == whole
+    assert read_run(written(tmp_path / "head.gz", "\ufeff" + HEAD.replace("\n", "\r\n") + RUN))
+    other = "q3 Q0 d1 1 1 bm25\n"
+    two = list(iter_run(written(tmp_path / "two", HEAD + RUN + HEAD + other)))  # concatenated runs
+    assert two == [*whole, RunEntry("q3", "d1", 1, 1.0, "bm25")]
+
+
+def test_a_querys_id_may_begin_like_a_comment(tmp_path):
+    assert list(read_run(written(tmp_path / "run", "#1 Q0 d 1 1 t\n# Q0 d 1 1 t\n"))) == ["#1", "#"]
+
+
+@pytest.mark.parametrize("rest", ["", RUN, "# q Q0 d 1 1 t\n", "# ir_metadata.start\n"])
+def test_a_head_without_an_end_is_an_error_that_says_where_it_begins(tmp_path, rest):
+    path = written(tmp_path / "run", "q0 Q0 d 1 1 t\n" + HEAD.replace("# ir_metadata.end\n", "") + rest)
+    expected = f"{path}:2: the head that begins here has no '# ir_metadata.end'; add this line after it"
+    assert message(lambda: list(iter_run(path))) == expected
+
+
 def test_only_ascii_whitespace_ends_a_column(tmp_path):
     odd = "a\u00a0b\u3000c\u2028d\x85e\x1cf"
     path = written(tmp_path / "run", f"q\x0bQ0\x0c{odd} 1 1.0 t\n")

@@ -22,6 +22,9 @@ _COLUMN = re.compile(r"[^ \t\n\r\v\f]+")
 # What a column may contain in a file we write: no byte-order mark or surrogates, which could not be read back.
 _WRITABLE = re.compile("[^ \t\n\r\v\f\ufeff\ud800-\udfff]+")
 
+HEAD_START, HEAD_END = "# ir_metadata.start", "# ir_metadata.end"
+"""The lines around a run's metadata (Breuer et al., SIGIR 2022; github irgroup/repro_eval: repro_eval/metadata.py)."""
+
 HIGHEST_GRADE = 1000
 """trec_eval allocates memory for every grade up to the highest; and 2**grade, a gain, must be a finite number."""
 
@@ -69,6 +72,8 @@ def _trec_key(docno: str, score: float) -> tuple[float, str]:
 def iter_run(path: str | PathLike[str]) -> Iterator[RunEntry]:
     """Stream a TREC run: ``qid Q0 docno rank score tag``, any whitespace between the columns.
 
+    A head of ir_metadata, comment lines from ``# ir_metadata.start`` to ``# ir_metadata.end``, is left out.
+
     Args:
         path: the run, plain or ``.gz``.
 
@@ -76,11 +81,11 @@ def iter_run(path: str | PathLike[str]) -> Iterator[RunEntry]:
         The lines in file order.
 
     Raises:
-        InputError: a malformed line, or a duplicate document of a query; and as for
+        InputError: a malformed line, a head that does not end, or a duplicate document of a query; and as for
             `limrank_ir.formats.files.lines`.
     """
     seen: dict[str, set[str]] = {}
-    for place, line in rows(path):
+    for place, line in without_heads(rows(path)):
         found = columns(line)
         if len(found) != 6:
             raise InputError(
@@ -92,6 +97,35 @@ def iter_run(path: str | PathLike[str]) -> Iterator[RunEntry]:
             raise InputError(f"{place}: duplicate document {docno!r} for query {qid!r}; list it once")
         docnos.add(docno)
         yield RunEntry(qid, docno, _rank(rank), _score(place, score), tag)
+
+
+def without_heads(stream: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
+    """Leave out heads of ir_metadata, also those of concatenated runs.
+
+    Other lines that begin with ``#`` stay: a query's id may begin with it.
+
+    Args:
+        stream: (place, line), as from `limrank_ir.formats.files.rows`.
+
+    Yields:
+        The other lines.
+
+    Raises:
+        InputError: a head does not end.
+    """
+    start = ""
+    for place, line in stream:
+        mark = line.strip()
+        if not start and mark == HEAD_START:
+            start = place
+        elif not start:
+            yield place, line
+        elif mark == HEAD_END:
+            start = ""
+        elif mark == HEAD_START or not line.startswith("#"):
+            break
+    if start:
+        raise InputError(f"{start}: the head that begins here has no {HEAD_END!r}; add this line after it")
 
 
 def read_run(path: str | PathLike[str]) -> dict[str, list[RunEntry]]:
