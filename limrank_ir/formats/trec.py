@@ -69,13 +69,14 @@ def _trec_key(docno: str, score: float) -> tuple[float, str]:
     return c_float(score).value, docno
 
 
-def iter_run(path: str | PathLike[str]) -> Iterator[RunEntry]:
+def iter_run(path: str | PathLike[str], *, spaces: bool = False) -> Iterator[RunEntry]:
     """Stream a TREC run: ``qid Q0 docno rank score tag``, any whitespace between the columns.
 
     A head of ir_metadata, comment lines from ``# ir_metadata.start`` to ``# ir_metadata.end``, is left out.
 
     Args:
         path: the run, plain or ``.gz``.
+        spaces: accept docnos with spaces inside, as public BRIGHT runs have, and read each space as ``%20``.
 
     Yields:
         The lines in file order.
@@ -87,6 +88,8 @@ def iter_run(path: str | PathLike[str]) -> Iterator[RunEntry]:
     seen: dict[str, set[str]] = {}
     for place, line in without_heads(rows(path)):
         found = columns(line)
+        if spaces and len(found) > 6:
+            found = [*found[:2], "%20".join(found[2:-3]), *found[-3:]]
         if len(found) != 6:
             raise InputError(
                 f"{place}: {len(found)} columns, not 6; write 'qid Q0 docno rank score tag' without spaces inside"
@@ -128,11 +131,12 @@ def without_heads(stream: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]
         raise InputError(f"{start}: the head that begins here has no {HEAD_END!r}; add this line after it")
 
 
-def read_run(path: str | PathLike[str]) -> dict[str, list[RunEntry]]:
+def read_run(path: str | PathLike[str], *, spaces: bool = False) -> dict[str, list[RunEntry]]:
     """Read a TREC run, query by query.
 
     Args:
         path: the run, plain or ``.gz``.
+        spaces: as for `iter_run`.
 
     Returns:
         qid to its entries in `trec_order`; the queries in order of first appearance.
@@ -141,7 +145,7 @@ def read_run(path: str | PathLike[str]) -> dict[str, list[RunEntry]]:
         InputError: as for `iter_run`, or a run without lines.
     """
     run: dict[str, list[RunEntry]] = {}
-    for entry in iter_run(path):
+    for entry in iter_run(path, spaces=spaces):
         run.setdefault(entry.qid, []).append(entry)
     if not run:
         raise InputError(f"{path}: empty run; check the first stage that made it")
