@@ -62,6 +62,7 @@ def limrank_system(name: str, options: ModelOptions, store: Path, *, thoughts: b
         weight=model.model.fuse,
         adapter=None if own_adapter is None else identity(own_adapter),
         start=start,
+        reads="query and instruction",
     )
 
 

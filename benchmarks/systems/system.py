@@ -60,6 +60,7 @@ class System:
         weight: its share in the fusion with the first stage (`limrank_ir.fuse`), the same for all collections.
         adapter: the content hash of its adapter, or None.
         start: loads the model.
+        reads: what it reads of a topic, beside the passage.
     """
 
     name: str
@@ -68,6 +69,7 @@ class System:
     weight: float
     adapter: str | None
     start: Callable[[], Scorer]
+    reads: str = "query"
 
     @property
     def file_name(self) -> str:
