@@ -1,1 +1,1 @@
-"""BRIGHT: reasoning-intensive retrieval, by the official protocol."""
+"""BRIGHT: reasoning-intensive retrieval (arXiv 2407.12883), by the official protocol: ``limrank bench bright``."""
