@@ -37,7 +37,8 @@ def run_card(
 
     Returns:
         ``environment`` (command, commit, versions, hardware), ``settings``, ``data``, ``systems`` (label to identity,
-        content hash of the adapter, fusion weight), and ``usage`` (start, seconds, energy), or None.
+        content hash of the adapter, fusion weight, what it reads of a topic), and ``usage`` (start, seconds, energy),
+        or None.
 
     Example:
         >>> with measured() as usage:  # doctest: +SKIP
@@ -55,6 +56,7 @@ def run_card(
                 "identity": system.identity,
                 "adapter_hash": system.adapter,
                 "fusion_weight": system.weight,
+                "reads": system.reads,
             }
             for system in systems
         },

@@ -68,6 +68,9 @@ def serving(answer: Answer, faults: Mapping[str, float] | None = None, *, status
                 found = said("caf\xe9")
             self.reply(status, found, fault)
 
+        def do_GET(self):  # the list of models
+            self.reply(200, {"data": [{"id": "model"}]})
+
         def reply(self, status, value, fault=None):
             data = json.dumps(value, ensure_ascii=False).encode("latin-1" if fault == "latin" else "utf-8", "replace")
             data = data[: len(data) // 2] if fault == "cut" else data

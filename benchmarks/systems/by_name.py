@@ -1,4 +1,4 @@
-"""Find systems by name: a LimRank model with or without an adapter, a dense retriever, or a cross-encoder."""
+"""Find systems by name: LimRank models and adapters, and baselines of other libraries."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from limrank_ir.models import ModelOptions
 from .cross_encoder import CROSS_ENCODER, cross_encoder_system
 from .dense import DENSE, dense_system
 from .limrank import limrank_system
+from .rank_llm import LISTWISE, POINTWISE, rank_llm_system
 from .system import FIRST_STAGE, System
 
 DEFAULT_SYSTEMS = (FIRST_STAGE, DENSE, "limrank-smol")
@@ -21,8 +22,9 @@ def read_systems(names: Sequence[str], options: ModelOptions, store: Path, *, th
     """Find systems by name. Nothing is loaded.
 
     Args:
-        names: ``bm25`` (the first stage, always measured), ``dense``, ``cross-encoder:FOLDER``, a name from ``limrank
-            models``, a folder or hub id, or ``NAME+ADAPTER``.
+        names: ``bm25`` (the first stage, always measured), ``dense``, ``dense:FOLDER``, ``cross-encoder:FOLDER``,
+            ``rank-llm-pointwise:FOLDER``, ``rank-llm-listwise:URL``, a name from ``limrank models``, a folder or hub
+            id, or ``NAME+ADAPTER``.
         options: how to run them.
         store: the file for LimRank's verdicts.
         thoughts: whether the store keeps their reasoning, which repeats parts of the texts.
@@ -34,7 +36,7 @@ def read_systems(names: Sequence[str], options: ModelOptions, store: Path, *, th
         InputError: a name is unknown, something is not installed, or two systems have the same label.
     """
     systems = [_find(name, options, store, thoughts) for name in dict.fromkeys(names) if name != FIRST_STAGE]
-    labels: dict[str, str] = {}
+    labels = {FIRST_STAGE: FIRST_STAGE}
     for system in systems:
         other = labels.setdefault(system.file_name.lower(), system.name)
         if other != system.name:
@@ -45,6 +47,10 @@ def read_systems(names: Sequence[str], options: ModelOptions, store: Path, *, th
 def _find(name: str, options: ModelOptions, store: Path, thoughts: bool) -> System:
     if name == DENSE:
         return dense_system(options)
+    if name.startswith(f"{DENSE}:"):
+        return dense_system(options, Path(name.removeprefix(f"{DENSE}:")).expanduser())
+    if name.startswith((POINTWISE, LISTWISE)):
+        return rank_llm_system(name, options, store)
     if name.startswith(CROSS_ENCODER):
         return cross_encoder_system(Path(name.removeprefix(CROSS_ENCODER)).expanduser(), options)
     near = get_close_matches(name.lower(), (FIRST_STAGE, DENSE), 1, 0.75)

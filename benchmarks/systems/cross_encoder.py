@@ -1,9 +1,11 @@
-"""A sentence-transformers cross-encoder as a system, for comparison."""
+"""sentence-transformers' cross-encoders as systems: classifiers, and causal models with a LogitScore behind them."""
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Callable, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +15,19 @@ from limrank_ir.formats.checkpoint import fingerprint
 from limrank_ir.models import ModelOptions
 from limrank_ir.retrieval.encoders import loading, token_counts
 
+from .complete import check_complete, weights_folder
 from .system import FUSION_WEIGHT, InstructedPair, Scorer, System, Work
 
 CROSS_ENCODER = "cross-encoder:"  # before the folder
 CHUNK = 256  # pairs between two steps of the progress bar
+PROMPTS = ("chat_template.jinja", "config_sentence_transformers.json")  # they change a score, too
 
 
 def cross_encoder_system(folder: Path, options: ModelOptions) -> System:
-    """A cross-encoder in a folder. It reads the query and the passage, not the instruction.
+    """A cross-encoder in a folder, run by sentence-transformers itself with its own batches.
+
+    It reads the query and the passage. A causal model (LogitScore) also reads the instruction, which takes the place
+    of the folder's own prompt.
 
     Args:
         folder: what ``CrossEncoder.save_pretrained`` wrote.
@@ -33,49 +40,72 @@ def cross_encoder_system(folder: Path, options: ModelOptions) -> System:
         InputError: sentence-transformers is not installed, or the folder holds no model.
     """
     name = f"{CROSS_ENCODER}{folder}"
-    need(f"--system {name}", "bench", "sentence_transformers")
-    if not (folder / "config.json").is_file():
-        raise InputError(f"--system {name}: no config.json in {folder}; give the folder of a CrossEncoder")
+    who = f"--system {name}"
+    need(who, "bench", "sentence_transformers")
+    weights = weights_folder(folder)
+    if not (weights / "config.json").is_file():
+        raise InputError(f"{who}: no config.json in {weights}; give the folder of a CrossEncoder")
     limit = options.get("max_length")
+    causal = _is_causal(folder)
 
     def start() -> Scorer:
         import torch
         from sentence_transformers import CrossEncoder
 
-        with loading(f"--system {name}"):
+        with loading(who):
             model = CrossEncoder(
                 str(folder),
                 device=options.get("device"),
                 local_files_only=True,
                 activation_fn=torch.nn.Identity(),  # a sigmoid saturates and makes ties
             )
+            check_complete(model[0].auto_model, weights, who)
         if model.num_labels != 1:
-            raise InputError(f"--system {name}: has {model.num_labels} labels; give a model with a single score")
+            raise InputError(f"{who}: has {model.num_labels} labels; give a model with a single score")
         lengths = [length for length in (limit, model.max_length) if length is not None]
         if lengths:
             model.max_length = min(lengths)
         model.predict([("warm-up", "warm-up")], show_progress_bar=False)
-        return lambda pairs, advance: _score(model, pairs, advance)
+        return lambda pairs, advance: _score(model, pairs, advance, instructed=causal)
 
     return System(
         name=name,
         label=folder.resolve().name,
-        identity=f"{fingerprint(folder)} max_length={limit}",
+        identity=f"{fingerprint(folder)} {_prompts(folder)} max_length={limit}",
         weight=FUSION_WEIGHT,
         adapter=None,
         start=start,
+        reads="query and instruction" if causal else "query",
     )
 
 
-def _score(model: Any, pairs: Sequence[InstructedPair], advance: Callable[[int], None]) -> tuple[list[float], Work]:
+def _is_causal(folder: Path) -> bool:
+    modules = folder / "modules.json"
+    return modules.is_file() and "LogitScore" in modules.read_text(encoding="utf-8")
+
+
+def _prompts(folder: Path) -> str:
+    """A hash of the files that say how a pair becomes text."""
+    digest = hashlib.sha256()
+    for name in PROMPTS:
+        if (folder / name).is_file():
+            digest.update(name.encode() + (folder / name).read_bytes())
+    return f"prompts={digest.hexdigest()[:16]}"
+
+
+def _score(
+    model: Any, pairs: Sequence[InstructedPair], advance: Callable[[int], None], *, instructed: bool
+) -> tuple[list[float], Work]:
     started = time.perf_counter()
     scores: list[float] = []
-    for first in range(0, len(pairs), CHUNK):
-        chunk = [(query, passage) for query, passage, _ in pairs[first : first + CHUNK]]
-        scores += map(float, model.predict(chunk, show_progress_bar=False))
-        advance(len(chunk))
+    for instruction, group in groupby(pairs, lambda pair: pair[2] if instructed else None):
+        same = [(query, passage) for query, passage, _ in group]
+        for first in range(0, len(same), CHUNK):
+            chunk = same[first : first + CHUNK]
+            scores += map(float, model.predict(chunk, prompt=instruction, show_progress_bar=False))
+            advance(len(chunk))
     seconds = time.perf_counter() - started
-    lengths = token_counts(model.tokenizer, [query for query, _, _ in pairs], [passage for _, passage, _ in pairs])
+    lengths = _lengths(model, pairs)
     limit = model.max_length or max(lengths)
     work = Work(
         pairs=len(pairs),
@@ -86,3 +116,11 @@ def _score(model: Any, pairs: Sequence[InstructedPair], advance: Callable[[int],
         cut_tokens=sum(max(length - limit, 0) for length in lengths),
     )
     return scores, work
+
+
+def _lengths(model: Any, pairs: Sequence[InstructedPair]) -> list[int]:
+    """The pairs' lengths in tokens with whatever the model puts around the two texts, before anything is cut."""
+    sample = ("a", "a")
+    around = int(model.preprocess([sample])["attention_mask"].sum()) - token_counts(model.tokenizer, ["a"], ["a"])[0]
+    texts = [query for query, _, _ in pairs], [passage for _, passage, _ in pairs]
+    return [length + around for length in token_counts(model.tokenizer, *texts)]

