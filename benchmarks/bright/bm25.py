@@ -15,8 +15,6 @@ from limrank_ir.errors import InputError
 from limrank_ir.extras import need
 from limrank_ir.formats.corpus import Passage
 
-from ..systems.system import ScoredRun
-
 K1, B = 0.9, 0.4
 HITS = 1000  # documents of each query, as in BRIGHT's score.json
 
@@ -99,8 +97,3 @@ def query_side_bm25(
         best = np.argsort(-scores, kind="stable")[: hits + len(removed)]
         kept = [(docnos[place], float(scores[place])) for place in best if docnos[place] not in removed]
         yield qid, kept[:hits]
-
-
-def ranked(found: Iterable[tuple[str, list[tuple[str, float]]]]) -> ScoredRun:
-    """Collect what `query_side_bm25` yields."""
-    return dict(found)

@@ -100,7 +100,7 @@ def _check_task(task: str, file: Path, judgments: Path, excluded: Path | None) -
     for qid, grades in qrels.items():
         ids.setdefault(qid, set()).update(docno for docno, grade in grades.items() if grade < 0)
     if len(missing := [qid for qid in qrels if qid not in run]) == len(qrels):
-        raise InputError(f"{file}: has none of the queries of {judgments}; give judgments of the same task and revision")
+        raise InputError(f"{file}: has none of the queries of {judgments}; give judgments of the same task")
     if missing or len(run) > len(qrels):
         names = missing or [qid for qid in run if qid not in qrels]
         raise InputError(

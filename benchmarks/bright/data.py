@@ -28,22 +28,26 @@ class TaskData:
         task: its name.
         queries: qid to the original query, for the queries that have a relevant document. trec_eval leaves out the
             others: BRIGHT v1 has one, in theoremqa_questions.
+        unjudged: the ids of those others.
         qrels: qid to docno to grade.
         excluded: qid to the docnos that are removed from every ranking.
         documents: the Parquet files of the corpus.
+        count: how many documents they have.
         columns: their columns: id, text, and, if there is one, title.
         expanded: qid to the query of the first stage; the same as `queries` without an expansion.
         source: where the data come from: the data set with its revision, or a folder.
         fingerprint: a hash of the files' content, 32 hexadecimal digits.
         notes: what makes results on these data incomparable with published ones.
-        renamed: docno to the id in the data set, for ids with spaces, which become ``%20``: a TREC run cannot hold them.
+        renamed: docno to the id in the data set, for ids with spaces, which become ``%20``: TREC runs cannot have them.
     """
 
     task: str
     queries: dict[str, str]
+    unjudged: set[str]
     qrels: dict[str, dict[str, int]]
     excluded: dict[str, set[str]]
     documents: list[Path]
+    count: int
     columns: tuple[str, ...]
     expanded: dict[str, str]
     source: str
@@ -52,23 +56,16 @@ class TaskData:
     renamed: dict[str, str]
 
 
-def read_tasks(
-    version: Version, tasks: Sequence[str], folder: Path | None, *, long: bool, expansion: Expansion | None
-) -> list[TaskData]:
-    """Read and check tasks. No document is read, only their ids.
+def check_tasks(version: Version, tasks: Sequence[str], *, long: bool) -> None:
+    """Check the names of tasks.
 
     Args:
         version: the version of BRIGHT.
-        tasks: names of tasks.
-        folder: a local copy, or None for the hub.
-        long: long documents and their judgments instead of passages.
-        expansion: whose chains of thought the first stage reads, or None.
-
-    Returns:
-        The tasks in the given order.
+        tasks: the names.
+        long: whether they must have long documents.
 
     Raises:
-        InputError: something is missing, cannot be read, or does not fit together.
+        InputError: the version has no such task, or the task has no long documents.
     """
     for task in tasks:
         if task not in TASKS:
@@ -81,6 +78,26 @@ def read_tasks(
                 f"--long: {task} of BRIGHT {version.name} has no long documents; "
                 + (f"choose from {', '.join(having)}" if having else "use --version v1 or v1.1")
             )
+
+
+def read_tasks(
+    version: Version, tasks: Sequence[str], folder: Path | None, *, long: bool, expansion: Expansion | None
+) -> list[TaskData]:
+    """Read and check tasks. No document is read, only their ids.
+
+    Args:
+        version: the version of BRIGHT.
+        tasks: names of tasks, for which `check_tasks` was called.
+        folder: a local copy, or None for the hub.
+        long: long documents and their judgments instead of passages.
+        expansion: whose chains of thought the first stage reads, or None.
+
+    Returns:
+        The tasks in the given order.
+
+    Raises:
+        InputError: something is missing, cannot be read, or does not fit together.
+    """
     if version.layout == "mteb":
         if expansion:
             raise InputError(f"--expanded-queries: BRIGHT {version.name} has none; use --version v1, or leave it out")
@@ -88,9 +105,7 @@ def read_tasks(
     return [_read_bright(version, task, folder, long, expansion) for task in tasks]
 
 
-def _read_bright(
-    version: Version, task: str, folder: Path | None, long: bool, expansion: Expansion | None
-) -> TaskData:
+def _read_bright(version: Version, task: str, folder: Path | None, long: bool, expansion: Expansion | None) -> TaskData:
     """A task in the layout of xlangai/BRIGHT (github xlang-ai/BRIGHT: run.py)."""
     corpus, gold = ("long_documents", "gold_ids_long") if long else ("documents", "gold_ids")
     reason = [] if expansion is None else [f"{expansion}_reason"]
@@ -102,7 +117,7 @@ def _read_bright(
     excluded = {str(row["id"]): {as_docno(str(one)) for one in row["excluded_ids"] or ()} - {NOTHING} for row in rows}
     for qid, docnos in excluded.items():
         if both := sorted(docnos & qrels[qid].keys()):
-            raise InputError(f"{files[0]}: query {qid!r} excludes its own gold documents ({some(both)}); check the data")
+            raise InputError(f"{files[0]}: query {qid!r} excludes its gold documents ({some(both)}); check the data")
     expanded = dict(queries)
     for name in reason:
         more = shards(place, name, version, task)
@@ -110,11 +125,13 @@ def _read_bright(
         expanded = _texts(more[0], _rows(more, ["id", "query"]), "id", "query")
         if expanded.keys() != queries.keys():
             raise InputError(
-                f"{more[0]}: {len(expanded)} queries, which are not the {len(queries)} of examples; both must come from "
+                f"{more[0]}: {len(expanded)} queries, which are not the {len(queries)} of examples; give both from "
                 "the same revision of the data set"
             )
     documents = shards(place, corpus, version, task)
-    return _checked(version, long, task, queries, qrels, excluded, documents, ("id", "content"), expanded, source, files)
+    return _checked(
+        version, long, task, queries, qrels, excluded, documents, ("id", "content"), expanded, source, files
+    )
 
 
 def _read_mteb(version: Version, task: str, folder: Path | None) -> TaskData:
@@ -128,8 +145,8 @@ def _read_mteb(version: Version, task: str, folder: Path | None) -> TaskData:
         qrels.setdefault(str(row["query-id"]), {})[as_docno(str(row["corpus-id"]))] = int(row["score"])
     if unknown := [qid for qid in qrels if qid not in queries]:
         raise InputError(
-            f"{files['qrels'][0]}: {len(unknown)} of {len(qrels)} judged queries are not in queries/ ({some(unknown)}); "
-            "both must come from the same revision of the data set"
+            f"{files['qrels'][0]}: {len(unknown)} of {len(qrels)} judged queries are not in queries/ "
+            f"({some(unknown)}); give both from the same revision of the data set"
         )
     title = ["title"] if "title" in _columns(files["corpus"][0]) else []
     columns = (document_id, "text", *title)
@@ -164,15 +181,17 @@ def _checked(
     if not judged:
         raise InputError(f"{files[0]}: no query of {task} has a relevant document, so nothing can be measured")
     if left_out := len(queries) - len(judged):
-        notes.append(f"{task}: {left_out} queries have no relevant document and are left out, as in trec_eval")
+        notes.append(f"{task}: queries without a relevant document are left out, as in trec_eval: {left_out}")
     for qid in judged:
         check_writable(files[0], "qid", qid)
     data = TaskData(
         task=task,
         queries=judged,
+        unjudged=queries.keys() - judged.keys(),
         qrels={qid: qrels[qid] for qid in judged},
         excluded={qid: excluded.get(qid, set()) for qid in judged},
         documents=documents,
+        count=count,
         columns=columns,
         expanded={qid: expanded[qid] for qid in judged},
         source=source,
@@ -184,10 +203,12 @@ def _checked(
     if missing := sorted(gold - ids.keys()):
         if len(missing) == len(gold):
             raise InputError(
-                f"{documents[0]}: none of the {len(gold)} relevant documents of {task} is in it; examples and documents "
-                "must come from the same revision of the data set"
+                f"{documents[0]}: none of the {len(gold)} relevant documents of {task} is in it; examples and "
+                "documents must come from the same revision of the data set"
             )
-        notes.append(f"{task}: {len(missing)} of {len(gold)} relevant documents are not in the corpus ({some(missing)})")
+        notes.append(
+            f"{task}: {len(missing)} of {len(gold)} relevant documents are not in the corpus ({some(missing)})"
+        )
     return data
 
 
@@ -207,7 +228,7 @@ def as_docno(name: str) -> str:
 
 
 def _ids(files: Sequence[Path], column: str) -> dict[str, str]:
-    """docno to the id in the data set."""
+    """The docnos, and the ids that they have in the data set."""
     ids = (str(row[column]) for file in files for row in _stream(file, [column]))
     return {as_docno(name): name for name in ids}
 
@@ -276,7 +297,7 @@ def _rows_of(file: Path) -> int:
 
 
 def _id_column(file: Path) -> str:
-    """mteb writes ``id``; older uploads have ``_id``."""
+    """The column with the ids: ``id``, or ``_id`` in older uploads."""
     return "_id" if "_id" in _columns(file) else "id"
 
 

@@ -30,7 +30,10 @@ def read_scores(file: Path) -> ScoredRun:
     """
     mark, stream = sniff(file)
     if mark != "{":
-        return {qid: [(entry.docno, entry.score) for entry in entries] for qid, entries in read_run(file, spaces=True).items()}
+        return {
+            qid: [(entry.docno, entry.score) for entry in entries]
+            for qid, entries in read_run(file, spaces=True).items()
+        }
     try:
         found = json.loads("\n".join(line for _, line in stream))
     except (ValueError, RecursionError) as error:
@@ -58,13 +61,13 @@ def check_run(file: Path, run: Mapping[str, object], data: TaskData) -> None:
         data: the task.
 
     Raises:
-        InputError: the run has other queries, or lacks some.
+        InputError: the run has other queries, or lacks some. It may have those that are not judged.
     """
     known = data.queries.keys()
     missing = [qid for qid in known if qid not in run]
     if len(missing) == len(known):
         raise InputError(f"{file}: has none of the queries of {data.task}; is it a run of this task?")
-    unknown = [qid for qid in run if qid not in known]
+    unknown = [qid for qid in run if qid not in known and qid not in data.unjudged]
     if not missing and not unknown:
         return
     what = "more" if unknown else "fewer"
@@ -91,8 +94,8 @@ def check_documents(file: Path, run: ScoredRun, data: TaskData) -> None:
     known = docnos(data)
     if missing := [docno for docno in wanted if docno not in known]:
         raise InputError(
-            f"{file}: {len(missing)} of {len(wanted)} documents are not in the corpus of {data.task} ({some(missing)}); "
-            f"give a run over {data.source}, or the data that it was made with (--data)"
+            f"{file}: {len(missing)} of {len(wanted)} documents are not in the corpus of {data.task} "
+            f"({some(missing)}); give a run over {data.source}, or the data that it was made with (--data)"
         )
 
 

@@ -72,13 +72,13 @@ def shards(folder: Path, configuration: str, version: Version, task: str) -> lis
         have = sorted({path.name.split("-0")[0] for path in inside.glob("*.parquet")})
         others = f" (it has {', '.join(have)})" if have else ""
         raise InputError(
-            f"{inside}: no Parquet file for {task}{others}; add {configuration}/{stem or 'data'}-00000-of-00001.parquet "
-            "of the data set, or leave the task out with --tasks"
+            f"{inside}: no Parquet file for {task}{others}; add {configuration}/{stem or 'data'}-*.parquet of the data "
+            "set, or leave the task out with --tasks"
         )
     counts = {int(match[2]) for path in found if (match := _SHARD.search(path.name))}
     if counts and (len(counts) > 1 or len(found) != counts.pop()):
         raise InputError(
-            f"{inside}: {len(found)} files for {task} ({found[0].name}, ...), which are not all shards of one data set; "
+            f"{inside}: {len(found)} files for {task} ({found[0].name}, ...), which are not all its shards; "
             "copy the folder again"
         )
     return found
@@ -116,6 +116,6 @@ def _missing(
     place = name if version.layout == "bright" else f"BRIGHT-Pro/{name}"
     return (
         f"{repository}: {' and '.join(configurations)} of {task} are not on this machine, and downloading failed "
-        f"({reason}); where there is a network, run `hf download {repository} --repo-type dataset --revision {revision} "
-        f"--local-dir {place}`, and give --data {place.split('/')[0]}"
+        f"({reason}); where there is a network, run `hf download {repository} --repo-type dataset "
+        f"--revision {revision} --local-dir {place}`, and give --data {place.split('/')[0]}"
     )
