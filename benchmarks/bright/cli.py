@@ -100,7 +100,8 @@ def bright(
     from limrank_ir.models import ModelOptions
 
     from .results import main_table
-    from .run import DEPTHS, BrightSettings, run_bright
+    from .run import run_bright
+    from .settings import DEPTHS, BrightSettings
 
     check_folder(f"-o {output}", output)
     if adapter is not None and model not in MODELS and not Path(model).is_dir():

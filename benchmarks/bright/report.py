@@ -46,9 +46,10 @@ def protocol(report: BrightReport) -> str:
     removed = sum(facts["removed"] for facts in report.tasks.values())
     reader = f"The reranker reads the original query, {prompts}. " if report.systems else ""
     return (
-        f"BRIGHT {settings['--version']}, {documents}; first stage: {settings['first stage']}. {reader}nDCG@10 times 100 by trec_eval's rules (scores compared as 32-bit floats, ties by "
-        f"descending document id), averaged over queries, then over tasks. Excluded documents that were removed "
-        f"from the first stage before it was cut: {removed}."
+        f"BRIGHT {settings['--version']}, {documents}; first stage: {settings['first stage']}. {reader}"
+        "nDCG@10 times 100 by trec_eval's rules (scores compared as 32-bit floats, ties by descending document id), "
+        "averaged over queries, then over tasks. Excluded documents that were removed from the first stage before it "
+        f"was cut: {removed}."
     )
 
 

@@ -6,7 +6,6 @@ import dataclasses
 import hashlib
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,6 @@ from limrank_ir.errors import InputError
 from limrank_ir.extras import need
 from limrank_ir.formats.topics import Topic
 from limrank_ir.formats.trec import RunEntry, read_run, write_qrels, write_run
-from limrank_ir.models import ModelOptions
 from limrank_ir.prompts.bright import task_query
 from limrank_ir.ranking.evaluate import Evaluation, evaluate, parse_measures
 
@@ -25,85 +23,19 @@ from ..folder import claim, read_json, write_json
 from ..systems.by_name import read_systems
 from ..systems.rerank import rerank
 from ..systems.system import ScoredRun, Scorer, System, Work
-from . import bm25
+from .bm25 import lucene_analyzer
 from .bounds import best_order, random_order
-from .data import TaskData, check_tasks, iter_documents, read_documents, read_tasks
-from .first_stage import check_documents, check_run, read_scores, removed, top
+from .data import check_tasks, read_documents, read_tasks
 from .measures import NAMES, PRIMARY, write_official
 from .report import write_report
 from .results import Bounds, BrightReport, BrightResult, Variant
-from .task_files import task_file
-from .versions import TASKS, VERSIONS, Expansion, VersionName
+from .settings import BM25, BrightSettings
+from .stages import Stage, given_stage, official_stage
+from .versions import VERSIONS
 
 log = logging.getLogger("limrank_ir")
 
-BM25 = "bm25"  # what --first-stage takes for the official BM25
-DEPTHS = (10, 100)
-MEASURED = 100  # BRIGHT's deepest cutoff
 METHOD = "1"  # to be raised when the same files and settings would give different figures
-
-
-@dataclass(frozen=True)
-class BrightSettings:
-    """How to measure.
-
-    Attributes:
-        version: the version of BRIGHT.
-        tasks: the tasks; empty: all of the version (with `long`, all that have long documents).
-        data: a local copy of the data set, or None for the hub.
-        first_stage: ``bm25``, or where runs are: a folder, a pattern with ``{task}``, or, for one task, a file.
-        expansion: whose chains of thought BM25 reads instead of the queries, or None. The reranker never reads them.
-        depths: how many candidates to rerank; each is measured.
-        long: long documents instead of passages.
-        task_prompts: whether the reranker reads the query in its task's prompt.
-        fuse: whether to measure the fusion with the first stage, too.
-        fuse_weight: the reranker's weight in it, or None for the model's own.
-        models: how to run the model.
-    """
-
-    version: VersionName = "v1"
-    tasks: tuple[str, ...] = ()
-    data: Path | None = None
-    first_stage: str = BM25
-    expansion: Expansion | None = None
-    depths: tuple[int, ...] = DEPTHS
-    long: bool = False
-    task_prompts: bool = True
-    fuse: bool = True
-    fuse_weight: float | None = None
-    models: ModelOptions = dataclasses.field(default_factory=ModelOptions)
-
-    @property
-    def chosen(self) -> list[str]:
-        """The tasks, in the order of published tables; unknown ones last."""
-        sizes = VERSIONS[self.version].sizes
-        given = self.tasks or [task for task, size in sizes.items() if not self.long or size.long is not None]
-        return sorted(dict.fromkeys(given), key=lambda task: TASKS.index(task) if task in TASKS else len(TASKS))
-
-    def protocol(self, model: str) -> dict[str, Any]:
-        """What must be the same for all results in a folder."""
-        return {
-            "--model": model,
-            "--version": self.version,
-            "--data": None if self.data is None else str(self.data),
-            "--first-stage": self.first_stage,
-            "--expanded-queries": self.expansion,
-            "--long": self.long,
-            "--no-task-prompts": not self.task_prompts,
-            "--max-length": self.models.get("max_length"),
-        }
-
-
-@dataclass(frozen=True)
-class _Stage:
-    """A task's candidates."""
-
-    data: TaskData
-    run: ScoredRun
-    removed: int
-
-    def first(self, k: int) -> ScoredRun:
-        return {qid: scored[:k] for qid, scored in self.run.items()}
 
 
 def run_bright(model: str, output: Path, settings: BrightSettings) -> BrightReport:
@@ -127,25 +59,25 @@ def run_bright(model: str, output: Path, settings: BrightSettings) -> BrightRepo
     measures = parse_measures(" ".join(NAMES))
     check_tasks(version, settings.chosen, long=settings.long)
     systems = _systems(model, output, settings)
-    analyze = bm25.lucene_analyzer() if settings.first_stage == BM25 else None
+    analyze = lucene_analyzer() if settings.first_stage == BM25 else None
     if analyze is None and settings.expansion:
         raise InputError("--expanded-queries: only BM25 reads them; leave it out, or give --first-stage bm25")
     with console.progress("reading BRIGHT", None, "tasks"):
         tasks = read_tasks(version, settings.chosen, settings.data, long=settings.long, expansion=settings.expansion)
     for note in (note for data in tasks for note in data.notes):
         log.warning("%s", note)
-    given = {} if analyze else {data.task: _given(data, settings) for data in tasks}
+    given = {} if analyze else {data.task: given_stage(data, settings) for data in tasks}
     work = claim(output, settings.protocol(model))
     results: list[BrightResult] = []
-    stages: dict[str, _Stage] = {}
+    stages: dict[str, Stage] = {}
     with measured() as usage:
         try:
             for data in tasks:
-                stage = given.get(data.task) or _official(data, settings, work, analyze)
+                stage = given[data.task] if analyze is None else official_stage(data, settings, work, analyze)
                 stages[data.task] = stage
                 results.append(_first_stage(stage, output, work, measures, settings))
             for system in systems:
-                results += _rerank_all(system, list(stages.values()), output, work, measures, settings)
+                _rerank_all(system, list(stages.values()), output, work, measures, settings, results)
         except KeyboardInterrupt:
             raise KeyboardInterrupt(
                 f"interrupted; {len(results)} measurements and all verdicts so far are saved in {work}; "
@@ -166,7 +98,7 @@ def run_bright(model: str, output: Path, settings: BrightSettings) -> BrightRepo
         settings={
             **settings.protocol(model),
             "-k": list(settings.depths),
-            "first stage": _name(settings),
+            "first stage": settings.stage_name,
             "task prompts": settings.task_prompts,
         },
         systems=card["systems"],
@@ -184,60 +116,13 @@ def _systems(model: str, output: Path, settings: BrightSettings) -> list[System]
     return [dataclasses.replace(system, weight=settings.fuse_weight) for system in systems]
 
 
-def _name(settings: BrightSettings) -> str:
-    if settings.first_stage != BM25:
-        return f"the runs in {settings.first_stage}"
-    queries = "original queries" if settings.expansion is None else f"{settings.expansion}'s chains of thought"
-    return f"query-side BM25 of the {queries}"
-
-
-def _given(data: TaskData, settings: BrightSettings) -> _Stage:
-    """The candidates from the user's run."""
-    place = Path(settings.first_stage).expanduser()
-    file = task_file("--first-stage", place, data.task, "run", only=len(settings.chosen) == 1)
-    if file is None:
-        raise InputError(
-            f"--first-stage {place}: no run for {data.task}; add it, leave the task out with --tasks, or give bm25"
-        )
-    run = read_scores(file)
-    check_run(file, run, data)
-    run = {qid: run[qid] for qid in data.queries}
-    stage = _cut(data, run, settings)
-    check_documents(file, stage.run, data)
-    deepest = max(settings.depths)
-    if (longest := max(map(len, stage.run.values()), default=0)) < deepest:
-        log.warning("%s: at most %d documents of a query, so the top %d are fewer", file, longest, deepest)
-    return stage
-
-
-def _official(data: TaskData, settings: BrightSettings, work: Path, analyze: bm25.Analyzer | None) -> _Stage:
-    """The candidates from the official BM25, from an earlier call if possible."""
-    assert analyze is not None
-    file, record = work / data.task / "bm25.run.gz", work / data.task / "bm25.json"
-    key = {"data": data.fingerprint, "queries": settings.expansion, "k1": bm25.K1, "b": bm25.B, "hits": bm25.HITS}
-    if not (file.exists() and record.exists() and read_json(record) == key):
-        with console.progress(f"indexing {data.task}", data.count, "documents") as advance:
-            found = bm25.query_side_bm25(iter_documents(data), data.expanded, data.excluded, analyze, advance=advance)
-            write_run(file, dict(found), tag="bm25q")
-        write_json(record, key)
-    run = {qid: [(entry.docno, entry.score) for entry in entries] for qid, entries in read_run(file).items()}
-    return _cut(data, run, settings)
-
-
-def _cut(data: TaskData, run: ScoredRun, settings: BrightSettings) -> _Stage:
-    kept = top(run, data.excluded, max(MEASURED, *settings.depths))
-    if not kept:
-        raise InputError(f"{data.task}: all documents of the first stage are excluded; check the run")
-    return _Stage(data, kept, removed(run, data.excluded))
-
-
-def _bounds(stage: _Stage, k: int) -> Bounds:
+def _bounds(stage: Stage, k: int) -> Bounds:
     docnos = {qid: [docno for docno, _ in scored] for qid, scored in stage.first(k).items()}
     qrels = stage.data.qrels
     return Bounds(stage.data.task, k, best_order(docnos, qrels), random_order(docnos, qrels))
 
 
-def _facts(stage: _Stage) -> dict[str, Any]:
+def _facts(stage: Stage) -> dict[str, Any]:
     return {
         "source": stage.data.source,
         "fingerprint": stage.data.fingerprint,
@@ -247,7 +132,7 @@ def _facts(stage: _Stage) -> dict[str, Any]:
 
 
 def _first_stage(
-    stage: _Stage, output: Path, work: Path, measures: Sequence[Any], settings: BrightSettings
+    stage: Stage, output: Path, work: Path, measures: Sequence[Any], settings: BrightSettings
 ) -> BrightResult:
     """Write the candidates and measure their own order."""
     task = stage.data.task
@@ -256,20 +141,20 @@ def _first_stage(
     write_run(run, stage.run, tag="first-stage")
     (figures,) = evaluate(work / task / "qrels.txt", [run], measures)
     _official_files(output, stage, "first-stage", settings, stage.run, figures.mean)
-    return BrightResult(task, _name(settings), "first stage", None, figures.mean, _primary(figures))
+    return BrightResult(task, settings.stage_name, "first stage", None, figures.mean, _primary(figures))
 
 
 def _rerank_all(
     system: System,
-    stages: Sequence[_Stage],
+    stages: Sequence[Stage],
     output: Path,
     work: Path,
     measures: Sequence[Any],
     settings: BrightSettings,
-) -> list[BrightResult]:
-    """Measure a system on all tasks. It is loaded when one of them needs it."""
+    results: list[BrightResult],
+) -> None:
+    """Measure a system on all tasks, and add the results. It is loaded when one of them needs it."""
     score: Scorer | None = None
-    results = []
     for stage in stages:
         task = stage.data.task
         texts: Mapping[str, Any] = {}
@@ -302,13 +187,12 @@ def _rerank_all(
                 }
                 label = name if variant == "alone" else f"{name}-fused"
                 _official_files(output, stage, label, settings, ranking, figures["mean"])
-    return results
 
 
 def _rerank(
     system: System,
     score: Scorer,
-    stage: _Stage,
+    stage: Stage,
     k: int,
     texts: Mapping[str, Any],
     runs: Sequence[Path],
@@ -332,7 +216,7 @@ def reader_query(query: str, task: str, settings: BrightSettings) -> str:
     return task_query(query, task if settings.task_prompts else None)
 
 
-def _key(system: System, stage: _Stage, k: int, settings: BrightSettings) -> dict[str, Any]:
+def _key(system: System, stage: Stage, k: int, settings: BrightSettings) -> dict[str, Any]:
     """What the figures depend on."""
     lines = (f"{qid} {docno} {score!r}\n" for qid, scored in stage.first(k).items() for docno, score in scored)
     return {
@@ -361,7 +245,7 @@ def _primary(figures: Evaluation) -> dict[str, float]:
 
 
 def _official_files(
-    output: Path, stage: _Stage, label: str, settings: BrightSettings, run: ScoredRun, mean: Mapping[str, float]
+    output: Path, stage: Stage, label: str, settings: BrightSettings, run: ScoredRun, mean: Mapping[str, float]
 ) -> None:
     """Write the run with the data set's own ids, and the figures, as BRIGHT's repository does."""
     renamed = stage.data.renamed
