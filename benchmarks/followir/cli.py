@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from os.path import expanduser
 from pathlib import Path
 from typing import Annotated
 
@@ -18,7 +19,7 @@ def followir(
     tasks: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[TASK|DIR]...",
+            metavar="TASK|DIR...",
             help="core17, news21, robust04 from the hub; folders with such a data set; or collections.  "
             "[default: all three]",
             show_default=False,
@@ -81,7 +82,9 @@ def followir(
         dtype=dtype,
     )
     settings = FollowIrSettings(k, queries, seed, mteb, models)
-    measured, results = run_followir(tasks or list(OFFICIAL), model or [DEFAULT], output, settings)
+    measured, results = run_followir(
+        [expanduser(name) for name in tasks or OFFICIAL], model or [DEFAULT], output, settings
+    )
     console.table(*table(measured, results), left=2)
     if means := averages(results):
         console.table(*averages_table(means))

@@ -22,7 +22,7 @@ def litsearch(
         ),
     ] = None,
     first_stage: Annotated[
-        str, typer.Option(metavar="RUN", help="bm25 (title and abstract), or a run: TREC, or JSON as mteb's ids.")
+        str, typer.Option(metavar="RUN", help="bm25 (title and abstract), or a run with mteb's ids: TREC, or JSON.")
     ] = "bm25",
     model: Annotated[
         list[str] | None,
