@@ -223,8 +223,10 @@ def test_bad_options():
 
 def test_speed_beats_a_plain_loop_with_equal_scores():
     """The comparison behind the README's figure, on a few pairs."""
-    from limrank_ir.benchmarks.speed.measure import measure
+    from limrank_ir.benchmarks.speed.measure import SpeedSettings, measure
 
-    figures = measure("limrank-smol", pairs=8, repeats=1, device="cpu", dtype=None, batch_tokens=None)
-    assert figures["largest_score_difference"] < 1e-3
-    assert figures["ours_to_plain"] > 2  # 8 with 64 pairs on an idle machine
+    settings = SpeedSettings(lengths=["mixed"], candidates=[8], repeats=1, device="cpu", dtypes=["float32"])
+    plain, cross_encoder, ours = measure("limrank-smol", settings)["contenders"]
+    assert plain["kind"] == "plain" and ours["kind"] == "ours" and ours["largest_score_difference"] < 1e-3
+    assert cross_encoder["kind"] == "cross-encoder" and cross_encoder["largest_score_difference"] < 1e-3
+    assert ours["to_plain"][0] > 2

@@ -1,230 +1,296 @@
-"""Pairs per second: a plain transformers loop, LimRank, and the limit set by the matrix products alone.
+"""Pairs per second of a model: by transformers, by sentence-transformers, by LimRank, and the hardware's limit.
 
-All are measured in turns on the same pairs, so that their ratios hold on a noisy machine.
+All are measured in turns on the same passages, so that their ratios hold on a noisy machine.
 """
 
 from __future__ import annotations
 
+import hashlib
+import os
 import platform
-import random
 import time
 from collections.abc import Callable, Sequence
-from functools import partial
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 import transformers
-from peft import PeftModel
-from rich.console import Console
-from rich.table import Table
 
 from limrank_ir import __version__
-from limrank_ir.demo.collection import passages
-from limrank_ir.engines import Engine, Label
+from limrank_ir.cli import console
+from limrank_ir.engines.batching import shared_length
 from limrank_ir.engines.choice import choose_engine, engine_kind
+from limrank_ir.engines.cpu import can_speed_up
 from limrank_ir.engines.local import LocalEngine
 from limrank_ir.errors import InputError
-from limrank_ir.models import resolve
-from limrank_ir.prompts import Prompt, prompt_format
-from limrank_ir.verdict import Verdict
+from limrank_ir.extras import installed, need
+from limrank_ir.models import DEFAULT, Model, resolve
+from limrank_ir.prompts import CROSS_ENCODER as CLASSIFIER
+from limrank_ir.prompts import PromptFormat
 from limrank_ir.weights import locate
 
-from ..machine import processor
-
-QUERY = (
-    "My script sometimes leaves half a file behind when the power goes. The next start then reads garbage and "
-    "crashes. How do I make sure that what I wrote is on disk before I go on?"
+from ..machine import instruction_sets, processor
+from .contenders import (
+    CROSS_ENCODER,
+    LIMIT,
+    OURS,
+    PLAIN,
+    Contender,
+    by_engine,
+    cross_encoder,
+    label_ids,
+    plain_loop,
+    plain_model,
+    readable_format,
 )
-PLAIN_BATCH = 16
-SEED = 7
+from .limit import Limit
+from .passages import QUERY, Cell, grid
+
+WARM_UP = 2  # passages
 
 
-def sample(tokenizer: Any, count: int) -> list[str]:
-    """Passages of 20 to 540 tokens from the demo's collection, in its natural mix of lengths."""
-    texts = [passage.text for passage in passages()]
-    random.Random(SEED).shuffle(texts)
-    chosen = []
-    for text in texts:
-        if 20 <= len(tokenizer(text).input_ids) <= 540:
-            chosen.append(text)
-            if len(chosen) == count:
-                return chosen
-    raise InputError(f"--pairs {count}: only {len(chosen)} passages in the collection have 20 to 540 tokens; use fewer")
+@dataclass(frozen=True)
+class SpeedSettings:
+    """What to measure.
+
+    Attributes:
+        lengths: keys of `limrank_ir.benchmarks.speed.passages.LENGTHS`.
+        candidates: how many passages the query has.
+        repeats: rounds; the fastest of each counts.
+        sample: how many of the candidates a contender gets that reads the query again for each of them, because its
+            rate does not depend on how many there are.
+        dtypes: precisions; None: all that the machine computes fast.
+        device: where to run; None: a GPU if there is one.
+        batch_tokens: tokens in a batch of the local engine; None: the default.
+        also: other engines: ``"vllm"``, or URLs of servers (`limrank_ir.models.ModelOptions.engine`).
+        adapter: a PEFT adapter to use with the model.
+        prompt_format: what a folder or hub id reads, if it does not say so itself.
+    """
+
+    lengths: Sequence[str] = ("short", "medium", "long")
+    candidates: Sequence[int] = (10, 100)
+    repeats: int = 2
+    sample: int = 16
+    dtypes: Sequence[str] | None = None
+    device: str | None = None
+    batch_tokens: int | None = None
+    also: Sequence[str] = ()
+    adapter: str | None = None
+    prompt_format: str | None = None
 
 
-def plain_loop(model: Any, tokenizer: Any, texts: list[str], labels: tuple[int, int]) -> np.ndarray:
-    """What a careful user writes with transformers alone: padded batches, logits of the last position."""
-    scores: list[float] = []
-    for start in range(0, len(texts), PLAIN_BATCH):
-        batch = tokenizer(texts[start : start + PLAIN_BATCH], padding=True, return_tensors="pt").to(model.device)
-        with torch.inference_mode():
-            last = model(**batch).logits[:, -1].double()
-        scores += (last[:, labels[0]] - last[:, labels[1]]).tolist()
-    return np.array(scores)
-
-
-def by_engine(engine: Engine, prompts: list[Prompt], labels: Sequence[Label]) -> np.ndarray:
-    """One of LimRank-IR's engines."""
-    scores = np.zeros(len(prompts))
-    for batch in engine.read_labels(prompts, labels, think=False, budget=1):
-        for index, reading in batch:
-            scores[index] = Verdict.of(reading).log_odds
-    return scores
-
-
-def product_seconds(model: Any, tokens: int) -> float:
-    """Seconds for the layers' matrix products over some tokens, at the best rate measured for each shape."""
-    weights = [
-        module.weight
-        for name, module in model.get_decoder().named_modules()
-        if isinstance(module, torch.nn.Linear) and "embed" not in name
-    ]
-    seconds = 0.0
-    rows = 2048
-    for shape in {tuple(weight.shape) for weight in weights}:
-        same = [weight for weight in weights if tuple(weight.shape) == shape]
-        x = torch.randn(rows, shape[1], dtype=same[0].dtype, device=same[0].device)
-        best = min(timed(partial(torch.nn.functional.linear, x, same[0])) for _ in range(8))
-        seconds += best * len(same) * tokens / rows
-    return seconds
-
-
-def _keep(scores: dict[str, np.ndarray], name: str, run: Callable[[], np.ndarray]) -> None:
-    scores[name] = run()
-
-
-def timed(work: Callable[[], Any]) -> float:
-    """Seconds that one call takes."""
-    started = time.perf_counter()
-    work()
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
-    return time.perf_counter() - started
-
-
-def measure(
-    model_name: str,
-    pairs: int,
-    repeats: int,
-    device: str | None,
-    dtype: str | None,
-    batch_tokens: int | None,
-    also: Sequence[str] = (),
-) -> dict[str, Any]:
-    """Measure all three in turns, and other engines beside them.
+def measure(model_name: str = DEFAULT, settings: SpeedSettings | None = None) -> dict[str, Any]:
+    """Measure all contenders in turns.
 
     Args:
-        model_name: a model from `limrank_ir.models`.
-        pairs: passages for the one query.
-        repeats: rounds; the fastest of each counts.
-        device: where to run; None: a GPU if there is one.
-        dtype: precision; None: the device's default.
-        batch_tokens: tokens in a batch of the local engine; None: the default.
-        also: other engines to measure: ``"vllm"``, or URLs of servers (`limrank_ir.models.ModelOptions.engine`).
+        model_name: a model from `limrank_ir.models`: a causal one with two labels.
+        settings: what to measure.
 
     Returns:
-        The figures, with versions and hardware.
+        The figures, with versions and hardware: ``cells`` (the grid of passage lengths and candidates), ``contenders``
+        (for each: pairs per second in each cell, its ratio to the plain loop and to the limit of its precision, and the
+        largest difference of its scores from the plain loop's in the first precision), and ``limits``.
+
+    Raises:
+        InputError: the model cannot be compared, a package is missing, or an option has an invalid value.
     """
-    spec = resolve(model_name)
-    fmt = prompt_format(spec.prompt_format)
-    engine = LocalEngine(spec, device=device, dtype=dtype, batch_tokens=batch_tokens)
+    settings = settings or SpeedSettings()
+    need("bench speed", "bench", "sentence_transformers")
+    load = machine_load()
+    spec = resolve(model_name, adapter=settings.adapter, prompt_format=settings.prompt_format)
+    if spec.prompt_format == CLASSIFIER.name:
+        raise InputError(f"--model {model_name}: a cross-encoder; bench speed compares causal models")
+    fmt = readable_format(spec)
+    device = LocalEngine(spec, device=settings.device).device
+    dtypes = settings.dtypes or precisions(device)
+    others = {name: choose_engine(name, spec, _asked(name, dtypes)) for name in dict.fromkeys(settings.also)}
     folder = locate(spec.weights)
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder, padding_side="left")
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
-    texts = sample(tokenizer, pairs)
+    cells = grid(tokenizer, settings.lengths, settings.candidates)
+    contenders, engines, limits = [], {}, {}
+    for dtype in dict.fromkeys(dtypes):
+        engines[dtype] = LocalEngine(spec, device=settings.device, dtype=dtype, batch_tokens=settings.batch_tokens)
+        plain = plain_model(spec, device, engines[dtype].dtype)
+        labels = label_ids(engines[dtype], fmt)
+        limits[dtype] = Limit(plain)
+        contenders += [
+            Contender(PLAIN, dtype, plain_loop(plain, tokenizer, fmt, labels), shares=False),
+            Contender(CROSS_ENCODER, dtype, cross_encoder(plain, folder, fmt, labels), shares=False),
+            Contender(OURS, dtype, by_engine(engines[dtype], fmt), shares=True),
+        ]
+    contenders += [Contender(name, "", by_engine(engine, fmt), shares=True) for name, engine in others.items()]
+    for contender in contenders:
+        contender.run(QUERY, cells[0].texts[:WARM_UP])
+    rates, gaps = _rounds(contenders, cells, limits, settings)
+    shared, read = _tokens(engines[dtypes[0]], fmt, cells)
+    return _figures(model_name, spec, settings, device, cells, contenders, rates, gaps, limits, shared, read, load)
 
-    def prompts_of(turn: int) -> list[Prompt]:
-        """Each turn has a query of its own: engines that keep prefixes must not know its passages from the last one."""
-        return [fmt.render(f"{QUERY} ({turn})", text) for text in texts]
 
-    prompts = prompts_of(0)
-    plain = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=engine.dtype).to(engine.device).eval()
-    if spec.adapter is not None:
-        plain = PeftModel.from_pretrained(plain, spec.adapter).merge_and_unload()
+def precisions(device: torch.device) -> list[str]:
+    """The precisions in which a device computes fast, the most exact one first on a CPU, the usual one on a GPU."""
+    if device.type == "cuda":
+        return [*(["bfloat16"] if torch.cuda.is_bf16_supported() else []), "float16", "float32"]
+    return ["float32", *(["bfloat16"] if can_speed_up(torch.bfloat16) else [])]
 
-    by_engine(engine, prompts[:4], fmt.labels)
-    asked = {"dtype": dtype} if dtype else {}
-    others = {name: choose_engine(name, spec, asked if engine_kind(name) == "vllm" else {}) for name in also}
-    for other in others.values():
-        by_engine(other, prompts[:4], fmt.labels)
-    loaded = engine._loaded
-    labels = (loaded.tokenizer.label_ids[0], loaded.tokenizer.label_ids[1])
-    plain_loop(plain, tokenizer, [prompt.text for prompt in prompts[:2]], labels)
-    lengths = [len(tokens.ids) for tokens in loaded.tokenizer.encode(prompts, spec.context)]
-    prefix = len(loaded.tokenizer.encode([Prompt(prompts[0].prefix, "", "")], spec.context)[0].ids) - 1
-    unique = sum(lengths) - prefix * (pairs - 1)
 
-    seconds: dict[str, list[float]] = {name: [] for name in ("plain", "ours", *others, "limit")}
-    scores: dict[str, np.ndarray] = {}
-    for turn in range(1, repeats + 1):
-        prompts = prompts_of(turn)
-        whole = [prompt.text for prompt in prompts]
-        work = {"plain": partial(plain_loop, plain, tokenizer, whole, labels)}
-        for name, each in {"ours": engine, **others}.items():
-            work[name] = partial(by_engine, each, prompts, fmt.labels)
-        seconds["limit"].append(product_seconds(plain, unique))
-        for name, run in work.items():
-            seconds[name].append(timed(partial(_keep, scores, name, run)))
-    rates = {name: pairs / min(times) for name, times in seconds.items()}
+def machine_load() -> float | None:
+    """How many programs want a core, on average over the last minute; None where the system does not tell."""
+    try:
+        return os.getloadavg()[0]
+    except (AttributeError, OSError):
+        return None
+
+
+def engines_here() -> list[str]:
+    """The other engines that are installed and need no address."""
+    return ["vllm"] if installed("vllm") else []
+
+
+def _asked(name: str, dtypes: Sequence[str]) -> dict[str, Any]:
+    return {"dtype": dtypes[0]} if engine_kind(name) == "vllm" else {}
+
+
+def _rounds(
+    contenders: Sequence[Contender], cells: Sequence[Cell], limits: dict[str, Limit], settings: SpeedSettings
+) -> tuple[dict[tuple[str, int], float], dict[str, float]]:
+    """Run everything in turns.
+
+    Returns:
+        Pairs per second by contender and cell, and each contender's largest difference from the reference's scores.
+    """
+    rates: dict[tuple[str, int], float] = {}
+    gaps: dict[str, float] = {}
+    steps = settings.repeats * (len(limits) + len(cells) * len(contenders))
+    with console.progress("measuring", steps, "runs") as advance:
+        for turn in range(settings.repeats):
+            for limit in limits.values():
+                limit.measure()
+                advance(1)
+            for number, cell in enumerate(cells):
+                # Each run has a query of its own: engines that keep prefixes must not know it from the last one.
+                query = f"{QUERY} ({turn}.{number})"
+                reference: dict[int, float] = {}
+                for contender in contenders:
+                    chosen = cell.spread(len(cell.texts) if contender.shares else settings.sample)
+                    scores, seconds = timed(contender.run, query, [cell.texts[index] for index in chosen])
+                    rate = len(chosen) / seconds
+                    rates[contender.name, number] = max(rate, rates.get((contender.name, number), 0.0))
+                    found = dict(zip(chosen, scores.tolist(), strict=True))
+                    reference = reference or found  # the plain loop's, which comes first
+                    gap = max(abs(found[index] - reference[index]) for index in found.keys() & reference.keys())
+                    gaps[contender.name] = max(gap, gaps.get(contender.name, 0.0))
+                    advance(1)
+    return rates, gaps
+
+
+def timed(run: Callable[..., np.ndarray], query: str, texts: Sequence[str]) -> tuple[np.ndarray, float]:
+    """Scores, and the seconds that they took."""
+    started = time.perf_counter()
+    scores = run(query, texts)
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return scores, time.perf_counter() - started
+
+
+def _tokens(engine: LocalEngine, fmt: PromptFormat, cells: Sequence[Cell]) -> tuple[list[int], list[int]]:
+    """For each cell, the tokens that all passages share, and those that are left to read if these are read once."""
+    shared, read = [], []
+    for number, cell in enumerate(cells):
+        prompts = [fmt.render(f"{QUERY} (0.{number})", text) for text in cell.texts]
+        ids = [tokens.ids for tokens in engine._loaded.tokenizer.encode(prompts, engine.max_length)]
+        shared.append(int(shared_length(ids)))
+        read.append(sum(map(len, ids)) - shared[-1] * (len(ids) - 1))
+    return shared, read
+
+
+def _figures(
+    model_name: str,
+    spec: Model,
+    settings: SpeedSettings,
+    device: torch.device,
+    cells: Sequence[Cell],
+    contenders: Sequence[Contender],
+    rates: dict[tuple[str, int], float],
+    gaps: dict[str, float],
+    limits: dict[str, Limit],
+    shared: list[int],
+    read: list[int],
+    load: float | None,
+) -> dict[str, Any]:
+    """Everything that is reported, unrounded."""
+    numbers = range(len(cells))
+    bounds = {
+        dtype: [len(cells[number].texts) / limit.seconds(read[number]) for number in numbers]
+        for dtype, limit in limits.items()
+    }
+    rows = []
+    for contender in contenders:
+        precision = contender.precision or next(iter(limits))
+        own = [rates[contender.name, number] for number in numbers]
+        rows.append(
+            {
+                "kind": contender.kind,
+                "precision": precision,
+                "pairs_per_second": own,
+                "to_plain": [own[number] / rates[f"{PLAIN} {precision}", number] for number in numbers],
+                "of_limit": [own[number] / bounds[precision][number] for number in numbers],
+                "largest_score_difference": gaps[contender.name],
+            }
+        )
+    hardware = torch.cuda.get_device_name(device) if device.type == "cuda" else processor()
     return {
         "model": model_name,
-        "pairs": pairs,
-        "repeats": repeats,
-        "passage_tokens": {
-            "shortest": min(lengths) - prefix,
-            "mean": round(float(np.mean(lengths)) - prefix, 1),
-            "longest": max(lengths) - prefix,
-        },
-        "prefix_tokens": prefix,
-        "pairs_per_second": {name: round(value, 3) for name, value in rates.items()},
-        "ours_to_plain": round(rates["ours"] / rates["plain"], 2),
-        "ours_to_limit": round(rates["ours"] / rates["limit"], 3),
-        "largest_score_difference": float(np.abs(scores["plain"] - scores["ours"]).max()),
-        "score_differences": {name: float(np.abs(scores["plain"] - scores[name]).max()) for name in others},
-        "peak_memory": torch.cuda.max_memory_allocated(engine.device) if engine.device.type == "cuda" else None,
-        "device": str(engine.device),
-        "dtype": str(engine.dtype).removeprefix("torch."),
+        "adapter": settings.adapter,
+        "repeats": settings.repeats,
+        "sample": settings.sample,
+        "cells": [
+            {
+                "length": cell.length,
+                "candidates": len(cell.texts),
+                "passage_tokens": {
+                    "shortest": min(cell.tokens),
+                    "mean": sum(cell.tokens) / len(cell.tokens),
+                    "longest": max(cell.tokens),
+                },
+                "shared_tokens": shared[number],
+                "read_tokens": read[number],
+            }
+            for number, cell in enumerate(cells)
+        ],
+        "contenders": rows,
+        "limits": [
+            {
+                "kind": LIMIT,
+                "precision": dtype,
+                "pairs_per_second": bounds[dtype],
+                "flops": limit.flops,
+                "kernels": limit.kernels,
+            }
+            for dtype, limit in limits.items()
+        ],
+        "texts": hashlib.sha256("\0".join(text for cell in cells for text in cell.texts).encode()).hexdigest(),
+        "peak_memory": torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None,
+        "device": str(device),
+        "load_before": load,
         "threads": torch.get_num_threads(),
-        "hardware": torch.cuda.get_device_name() if engine.device.type == "cuda" else processor(),
+        "hardware": hardware,
+        "instruction_sets": instruction_sets(),
+        "kernels_of_torch": torch.backends.cpu.get_cpu_capability(),
         "versions": {
             "limrank-ir": __version__,
             "torch": torch.__version__,
             "transformers": transformers.__version__,
+            **({"vllm": _version("vllm")} if "vllm" in settings.also else {}),
+            "sentence-transformers": _version("sentence-transformers"),
             "python": platform.python_version(),
         },
     }
 
 
-def show(figures: dict[str, Any]) -> None:
-    """Print the comparison as a table.
+def _version(package: str) -> str:
+    from importlib.metadata import version
 
-    Args:
-        figures: what `measure` returned.
-    """
-    rates = figures["pairs_per_second"]
-    table = Table(title=f"{figures['model']}: {figures['pairs']} passages for one query")
-    for column in ("", "pairs/s", "vs. plain loop", "of limit"):
-        table.add_column(column, justify="left" if not column else "right")
-    labels = {
-        "plain": f"plain transformers loop, batches of {PLAIN_BATCH}",
-        "ours": "LimRank-IR, local engine",
-        **{name: f"LimRank-IR, {name}" for name in figures["score_differences"]},
-        "limit": "matrix products alone (limit)",
-    }
-    for name, label in labels.items():
-        row = [f"{rates[name]:.2f}", f"{rates[name] / rates['plain']:.2f}x", f"{rates[name] / rates['limit']:.0%}"]
-        table.add_row(label, *row)
-    console = Console()
-    console.print(table)
-    lengths, versions = figures["passage_tokens"], figures["versions"]
-    console.print(
-        f"passages of {lengths['shortest']}-{lengths['longest']} tokens (mean {lengths['mean']}) after a prefix of "
-        f"{figures['prefix_tokens']}; largest score difference {figures['largest_score_difference']:.1e}\n"
-        f"{figures['device']} ({figures['hardware']}), {figures['dtype']}, {figures['threads']} threads; "
-        + ", ".join(f"{name} {version}" for name, version in versions.items())
-        + "".join(f"; {name}: scores differ by {gap:.1e}" for name, gap in figures["score_differences"].items())
-        + (f"; peak memory {figures['peak_memory'] / 2**30:.1f} GiB" if figures["peak_memory"] else ""),
-        highlight=False,
-    )
+    return version(package)

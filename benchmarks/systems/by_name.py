@@ -12,7 +12,9 @@ from limrank_ir.models import ModelOptions
 from .cross_encoder import CROSS_ENCODER, cross_encoder_system
 from .dense import DENSE, dense_system
 from .limrank import limrank_system
-from .rank_llm import LISTWISE, POINTWISE, rank_llm_system
+from .rank_llm import LISTWISE, POINTWISE
+from .rank_llm_listwise import listwise_system
+from .rank_llm_pointwise import pointwise_system
 from .system import FIRST_STAGE, System
 
 DEFAULT_SYSTEMS = (FIRST_STAGE, DENSE, "limrank-smol")
@@ -49,8 +51,10 @@ def _find(name: str, options: ModelOptions, store: Path, thoughts: bool) -> Syst
         return dense_system(options)
     if name.startswith(f"{DENSE}:"):
         return dense_system(options, Path(name.removeprefix(f"{DENSE}:")).expanduser())
-    if name.startswith((POINTWISE, LISTWISE)):
-        return rank_llm_system(name, options, store)
+    if name.startswith(POINTWISE):
+        return pointwise_system(name, options)
+    if name.startswith(LISTWISE):
+        return listwise_system(name, options, store)
     if name.startswith(CROSS_ENCODER):
         return cross_encoder_system(Path(name.removeprefix(CROSS_ENCODER)).expanduser(), options)
     near = get_close_matches(name.lower(), (FIRST_STAGE, DENSE), 1, 0.75)

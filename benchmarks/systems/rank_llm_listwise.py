@@ -19,7 +19,7 @@ from limrank_ir.extras import need
 from limrank_ir.llm.chat import Server, check_key
 from limrank_ir.models import BUDGET, ModelOptions
 
-from .rank_llm import LISTWISE, rank_llm, version, without_prints
+from .rank_llm import LISTWISE, need_rank_llm, rank_llm, version, without_prints
 from .system import FUSION_WEIGHT, InstructedPair, Scorer, System, Work
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ ANSWERS = "rank-llm.sqlite"  # beside LimRank's verdicts
 SECONDS = 10.0  # to wait for the list of the server's models
 
 
-def listwise_system(name: str, model: str | None, url: str, options: ModelOptions, store: Path) -> System:
+def listwise_system(name: str, options: ModelOptions, store: Path) -> System:
     """A listwise reranker: RankLLM's prompt, sliding windows of 20 passages, and reading of answers.
 
     It gives an order, so scores are minus ranks. RankLLM reads an answer in the wrong form as well as it can, and
@@ -40,9 +40,8 @@ def listwise_system(name: str, model: str | None, url: str, options: ModelOption
     The instruction is not read. All answers are kept, so that a second call resumes.
 
     Args:
-        name: what the user gave.
-        model: the server's name for the model; None: the only one that it has.
-        url: where the server is.
+        name: `LISTWISE` and the URL of an OpenAI-compatible server, which may follow the name of its model, as in
+            ``MODEL@URL``.
         options: only `max_length` (tokens of a window's prompt and answer), `think`, and `budget` matter.
         store: the file for LimRank's verdicts; answers are kept in `ANSWERS` beside it.
 
@@ -50,16 +49,24 @@ def listwise_system(name: str, model: str | None, url: str, options: ModelOption
         The system.
 
     Raises:
-        InputError: openai is not installed, or the server cannot be reached or has no such model.
+        InputError: RankLLM or openai is not installed, there is no URL, the server cannot be reached, or it has no
+            such model.
     """
     who = f"--system {name}"
+    need_rank_llm(who)
     need(who, "bench", "openai")
+    model, _, url = name.removeprefix(LISTWISE).rpartition("@")
+    if not url.startswith(("http://", "https://")):
+        raise InputError(
+            f"{who}: give the URL of an OpenAI-compatible server, as in {LISTWISE}http://localhost:8000/v1 (RankLLM "
+            "itself runs a folder only with vLLM: start `vllm serve FOLDER`)"
+        )
     url = url.rstrip("/")
     if not httpx.URL(url).path.strip("/"):
         url += "/v1"
     server = Server(base_url=url)
     check_key(server, who)
-    chosen = _model(who, server, model)
+    chosen = _model(who, server, model or None)
     context = options.get("max_length") or CONTEXT
     thought = (options.get("budget") or BUDGET) if options.get("think") == "always" else 0
 

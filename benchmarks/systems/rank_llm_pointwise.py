@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from limrank_ir.errors import InputError
-from limrank_ir.extras import need
 from limrank_ir.formats.checkpoint import check_files, fingerprint
 from limrank_ir.models import ModelOptions
 from limrank_ir.retrieval.encoders import loading
 
 from .complete import check_complete
-from .rank_llm import rank_llm, version, without_prints
+from .rank_llm import POINTWISE, need_rank_llm, rank_llm, version, without_prints
 from .system import FUSION_WEIGHT, InstructedPair, Scorer, System, Work
 
 CONTEXT = 512  # tokens; RankLLM's default for both
@@ -26,25 +25,25 @@ KINDS = {  # the architecture in config.json to RankLLM's module and class
 }
 
 
-def pointwise_system(name: str, folder: Path, options: ModelOptions) -> System:
+def pointwise_system(name: str, options: ModelOptions) -> System:
     """A pointwise reranker of RankLLM. Its score is RankLLM's: P(true) of MonoT5, the logit of MonoELECTRA.
 
     RankLLM changes texts before they are read: white space is collapsed, ``[1]`` becomes ``(1)``, and passages are cut
     to fit `CONTEXT` tokens. The instruction is not read.
 
     Args:
-        name: what the user gave.
-        folder: a transformers model.
+        name: `POINTWISE` and the folder of a MonoT5 or MonoELECTRA.
         options: only `device` and `max_length` matter.
 
     Returns:
         The system.
 
     Raises:
-        InputError: the folder holds none of these models, or files are broken.
+        InputError: RankLLM is not installed, the folder holds none of these models, or files are broken.
     """
     who = f"--system {name}"
-    need(who, "rank-llm", "torch", "transformers")
+    need_rank_llm(who)
+    folder = Path(name.removeprefix(POINTWISE)).expanduser()
     kind = _kind(folder, who)
     context = min(CONTEXT, options.get("max_length") or CONTEXT)
 
