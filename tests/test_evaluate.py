@@ -9,14 +9,12 @@ import sys
 import ir_measures
 import pytest
 import pytrec_eval
-from hypothesis import given
-from hypothesis import strategies as st
 from scipy import stats
 from typer.testing import CliRunner
 
 from limrank_ir.cli.app import app
 from limrank_ir.errors import InputError, LimRankError
-from limrank_ir.ranking.evaluate import evaluate, holm, parse_measures, significance, t_test
+from limrank_ir.ranking.evaluate import compare_runs, evaluate, parse_measures
 
 QRELS = """\
 q1 0 a 2
@@ -150,26 +148,55 @@ def test_per_query_prints_every_query_of_every_run_before_the_means(folder):
     assert [row["RR"] for row in table(summary)] == ["0.6000", "0.8000"]
 
 
-def test_significance_is_the_paired_t_test_with_holms_correction(folder):
+def comparisons(text):
+    """The second table that --significance prints."""
+    return table(text.partition("\n\n")[2])
+
+
+def test_significance_compares_each_run_with_the_first_and_corrects_over_the_runs(folder):
     evaluations = evaluate("qrels.txt", ["one.txt", "two.txt", "three.txt"], parse_measures("RR"))
     one, two, three = ([row["RR"] for row in evaluation.per_query.values()] for evaluation in evaluations)
     raw = [stats.ttest_rel(one, two).pvalue, stats.ttest_rel(one, three).pvalue]
     smaller, larger = sorted(raw)
     holm = {smaller: min(1, 2 * smaller), larger: min(1, max(2 * smaller, larger))}
-    found = significance(evaluations)
-    assert [values["RR"] for values in found] == pytest.approx([holm[value] for value in raw])
-    assert 0 < found[0]["RR"] < 1
-    rows = table(run_eval("one.txt", "two.txt", "three.txt", "-m", "RR", "--significance").stdout)
-    assert [row["p RR"] for row in rows] == ["", *(f"{values['RR']:.4f}" for values in found)]
+    found = compare_runs(evaluations, test="t")
+    assert [by_measure["RR"].p for by_measure in found] == pytest.approx([holm[value] for value in raw])
+    assert 0 < found[0]["RR"].p < 1
+    printed = run_eval("one.txt", "two.txt", "three.txt", "-m", "RR", "--significance", "--test", "t")
+    assert "note: paired t-tests, Holm's correction\n" in printed.stderr
+    assert [(row["run"], row["measure"]) for row in comparisons(printed.stdout)] == [
+        ("two.txt", "RR"),
+        ("three.txt", "RR"),
+    ]
+    for row, by_measure in zip(comparisons(printed.stdout), found, strict=True):
+        better = by_measure["RR"]
+        assert row["difference"] == f"{better.difference:+.4f}" and row["p"] == f"{better.p:.4f}"
+        assert row["95% CI"] == f"[{better.interval[0]:+.4f},{better.interval[1]:+.4f}]"
+        assert row["W/T/L"] == f"{better.wins}/{better.ties}/{better.losses}" and row["d_z"] == f"{better.effect:+.2f}"
+
+
+def test_the_test_and_the_correction_can_be_chosen_and_equivalence_is_tested(folder):
+    runs = ("one.txt", "two.txt", "three.txt", "-m", "RR", "--significance")
+    records = json.loads(
+        run_eval(*runs, "--test", "wilcoxon", "--correction", "bh", "--equivalent", "3", "--json").stdout
+    )
+    assert records[0]["comparison"] is None
+    for record in records[1:]:
+        found = record["comparison"]["RR"]
+        assert (found["test"], found["correction"], found["margin"]) == ("wilcoxon", "bh", 3)
+        assert found["p"] == record["p"]["RR"] and found["finding"] == "same within 3"
+    for row in comparisons(run_eval(*runs, "--equivalent", "3").stdout):
+        assert float(row["p same within 3"].removeprefix("<")) < 0.05
 
 
 def test_runs_that_do_not_differ_have_p_1(folder):
-    (found,) = significance(evaluate("qrels.txt", ["one.txt", "one.txt"], parse_measures("RR AP")))
-    assert found == {"RR": 1.0, "AP": 1.0}
+    (found,) = compare_runs(evaluate("qrels.txt", ["one.txt", "one.txt"], parse_measures("RR AP")))
+    assert {measure: comparison.p for measure, comparison in found.items()} == {"RR": 1.0, "AP": 1.0}
+    assert found["RR"].ties == found["RR"].queries == 5
 
 
 @pytest.mark.filterwarnings("error")
-def test_equal_differences_have_no_p_value(folder):
+def test_equal_differences_have_no_p_value_in_a_t_test(folder):
     (folder / "qrels.txt").write_text("".join(f"q{number} 0 a 1\n" for number in range(3)))
     for name, docnos in {"one.txt": "xa", "two.txt": "a", "three.txt": "a"}.items():
         rows = [f"q{number} Q0 {docno} 1 {-rank} t\n" for number in range(3) for rank, docno in enumerate(docnos)]
@@ -180,25 +207,19 @@ def test_equal_differences_have_no_p_value(folder):
     assert [row["RR@10"] for row in evaluations[0].per_query.values()] == [0.5] * 3
     assert [row["RR@10"] for row in evaluations[1].per_query.values()] == [1.0] * 3
     alone = stats.ttest_rel([0.5] * 3, [row["RR@10"] for row in evaluations[2].per_query.values()]).pvalue
-    assert significance(evaluations) == [{"RR@10": None}, {"RR@10": pytest.approx(alone)}]
-    result = run_eval("one.txt", "two.txt", "-m", "RR@10", "--significance")
-    assert [row["p RR@10"] for row in table(result.stdout)] == ["", "?"]
-    assert result.stderr == ("note: two.txt: RR@10 differs by the same amount for every query; no t-test is possible\n")
+    found = compare_runs(evaluations, test="t")
+    assert [by_measure["RR@10"].p for by_measure in found] == [None, pytest.approx(alone)]
+    result = run_eval("one.txt", "two.txt", "-m", "RR@10", "--significance", "--test", "t")
+    (row,) = comparisons(result.stdout)
+    assert (row["difference"], row["95% CI"], row["p"]) == ("+0.5000", "?", "?")
+    assert "note: two.txt: RR@10 has no p-value: all queries differ by the same amount\n" in result.stderr
 
 
-@given(st.lists(st.integers(-3, 3), min_size=2, max_size=6), st.integers(-3, 3))
-def test_p_is_1_without_differences_and_undefined_without_variance(values, sevenths):
-    one = {str(number): {"m": value / 3} for number, value in enumerate(values)}
-    other = {qid: {"m": row["m"] + sevenths / 7} for qid, row in one.items()}
-    p = t_test(one, other, "m")
-    assert math.isnan(p) if sevenths else p == 1.0
-
-
-def test_one_query_is_too_few_for_a_t_test(folder):
+def test_one_query_is_too_few_for_a_test(folder):
     (folder / "qrels.txt").write_text("q1 0 a 1\n")
     result = run_eval("one.txt", "two.txt", "-m", "RR", "--significance")
-    assert "note: a t-test needs at least 2 queries, but the qrels have 1\n" in result.stderr
-    assert [row["p RR"] for row in table(result.stdout)] == ["", "?"]
+    assert "note: two.txt: RR has no p-value: one query is too few for a test\n" in result.stderr
+    assert [row["p"] for row in comparisons(result.stdout)] == ["?"]
     records = json.loads(run_eval("one.txt", "two.txt", "-m", "RR", "--significance", "--json").stdout)
     assert records[1]["p"] == {"RR": None}
 
@@ -284,6 +305,14 @@ MISTAKES = {
     "measure": (["one.txt", "-m", "nDGC@10"], "--measures: 'nDGC@10' is not a measure; examples: nDCG@10, RR@10"),
     "program that is not installed": (["one.txt", "-m", "alpha_nDCG@10"], "no installed package computes 'alpha_nDCG"),
     "single run": (["one.txt", "--significance"], "--significance compares runs with the first one"),
+    "test without runs to compare": (
+        ["one.txt", "two.txt", "--test", "t"],
+        "--test is for comparing runs; give --signif",
+    ),
+    "margin": (
+        ["one.txt", "two.txt", "--significance", "--equivalent", "0"],
+        "--equivalent 0: give a difference above 0",
+    ),
     "missing run": (["one.txt", "nothing.txt"], "nothing.txt: no such file"),
     "bad run": (["one.txt", "qrels.txt"], "qrels.txt:1: 4 columns, not 6"),
     "cutoff": (["one.txt", "-m", "RR P@0"], "--measures: 'P@0' has cutoff 0; give a whole number from 1"),
@@ -327,8 +356,3 @@ def test_the_highest_grade_needs_little_memory(folder):
     command = f"ulimit -v 6000000; exec {shlex.join([sys.executable, '-c', code, 'nDCG@10'])}"
     made = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
     assert made.stdout == "{'nDCG@10': 1.0}\n", made.stderr
-
-
-def test_holm_leaves_out_undefined_tests():
-    nan = float("nan")
-    assert holm([0.01, nan, 0.04]) == [0.02, None, 0.04] and holm([nan]) == [None] and holm([]) == []

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from limrank_ir.cli import console
 from limrank_ir.cli import options as o
-from limrank_ir.formats.output import check_folder
+from limrank_ir.errors import InputError
+from limrank_ir.formats.output import check_folder, write_stdout
+
+MARGIN = 0.01  # `limrank_ir.ranking.statistics.MARGIN`, which would import NumPy
 
 
 def suite(
@@ -42,13 +46,34 @@ def suite(
     engine_option: o.EngineOption = None,
     device: o.Device = None,
     dtype: o.DtypeName = None,
+    test: o.TestName = "auto",
+    correction: o.CorrectionName = "holm",
+    equivalent: Annotated[
+        float,
+        typer.Option(metavar="MARGIN", help="Systems that differ by less are the same; tested before it is said."),
+    ] = MARGIN,
+    latency: Annotated[
+        int | None,
+        typer.Option(
+            min=1, metavar="N", help="Judge N sampled queries one at a time, for seconds per query.  [default: none]"
+        ),
+    ] = None,
+    calibration: Annotated[
+        bool, typer.Option("--calibration", help="Compare P(true) of LimRank models with the judgments.")
+    ] = False,
+    bins: Annotated[
+        Literal["width", "mass"],
+        typer.Option(metavar="KIND", help="Of --calibration: width (0 to 0.1, ...) or mass (as many pairs in each)."),
+    ] = "width",
     runs: Annotated[bool, typer.Option("--runs/--no-runs", help="Put the TREC runs into the folder.")] = True,
     quiet: o.Quiet = False,
 ) -> None:
     """Measure rerankers on many collections: nDCG@10 and RR@10, alone and fused with the first stage.
 
     The first stage is the collection's run.bm25, or BM25 within its run.pool, run.candidates, or run.choices, or BM25
-    over the corpus. Results are saved as they come: run the same command again to resume.
+    over the corpus. Each system is compared with the first stage: difference with 95% confidence interval, effect size,
+    queries won, tied, and lost, corrected p-value, and whether it is the same within a margin. Results are saved as
+    they come: run the same command again to resume.
 
     For example:
 
@@ -58,8 +83,9 @@ def suite(
 
     from ..environment import command_line
     from ..systems.by_name import DEFAULT_SYSTEMS
+    from .results import PRIMARY, Statistics
     from .run import SuiteSettings, run_suite
-    from .tables import averages, finding
+    from .tables import averages, finding, overall
 
     check_folder(f"-o {output}", output)
     models = ModelOptions(
@@ -72,9 +98,23 @@ def suite(
         device=device,
         dtype=dtype,
     )
-    settings = SuiteSettings(k, queries, seed, runs, models)
+    if not 0 < equivalent < math.inf:
+        raise InputError(f"--equivalent {equivalent:g}: give a difference above 0, such as 0.01")
+    settings = SuiteSettings(
+        k,
+        queries,
+        seed,
+        runs,
+        models,
+        statistics=Statistics(test, correction, equivalent),
+        latency=latency,
+        calibration=bins if calibration else None,
+    )
     report = run_suite(folders, system or DEFAULT_SYSTEMS, output, settings, command=command_line())
     console.table(*averages(report))
+    if report.systems:
+        write_stdout("\n")
+        console.table(*overall(report, PRIMARY))
     console.log.info("%s. %s", *finding(report))
     console.log.info("wrote results.md, .csv, .json, .html, and plot.png to %s", output)
 

@@ -40,8 +40,15 @@ def page(report: SuiteReport) -> str:
         differences_narrow=Markup(differences_svg(report, NARROW)),
         primary=by_measure[0],
         others=by_measure[1:],
-        notes=tables.NOTES,
-        work=_table(tables.work(report)) if report.systems else None,
+        compared=_table(tables.overall(report, by_measure[0]["measure"])) if report.systems else None,
+        comparisons=_comparisons(report) if report.systems else [],
+        notes=tables.notes(report),
+        work=_table(tables.work(report)),
+        work_notes=tables.work_notes(report),
+        calibrations=[
+            {"system": system, "text": text, **_table(table)}
+            for system, (text, table) in tables.calibrations(report).items()
+        ],
         collections=_table(tables.collections(report)),
         environment=tables.facts(report).items(),
     )
@@ -56,6 +63,20 @@ def _averages(report: SuiteReport) -> dict[str, Any]:
     """The means; rows that are bounds rather than systems are set apart."""
     table = _table(tables.averages(report))
     return {**table, "bound": [row[0].endswith((BETTER, tables.CEILING)) for row in table["rows"]]}
+
+
+def _comparisons(report: SuiteReport) -> list[dict[str, Any]]:
+    """The comparisons that are folded away: over all collections by the other measures, and on each collection."""
+    others = [
+        {"title": f"{measure}: comparison with the first stage over all collections", "left": [0, 9]}
+        | _table(tables.overall(report, measure))
+        for measure in MEASURES[1:]
+    ]
+    return others + [
+        {"title": f"{measure}: comparison with the first stage on each collection", "left": [0, 1, 10]}
+        | _table(tables.comparisons(report, measure))
+        for measure in MEASURES
+    ]
 
 
 def _by_collection(report: SuiteReport, measure: str) -> dict[str, Any]:

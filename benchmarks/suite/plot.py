@@ -7,8 +7,8 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from ..systems.system import FIRST_STAGE
-from .results import SuiteReport, significant, summaries
-from .tables import PRIMARY, SIGNIFICANT
+from .results import PRIMARY, SuiteReport, significant, summaries
+from .tables import SIGNIFICANT
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

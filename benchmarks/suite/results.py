@@ -1,22 +1,38 @@
-"""What was measured and what follows from it: significance, gains, and means over collections."""
+"""What was measured and what follows from it: comparisons with the first stage, gains, means over collections."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, Literal
 
-from limrank_ir.ranking.evaluate import holm, t_test
+from limrank_ir.ranking.statistics import MARGIN, Comparison, Correction, Test, compare, correct, differences
 
 from ..systems.system import FIRST_STAGE, Work
 
 MEASURES = ("nDCG@10", "RR@10")
+PRIMARY = MEASURES[0]
 SAME = 0.0005  # smaller differences print as 0.000 and count as neither above nor below
-ALPHA = 0.05
 BETTER = "better of the two"
 
 Variant = Literal["first stage", "alone", "fused"]
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """How systems are compared with the first stage (`limrank_ir.ranking.statistics`).
+
+    Attributes:
+        test: the test.
+        correction: over all systems (alone and fused) and collections, for each measure on its own.
+        margin: the largest difference that does not matter, in units of the measure.
+    """
+
+    test: Test = "auto"
+    correction: Correction = "holm"
+    margin: float = MARGIN
 
 
 @dataclass(frozen=True)
@@ -31,7 +47,10 @@ class SystemResult:
         per_query: qid to measure to value.
         missing: queries without any document; they count as 0.
         work: what the reranker took (the same for alone and fused); None for the first stage.
-        p: measure to the corrected p-value of the difference from the first stage; None if it cannot be computed.
+        tied: candidates whose score another candidate of the same query has, too (`cost.tied_scores`); None in results
+            of older versions.
+        query_tokens: tokens that the reranker read and wrote for each query; None if they are not known by query.
+        comparisons: measure to the comparison with the first stage; empty for the first stage.
     """
 
     collection: str
@@ -41,7 +60,14 @@ class SystemResult:
     per_query: dict[str, dict[str, float]]
     missing: int
     work: Work | None = None
-    p: dict[str, float | None] = field(default_factory=dict)
+    tied: int | None = None
+    query_tokens: list[int] | None = None
+    comparisons: dict[str, Comparison] = field(default_factory=dict)
+
+    @property
+    def p(self) -> dict[str, float | None]:
+        """Measure to the corrected p-value of the difference from the first stage; None if it is undefined."""
+        return {measure: found.p for measure, found in self.comparisons.items()}
 
     @property
     def label(self) -> str:
@@ -81,11 +107,12 @@ class SuiteReport:
     """Everything that the output folder reports.
 
     Attributes:
-        results: by collection, the first stage first, with p-values.
+        results: by collection, the first stage first, with comparisons.
         collections: collection name to facts about it.
         systems: system label to facts about it.
         settings: how it was measured.
         environment: versions, hardware, command.
+        statistics: how systems were compared.
     """
 
     results: Sequence[SystemResult]
@@ -93,6 +120,12 @@ class SuiteReport:
     systems: dict[str, dict[str, Any]]
     settings: dict[str, Any]
     environment: dict[str, str]
+    statistics: Statistics = field(default_factory=Statistics)
+
+    @cached_property
+    def overall(self) -> dict[str, dict[str, Comparison]]:
+        """Measure to label to the comparison with the first stage over all collections (`compare_overall`)."""
+        return {measure: compare_overall(self.results, measure, self.statistics) for measure in MEASURES}
 
     @property
     def labels(self) -> list[str]:
@@ -115,37 +148,68 @@ class SuiteReport:
                 found.setdefault(result.system, []).append(result.work)
         return {system: total_work(works) for system, works in found.items()}
 
+    def query_tokens(self, system: str) -> list[int]:
+        """A system's tokens for each query of all collections; empty if they are not known."""
+        found = [r.query_tokens for r in self.results if r.system == system and r.variant == "alone"]
+        return [tokens for each in found for tokens in each or ()] if None not in found else []
 
-def with_p_values(results: Sequence[SystemResult]) -> list[SystemResult]:
-    """Add p-values: paired t-tests against the first stage, Holm's correction over all systems and collections.
+
+def with_comparisons(results: Sequence[SystemResult], statistics: Statistics) -> list[SystemResult]:
+    """Compare each system with the first stage on each collection.
 
     Args:
         results: all results, including those of the first stages.
+        statistics: how to compare. The correction is over all systems and collections.
 
     Returns:
-        The same results in the same order, with `SystemResult.p`.
+        The same results in the same order, with `SystemResult.comparisons`.
     """
     first = {result.collection: result for result in results if result.variant == "first stage"}
-    tested = [result for result in results if result.variant != "first stage" and len(result.per_query) > 1]
-    p_values: dict[tuple[str, str], dict[str, float | None]] = {}
+    tested = [result for result in results if result.variant != "first stage"]
+    found: dict[tuple[str, str], dict[str, Comparison]] = {}
     for measure in MEASURES:
-        raw = [t_test(first[result.collection].per_query, result.per_query, measure) for result in tested]
-        for result, p in zip(tested, holm(raw), strict=True):
-            p_values.setdefault((result.collection, result.label), {})[measure] = p
-    untested: dict[str, float | None] = dict.fromkeys(MEASURES)
-    return [
-        result
-        if result.variant == "first stage"
-        else replace(result, p=p_values.get((result.collection, result.label), untested))
-        for result in results
-    ]
+        raw = [
+            compare(
+                differences(first[result.collection].per_query, result.per_query, measure),
+                test=statistics.test,
+                margin=statistics.margin,
+            )
+            for result in tested
+        ]
+        for result, comparison in zip(tested, correct(raw, statistics.correction), strict=True):
+            found.setdefault((result.collection, result.label), {})[measure] = comparison
+    return [replace(result, comparisons=found.get((result.collection, result.label), {})) for result in results]
+
+
+def compare_overall(results: Sequence[SystemResult], measure: str, statistics: Statistics) -> dict[str, Comparison]:
+    """Compare each system with the first stage over all collections.
+
+    Args:
+        results: all results, including those of the first stages.
+        measure: one of `MEASURES`.
+        statistics: how to compare. The correction is over all systems.
+
+    Returns:
+        Label to comparison. Its difference is that of the means over the collections: with C collections and N queries
+        in all, the differences of a collection with n queries count N / (C n) times.
+    """
+    first = {result.collection: result for result in results if result.variant == "first stage"}
+    queries = sum(len(result.per_query) for result in first.values())
+    weighted: dict[str, list[float]] = {}
+    for result in results:
+        if result.variant != "first stage":
+            weight = queries / (len(first) * len(result.per_query))
+            found = differences(first[result.collection].per_query, result.per_query, measure)
+            weighted.setdefault(result.label, []).extend(weight * difference for difference in found)
+    raw = [compare(values, test=statistics.test, margin=statistics.margin) for values in weighted.values()]
+    return dict(zip(weighted, correct(raw, statistics.correction), strict=True))
 
 
 def summaries(results: Sequence[SystemResult], measure: str) -> list[Summary]:
     """Summarize results over collections.
 
     Args:
-        results: what `with_p_values` returned.
+        results: what `with_comparisons` returned.
         measure: one of `MEASURES`.
 
     Returns:
@@ -191,9 +255,9 @@ def relative(value: float, base: float) -> float | None:
 
 
 def significant(result: SystemResult, measure: str) -> bool:
-    """Whether the difference from the first stage is significant."""
-    p = result.p.get(measure)
-    return p is not None and p < ALPHA
+    """Whether the difference from the first stage is significant after the correction."""
+    found = result.comparisons.get(measure)
+    return found is not None and found.significant
 
 
 def total_work(works: Sequence[Work]) -> Work:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,8 @@ from limrank_ir.extras import need
 from limrank_ir.formats.corpus import read_passages
 from limrank_ir.formats.trec import RunEntry, read_run, write_qrels, write_run
 from limrank_ir.models import ModelOptions
+from limrank_ir.ranking.calibration import Bins
+from limrank_ir.ranking.candidates import Candidates
 from limrank_ir.ranking.evaluate import Evaluation, evaluate, parse_measures
 
 from ..environment import environment
@@ -22,10 +24,12 @@ from ..folder import claim, read_json, write_json
 from ..systems.by_name import read_systems
 from ..systems.rerank import rerank
 from ..systems.system import FIRST_STAGE, Scorer, System, Work
+from .calibrated import calibrated
 from .collection import Collection, read_collections
+from .cost import latency, query_tokens, sample, tied_scores
 from .first_stage import BM25, first_stage
 from .report import write_report
-from .results import MEASURES, SuiteReport, SystemResult, Variant, with_p_values
+from .results import MEASURES, Statistics, SuiteReport, SystemResult, Variant, with_comparisons
 
 log = logging.getLogger("limrank_ir")
 
@@ -43,6 +47,9 @@ class SuiteSettings:
         seed: seed of the sample.
         runs: whether to put the runs into the output folder.
         models: how to run the models.
+        statistics: how to compare the systems.
+        latency: how many sampled queries to judge one at a time, for seconds per query; None: none.
+        calibration: whether to compare P(true) with the judgments, and in which bins; None: no.
     """
 
     k: int = 20
@@ -50,6 +57,9 @@ class SuiteSettings:
     seed: int = 0
     runs: bool = True
     models: ModelOptions = dataclasses.field(default_factory=ModelOptions)
+    statistics: Statistics = dataclasses.field(default_factory=Statistics)
+    latency: int | None = None
+    calibration: Bins | None = None
 
     @property
     def protocol(self) -> dict[str, Any]:
@@ -115,12 +125,17 @@ def run_suite(
     claim(output, settings.protocol)
     count = len(collections) * (1 + len(rerankers))
     done: dict[tuple[str, str], list[SystemResult]] = {}
+    stages: dict[str, dict[str, list[RunEntry]]] = {}
+    facts = {system.label: _system_facts(system) for system in rerankers}
     try:
-        stages = {}
         for collection in collections:
             stages[collection.name] = _first_stage(collection, paths, settings.k, measures, done)
         for system in rerankers:
             _rerank_all(system, collections, stages, paths, measures, done)
+            if settings.latency is not None:
+                facts[system.label]["latency"] = _latency(system, collections, stages, paths, settings)
+            if settings.calibration is not None and system.log_odds:
+                facts[system.label]["calibration"] = _calibration(system, collections, paths, settings.calibration)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(
             f"interrupted; {len(done)} of {count} measurements are saved in {paths.work}; "
@@ -131,14 +146,15 @@ def run_suite(
         for label in (FIRST_STAGE, *(system.label for system in rerankers)):
             results += done[collection.name, label]
     report = SuiteReport(
-        results=with_p_values(results),
+        results=with_comparisons(results, settings.statistics),
         collections={
             collection.name: _collection_facts(collection, paths, stages[collection.name], measures)
             for collection in collections
         },
-        systems={system.label: _system_facts(system) for system in rerankers},
+        systems=facts,
         settings={**dataclasses.asdict(settings), "bm25": dataclasses.asdict(BM25), "measures": list(MEASURES)},
         environment=environment(command, settings.models.get("device")),
+        statistics=settings.statistics,
     )
     write_report(report, output)
     return report
@@ -159,7 +175,7 @@ def _first_stage(
     if record is None:
         write_qrels(qrels, collection.qrels)
         write_run(run, first_stage(collection, k), tag=FIRST_STAGE)
-        record = _save(paths.figures(collection, FIRST_STAGE), key, evaluate(qrels, [run], measures), None)
+        record = _save(paths.figures(collection, FIRST_STAGE), key, evaluate(qrels, [run], measures), None, [run], None)
     done[collection.name, FIRST_STAGE] = _results(record, collection, FIRST_STAGE, ("first stage",))
     return read_run(run)
 
@@ -187,7 +203,9 @@ def _rerank_all(
             if score is None:
                 score = system.start()
             work = _rerank(system, score, collection, stages[collection.name], runs)
-            record = _save(file, key, evaluate(paths.work / collection.name / "qrels.txt", runs, measures), work)
+            tokens = query_tokens(work.pair_tokens, map(len, stages[collection.name].values()))
+            figures = evaluate(paths.work / collection.name / "qrels.txt", runs, measures)
+            record = _save(file, key, figures, work, runs, tokens)
         done[collection.name, system.label] = _results(record, collection, system.label, ("alone", "fused"))
 
 
@@ -215,25 +233,83 @@ def _saved(file: Path, key: dict[str, Any], runs: Sequence[Path]) -> dict[str, A
     return record if all(run.exists() for run in runs) else None
 
 
-def _save(file: Path, key: dict[str, Any], evaluations: Sequence[Evaluation], work: Work | None) -> dict[str, Any]:
+def _save(
+    file: Path,
+    key: dict[str, Any],
+    evaluations: Sequence[Evaluation],
+    work: Work | None,
+    runs: Sequence[Path],
+    tokens: list[int] | None,
+) -> dict[str, Any]:
     record = {
         "key": key,
-        "work": None if work is None else dataclasses.asdict(work),
-        "figures": [{"mean": e.mean, "per_query": e.per_query, "missing": e.missing} for e in evaluations],
+        "work": None if work is None else work.totals,
+        "query_tokens": tokens,
+        "figures": [
+            {"mean": found.mean, "per_query": found.per_query, "missing": found.missing, "tied": _tied(run)}
+            for found, run in zip(evaluations, runs, strict=True)
+        ],
         "date": time.strftime("%Y-%m-%d %H:%M:%S"),
     }
     write_json(file, record)
     return record
 
 
+def _tied(run: Path) -> int:
+    return tied_scores([entry.score for entry in entries] for entries in read_run(run).values())
+
+
 def _results(
     record: dict[str, Any], collection: Collection, label: str, variants: Sequence[Variant]
 ) -> list[SystemResult]:
     work = None if record["work"] is None else Work(**record["work"])
+    tokens = record.get("query_tokens")
     return [
-        SystemResult(collection.name, label, variant, **figures, work=work)
+        SystemResult(collection.name, label, variant, **figures, work=work, query_tokens=tokens)
         for variant, figures in zip(variants, record["figures"], strict=True)
     ]
+
+
+def _latency(
+    system: System,
+    collections: Sequence[Collection],
+    stages: Mapping[str, dict[str, list[RunEntry]]],
+    paths: SuitePaths,
+    settings: SuiteSettings,
+) -> dict[str, Any] | None:
+    """Seconds per query of a sample over all collections, from an earlier call if possible."""
+    queries = sample(
+        [(name, qid) for name, found in stages.items() for qid in found], settings.latency or 0, settings.seed
+    )
+    if not queries:
+        return None
+    file = paths.work / f"{system.file_name}.latency.json"
+    fingerprints = {each.name: each.fingerprint for each in collections if each.name in {name for name, _ in queries}}
+    key = {"rules": METHOD, "system": system.identity, "queries": [*map(list, queries)], "collections": fingerprints}
+    if (record := _saved(file, key, [])) is None:
+        pairs = {}
+        for collection in collections:
+            wanted = {qid: stages[collection.name][qid] for name, qid in queries if name == collection.name}
+            docnos = dict.fromkeys(entry.docno for entries in wanted.values() for entry in entries)
+            passages = read_passages(collection.folder, docnos)
+            for qid, entries in wanted.items():
+                pairs[collection.name, qid] = Candidates({qid: entries}, collection.topics, passages).pairs()
+        score = (system.fresh or system.start)()
+        record = {"key": key, "latency": latency(system.label, score, [pairs[query] for query in queries])}
+        write_json(file, record)
+    found: dict[str, Any] = record["latency"]
+    return found
+
+
+def _calibration(
+    system: System, collections: Sequence[Collection], paths: SuitePaths, bins: Bins
+) -> dict[str, Any] | None:
+    found = calibrated(
+        ((read_run(paths.run(collection, system.file_name)), collection.qrels) for collection in collections), bins
+    )
+    if found is None:
+        log.warning("%s: no calibration, because no collection has candidates of both kinds judged", system.label)
+    return found
 
 
 def _collection_facts(

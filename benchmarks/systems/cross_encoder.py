@@ -107,13 +107,15 @@ def _score(
     seconds = time.perf_counter() - started
     lengths = _lengths(model, pairs)
     limit = model.max_length or max(lengths)
+    tokens = tuple(min(length, limit) for length in lengths)
     work = Work(
         pairs=len(pairs),
         judged=len(pairs),
         seconds=seconds,
-        tokens=sum(min(length, limit) for length in lengths),
+        tokens=sum(tokens),
         cut=sum(length > limit for length in lengths),
         cut_tokens=sum(max(length - limit, 0) for length in lengths),
+        pair_tokens=tokens,
     )
     return scores, work
 

@@ -55,6 +55,10 @@ def limrank_system(name: str, options: ModelOptions, store: Path, *, thoughts: b
         )
         return lambda pairs, advance: _score(with_store, pairs, advance)
 
+    def fresh() -> Scorer:
+        model.load()
+        return lambda pairs, advance: _score(model, pairs, advance)
+
     return System(
         name=name,
         label=_label(base, adapter),
@@ -63,6 +67,8 @@ def limrank_system(name: str, options: ModelOptions, store: Path, *, thoughts: b
         adapter=None if own_adapter is None else identity(own_adapter),
         start=start,
         reads="query and instruction",
+        log_odds=True,
+        fresh=fresh,
     )
 
 
@@ -98,13 +104,15 @@ def _score(
     limrank: LimRank, pairs: Sequence[InstructedPair], advance: Callable[[int], None]
 ) -> tuple[list[float], Work]:
     verdicts = limrank.judge(pairs, progress=advance)
+    tokens = tuple(verdict.prompt_tokens + verdict.reasoning_tokens for verdict in verdicts)
     work = Work(
         pairs=len(pairs),
         judged=limrank.stats.judged,
         seconds=limrank.stats.seconds,
-        tokens=sum(verdict.prompt_tokens + verdict.reasoning_tokens for verdict in verdicts),
+        tokens=sum(tokens),
         cut=sum(verdict.cut_tokens > 0 for verdict in verdicts),
         cut_tokens=sum(verdict.cut_tokens for verdict in verdicts),
         forced=sum(verdict.finish != "verdict" for verdict in verdicts),
+        pair_tokens=tokens,
     )
     return [verdict.log_odds for verdict in verdicts], work

@@ -102,7 +102,7 @@ def _score(
     data = rank_llm("rank_llm.data")
     started = time.perf_counter()
     scores: list[float] = []
-    tokens = 0
+    tokens: list[int] = []
     for first in range(0, len(pairs), BATCH):
         batch = pairs[first : first + BATCH]
         prompts = []
@@ -121,7 +121,7 @@ def _score(
                     "--max-length if it is set, or leave this system out"
                 ) from error
             prompts.append(prompt)
-            tokens += count
+            tokens.append(count)
         _, _, batch_scores = reranker.run_llm_batched(prompts=prompts)
         scores += map(float, batch_scores)
         advance(len(batch))
@@ -131,9 +131,10 @@ def _score(
         pairs=len(pairs),
         judged=len(pairs),
         seconds=seconds,
-        tokens=tokens,
-        cut=sum(tokens > 0 for tokens in lost),
+        tokens=sum(tokens),
+        cut=sum(count > 0 for count in lost),
         cut_tokens=sum(lost),
+        pair_tokens=tuple(tokens),
     )
     return scores, work
 

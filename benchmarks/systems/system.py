@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import TypeAlias
+from dataclasses import asdict, dataclass
+from typing import Any, TypeAlias
 
 FIRST_STAGE = "bm25"  # its name and label
 FUSION_WEIGHT = 0.5  # for dense retrievers and cross-encoders; each LimRank model has its own
@@ -29,6 +29,7 @@ class Work:
         cut: pairs whose passage was cut to fit.
         cut_tokens: tokens lost by cutting.
         forced: pairs whose thought reached no verdict, so that the verdict was forced.
+        pair_tokens: the tokens of each pair, in order; None if they are not known by pair.
     """
 
     pairs: int
@@ -38,6 +39,12 @@ class Work:
     cut: int
     cut_tokens: int
     forced: int = 0
+    pair_tokens: tuple[int, ...] | None = None
+
+    @property
+    def totals(self) -> dict[str, Any]:
+        """All figures but those of single pairs, for JSON."""
+        return {name: value for name, value in asdict(self).items() if name != "pair_tokens"}
 
     @property
     def pairs_per_second(self) -> float | None:
@@ -61,6 +68,8 @@ class System:
         adapter: the content hash of its adapter, or None.
         start: loads the model.
         reads: what it reads of a topic, beside the passage.
+        log_odds: whether its scores are log-odds of relevance, so that they can be read as probabilities.
+        fresh: like `start`, but without looking up earlier verdicts, to take the time; None if `start` looks up none.
     """
 
     name: str
@@ -70,6 +79,8 @@ class System:
     adapter: str | None
     start: Callable[[], Scorer]
     reads: str = "query"
+    log_odds: bool = False
+    fresh: Callable[[], Scorer] | None = None
 
     @property
     def file_name(self) -> str:

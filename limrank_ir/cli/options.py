@@ -110,6 +110,14 @@ Stride = Annotated[
     typer.Option(min=1, metavar="WORDS", help="Words from one window's start to the next.  [default: half a window]"),
 ]
 BatchSize = Annotated[int | None, typer.Option(min=1, metavar="N", help="Maximum passages per batch.")]
+TestName = Annotated[
+    Literal["auto", "randomization", "wilcoxon", "t", "bootstrap"],
+    typer.Option(metavar="NAME", help="randomization, wilcoxon, t, bootstrap, or auto (by the number of queries)."),
+]
+CorrectionName = Annotated[
+    Literal["holm", "bh", "none"],
+    typer.Option(metavar="NAME", help="Of the p-values: holm, bh (Benjamini-Hochberg), or none."),
+]
 
 
 def engine_options(given: list[str] | None) -> dict[str, Any] | None:

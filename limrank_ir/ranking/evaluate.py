@@ -1,9 +1,8 @@
-"""Evaluating runs with ir_measures, and the significance of their differences."""
+"""Evaluating runs with ir_measures, and comparing them."""
 
 from __future__ import annotations
 
 import logging
-import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -16,6 +15,7 @@ from typing import Any
 from limrank_ir.errors import InputError
 from limrank_ir.extras import EXTRAS, need
 from limrank_ir.formats.trec import HIGHEST_GRADE, read_qrels, read_run
+from limrank_ir.ranking.statistics import Comparison, Correction, Interval, Test, compare, correct, differences
 
 log = logging.getLogger("limrank_ir")
 
@@ -171,91 +171,72 @@ def evaluate(
     return evaluations
 
 
-def significance(evaluations: Sequence[Evaluation]) -> list[dict[str, float | None]]:
-    """Paired two-sided t-tests of each run against the first, with Holm's correction over the runs.
+def compare_runs(
+    evaluations: Sequence[Evaluation],
+    *,
+    test: Test = "auto",
+    correction: Correction = "holm",
+    margin: float | None = None,
+) -> list[dict[str, Comparison]]:
+    """Compare each run with the first, query by query.
 
     Args:
         evaluations: at least two, with the same qrels and measures.
+        test: see `limrank_ir.ranking.statistics.compare`.
+        correction: see `limrank_ir.ranking.statistics.correct`; over the runs, for each measure on its own.
+        margin: for the test of equivalence, the largest difference that does not matter; None: not tested.
 
     Returns:
-        For each run but the first, measure to corrected p-value. It is 1 without any difference, and None if it is
-        undefined (with one query, or as in `t_test`), which is logged.
+        For each run but the first, measure to comparison. Undefined p-values are None, and are logged.
 
     Raises:
         InputError: scipy or statsmodels, which PyTerrier installs, are missing.
     """
     need("eval", EXTRAS["eval"], "scipy", "statsmodels")
     first, *others = evaluations
-    if len(first.per_query) < 2:
-        log.warning("a t-test needs at least 2 queries, but the qrels have 1")
-        return [dict.fromkeys(first.mean) for _ in others]
-    corrected: list[dict[str, float | None]] = [dict.fromkeys(first.mean) for _ in others]
+    found: list[dict[str, Comparison]] = [{} for _ in others]
     for measure in first.mean:
-        raw = [t_test(first.per_query, other.per_query, measure) for other in others]
-        for p_values, other, value in zip(corrected, others, holm(raw), strict=True):
-            p_values[measure] = value
-            if value is None:
-                log.warning(
-                    "%s: %s differs by the same amount for every query; no t-test is possible", other.run, measure
-                )
-    return corrected
+        raw = [
+            compare(differences(first.per_query, other.per_query, measure), test=test, margin=margin)
+            for other in others
+        ]
+        for comparisons, other, comparison in zip(found, others, correct(raw, correction), strict=True):
+            comparisons[measure] = comparison
+            if comparison.p is None:
+                log.warning("%s: %s has no p-value: %s", other.run, measure, comparison.missing)
+    return found
 
 
-def holm(p_values: Sequence[float]) -> list[float | None]:
-    """Holm's correction over several tests.
-
-    Args:
-        p_values: the p-value of each test; NaN if a test is undefined, which then does not count as a test.
-
-    Returns:
-        The corrected values in the same order; None for NaN.
-    """
-    from statsmodels.stats.multitest import multipletests  # type: ignore[import-untyped]
-
-    defined = [value for value in p_values if not math.isnan(value)]
-    corrected = iter(multipletests(defined, method="holm")[1] if defined else [])
-    return [None if math.isnan(value) else float(next(corrected)) for value in p_values]
+def mean_table(evaluations: Sequence[Evaluation]) -> tuple[list[str], list[list[str]]]:
+    """A table of the means, one row per run."""
+    rows = [
+        [name, *(f"{mean:.4f}" for mean in evaluation.mean.values())]
+        for name, evaluation in zip(_names(evaluations), evaluations, strict=True)
+    ]
+    return ["run", *evaluations[0].mean], rows
 
 
-def t_test(one: Mapping[str, Mapping[str, float]], other: Mapping[str, Mapping[str, float]], measure: str) -> float:
-    """Paired two-sided t-test of two runs.
-
-    Args:
-        one: qid to measure to value (`Evaluation.per_query`), for at least two queries.
-        other: the same for the other run, with the same queries.
-        measure: the measure to compare.
-
-    Returns:
-        The uncorrected p-value. It is 1 without any difference, and NaN if all differences are equal and not 0: the
-        test divides by their variance.
-    """
-    from scipy.stats import ttest_rel  # type: ignore[import-untyped]
-
-    pairs = [(one[qid][measure], other[qid][measure]) for qid in one]
-    differences = [left - right for left, right in pairs]
-    if not any(differences):
-        return 1.0  # scipy would divide 0 by 0
-    if max(differences) - min(differences) <= 1e-9 * max(map(abs, differences)):  # equal up to rounding
-        return math.nan
-    return float(ttest_rel(*zip(*pairs, strict=True)).pvalue)
-
-
-def mean_table(
-    evaluations: Sequence[Evaluation], p_values: Sequence[Mapping[str, float | None]]
+def comparison_table(
+    evaluations: Sequence[Evaluation], comparisons: Sequence[Mapping[str, Comparison]]
 ) -> tuple[list[str], list[list[str]]]:
-    """A table of the means, one row per run; with p-values, a second column per measure, empty for the baseline."""
-    header = ["run"]
-    rows = [[name] for name in _names(evaluations)]
-    for measure in evaluations[0].mean:
-        header.append(measure)
-        for row, evaluation in zip(rows, evaluations, strict=True):
-            row.append(f"{evaluation.mean[measure]:.4f}")
-        if p_values:
-            header.append(f"p {measure}")
-            rows[0].append("")
-            for row, values in zip(rows[1:], p_values, strict=True):
-                row.append(_p_value(values[measure]))
-    return header, rows
+    """A table of the comparisons with the first run, one row per run and measure.
+
+    With a margin, the last column is the p-value of TOST: if it is small, the difference is smaller than the margin.
+    """
+    rows = []
+    margins = {found.margin for by_measure in comparisons for found in by_measure.values()} - {None}
+    for name, by_measure in zip(_names(evaluations)[1:], comparisons, strict=True):
+        for measure, found in by_measure.items():
+            row = [name, measure, f"{found.difference:+.4f}", _interval(found.interval, "+.4f")]
+            row += ["?" if found.effect is None else f"{found.effect:+.2f}"]
+            row += [f"{found.wins}/{found.ties}/{found.losses}", _p_value(found.p)]
+            rows.append([*row, *(_p_value(found.p_equivalent) for _ in margins)])
+    header = ["run", "measure", "difference", "95% CI", "d_z", "W/T/L", "p"]
+    return [*header, *(f"p same within {margin:g}" for margin in margins)], rows
+
+
+def _interval(interval: Interval | None, form: str) -> str:
+    return "?" if interval is None else f"[{interval[0]:{form}},{interval[1]:{form}}]"
 
 
 def query_table(evaluations: Sequence[Evaluation]) -> tuple[list[str], list[list[str]]]:
@@ -269,14 +250,16 @@ def query_table(evaluations: Sequence[Evaluation]) -> tuple[list[str], list[list
 
 
 def as_json(
-    evaluations: Sequence[Evaluation], p_values: Sequence[Mapping[str, float | None]], *, per_query: bool
+    evaluations: Sequence[Evaluation], comparisons: Sequence[Mapping[str, Comparison]], *, per_query: bool
 ) -> list[dict[str, Any]]:
-    """The results as JSON records, unrounded."""
+    """The results as JSON records, unrounded; ``p`` and ``comparison`` are None for the baseline."""
     records: list[dict[str, Any]] = []
     for number, evaluation in enumerate(evaluations):
         record: dict[str, Any] = {"run": evaluation.run, "mean": evaluation.mean, "missing": evaluation.missing}
-        if p_values:
-            record["p"] = p_values[number - 1] if number else None
+        if comparisons:
+            found = comparisons[number - 1].items() if number else None
+            record["p"] = found and {measure: comparison.p for measure, comparison in found}
+            record["comparison"] = found and {measure: comparison.as_json() for measure, comparison in found}
         if per_query:
             record["per_query"] = evaluation.per_query
         records.append(record)
