@@ -216,7 +216,18 @@ def test_a_collection_in_which_nothing_changes_is_refused(tmp_path):
     with pytest.raises(InputError, match="no group, no satisfying and violating, and no formulation"):
         read_stand_in(write_collection(tmp_path / "plain"), k=10)
     with pytest.raises(InputError, match="no two topics share group and query"):
-        read_stand_in(stand_in(tmp_path / "one", [{"qid": "1", "query": "a", "group": "1"}], "1 0 d1 1\n"), k=10)
+        read_stand_in(stand_in(tmp_path / "one" / "x", [{"qid": "1", "query": "a", "group": "1"}], "1 0 d1 1\n"), k=10)
+
+
+def test_a_collection_with_a_readme_is_no_data_set_and_a_folder_of_collections_is_not_one(tmp_path):
+    qrels = "1 0 d1 2\n1 0 d2 0\n2 0 d2 2\n2 0 d1 0\n"
+    stand_in(tmp_path / "all" / "core17", TWINS, qrels)
+    (tmp_path / "all" / "core17" / "README.md").write_text("# Twins\n")
+    (task,) = read_tasks([str(tmp_path / "all" / "core17")], FollowIrSettings())
+    assert task.preferences and task.measure is None
+    stand_in(tmp_path / "all" / "other", TWINS, qrels)
+    with pytest.raises(InputError, match="holds 2 collections; give them one by one"):
+        read_tasks([str(tmp_path / "all")], FollowIrSettings())
 
 
 def test_a_tie_is_not_right_and_twins_need_both():

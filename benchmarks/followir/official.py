@@ -51,8 +51,9 @@ def official_name(given: str) -> str:
 
 
 def is_dataset(folder: Path) -> bool:
-    """Whether a folder looks like a data set of the hub: its README.md says where the configurations are."""
-    return (folder / "README.md").is_file() and not (folder / "qrels.txt").exists()
+    """Whether a folder is a data set of the hub: the head of its README.md says where the configurations are."""
+    readme = folder / "README.md"
+    return readme.is_file() and "config_name:" in readme.read_text(encoding="utf-8", errors="replace")
 
 
 def read_official(given: str, *, k: int, queries: int | None = None, seed: int = 0) -> InstructionTask:
@@ -151,6 +152,8 @@ def _pairs(
             f"{place}: {len(missing)} of {len(qids)} queries have no text or no candidates ({some(missing)}); "
             "get the whole data set of one revision"
         )
+    for qid in qids:
+        check_writable(place, "qid", qid)
     return [
         InstructionPair(name, f"{name}{ORIGINAL}", f"{name}{CHANGED}", tuple(changed.get(name, ()))) for name in bases
     ]

@@ -51,7 +51,9 @@ def read_stand_in(folder: Path, *, k: int, queries: int | None = None, seed: int
     Raises:
         InputError: the collection is malformed, or its topics have none of these fields.
     """
-    (collection,) = read_collections([folder])
+    collection, *others = read_collections([folder])
+    if others:
+        raise InputError(f"{folder}: holds {1 + len(others)} collections; give them one by one: {folder}/*")
     records = _records(folder)
     if any("group" in record for record in records.values()):
         return _facets(collection, records, k, queries, seed)
