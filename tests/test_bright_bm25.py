@@ -89,3 +89,22 @@ def test_the_command_with_the_real_analyzer(java, tmp_path):  # noqa: F811
     scores = json.loads((tmp_path / "out/official/biology_first-stage_long_False/score.json").read_text())
     assert next(iter(scores["0"])) == "light/moth_2_0.txt"  # phototaxis, which only the expanded query has
     assert EXPANDED["biology"]["0"] not in json.dumps(report)
+
+
+INTERRUPTED = """
+import os, signal
+from limrank_ir.benchmarks.bright.bm25 import lucene_analyzer
+
+print(lucene_analyzer()("Files of the running moths"))
+try:
+    os.kill(os.getpid(), signal.SIGINT)
+    signal.pause()
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+
+
+def test_java_leaves_ctrl_c_to_python(java, tmp_path):  # noqa: F811
+    """Otherwise Java would end the process while a model reranks, and nothing would say that verdicts are saved."""
+    made = called("-c", INTERRUPTED, env=java, cwd=tmp_path)
+    assert made.stdout.splitlines()[-2:] == ["['file', 'run', 'moth']", "interrupted"]

@@ -33,6 +33,10 @@ def lucene_analyzer() -> Analyzer:
     """
     need("--first-stage bm25", "bright", "pyserini", "gensim")
     try:
+        import jnius_config
+
+        if not jnius_config.vm_running:
+            jnius_config.add_options("-Xrs")  # or Java ends this process at Ctrl-C, in the middle of reranking
         from pyserini import analysis
 
         analyzer = analysis.Analyzer(analysis.get_lucene_analyzer())
