@@ -83,7 +83,7 @@ def read_official(given: str, *, k: int, queries: int | None = None, seed: int =
         source = {**task.metadata.dataset, "path": str(folder.resolve())}
         task.metadata = task.metadata.model_copy(update={"dataset": source})
     place = str(folder or task.metadata.dataset["path"])
-    with _loading(place, hub=folder is None):
+    with _loading(place, None if folder else task.metadata.dataset["revision"]):
         task.load_data()
         rows = load_dataset(
             task.metadata.dataset["path"], "qrel_diff", split="qrel_diff", revision=task.metadata.dataset["revision"]
@@ -117,19 +117,21 @@ def read_official(given: str, *, k: int, queries: int | None = None, seed: int =
 
 
 @contextmanager
-def _loading(place: str, *, hub: bool) -> Iterator[None]:
-    """Turn whatever `datasets` and mteb raise into one line."""
+def _loading(place: str, revision: str | None) -> Iterator[None]:
+    """Turn whatever `datasets` and mteb raise into one line; `revision` is the hub's, None for a folder."""
     try:
         yield
     except InputError:
         raise
     except Exception as error:  # hub, network, and file formats each have errors of their own
         what = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        advice = (
-            "connect to the hub once, or give a folder with the data set as it is on the hub"
-            if hub
-            else f"give the data set's folder as it is on the hub, with README.md and {', '.join(CONFIGS)}"
-        )
+        if revision is None:
+            advice = f"give the data set's folder as it is on the hub, with README.md and {', '.join(CONFIGS)}"
+        else:
+            advice = (
+                f"where there is a network, run `hf download {place} --repo-type dataset --revision {revision} "
+                f"--local-dir {place.rpartition('/')[2]}`, and give that folder"
+            )
         raise InputError(f"{place}: cannot be loaded ({what}); {advice}") from error
 
 
