@@ -76,6 +76,7 @@ def _comparisons(report: SuiteReport) -> list[dict[str, Any]]:
         {"title": f"{measure}: comparison with the first stage on each collection", "left": [0, 1, 10]}
         | _table(tables.comparisons(report, measure))
         for measure in MEASURES
+        if len(report.collections) > 1
     ]
 
 

@@ -124,7 +124,7 @@ def markdown(report: SuiteReport) -> str:
             ("comparison with the first stage on each collection", tables.comparisons, (0, 1, 10)),
         )
         for measure in MEASURES
-        if report.systems
+        if report.systems and (table is tables.overall or len(report.collections) > 1)
     ]
     calibrated = [
         f"## Calibration of {system}\n\n{text}\n\n{markdown_table(table)}"

@@ -19,6 +19,8 @@ from limrank_ir.ranking.calibration import Bins
 from limrank_ir.ranking.candidates import Candidates
 from limrank_ir.ranking.evaluate import Evaluation, evaluate, parse_measures
 
+from ..card import run_card, write_card
+from ..energy import measured
 from ..environment import environment
 from ..folder import claim, read_json, write_json
 from ..systems.by_name import read_systems
@@ -128,14 +130,15 @@ def run_suite(
     stages: dict[str, dict[str, list[RunEntry]]] = {}
     facts = {system.label: _system_facts(system) for system in rerankers}
     try:
-        for collection in collections:
-            stages[collection.name] = _first_stage(collection, paths, settings.k, measures, done)
-        for system in rerankers:
-            _rerank_all(system, collections, stages, paths, measures, done)
-            if settings.latency is not None:
-                facts[system.label]["latency"] = _latency(system, collections, stages, paths, settings)
-            if settings.calibration is not None and system.log_odds:
-                facts[system.label]["calibration"] = _calibration(system, collections, paths, settings.calibration)
+        with measured() as usage:
+            for collection in collections:
+                stages[collection.name] = _first_stage(collection, paths, settings.k, measures, done)
+            for system in rerankers:
+                _rerank_all(system, collections, stages, paths, measures, done)
+                if settings.latency is not None:
+                    facts[system.label]["latency"] = _latency(system, collections, stages, paths, settings)
+                if settings.calibration is not None and system.log_odds:
+                    facts[system.label]["calibration"] = _calibration(system, collections, paths, settings.calibration)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(
             f"interrupted; {len(done)} of {count} measurements are saved in {paths.work}; "
@@ -157,6 +160,9 @@ def run_suite(
         statistics=settings.statistics,
     )
     write_report(report, output)
+    data = {collection.name: collection.fingerprint for collection in collections}
+    device = settings.models.get("device")
+    write_card(output, run_card(settings=settings.protocol, data=data, systems=rerankers, device=device, usage=usage))
     return report
 
 

@@ -166,7 +166,8 @@ def work(report: SuiteReport) -> Table:
     """What each system took, and how often its scores do not tell candidates apart. Unknown columns are left out."""
     header = ["", "fusion weight w", "pairs", "pairs/s", "tokens", "tokens/query p50, p95", "s/query p50, p95"]
     header += ["passages cut", "thoughts forced", "tied scores", "tied, fused"]
-    rows = [[FIRST_STAGE, *[NOTHING] * 8, tie_rate(report, FIRST_STAGE), NOTHING]]
+    ties = tie_rate(report, FIRST_STAGE)
+    rows = [[FIRST_STAGE, *[NOTHING] * 8, ties, NOTHING]] if ties != NOTHING else []
     for system, done in report.work().items():
         rate = NOTHING if done.pairs_per_second is None else f"{done.pairs_per_second:,.1f}"
         cut = f"{done.cut:,} ({done.cut_tokens:,} tokens)"
@@ -195,19 +196,18 @@ def tie_rate(report: SuiteReport, label: str) -> str:
 
 def work_notes(report: SuiteReport) -> list[str]:
     """What the figures of `work` mean."""
-    found = next((facts["latency"] for facts in report.systems.values() if facts.get("latency")), None)
-    notes = [
-        "Pairs are (query, passage) pairs, one call of the model each; tokens are those read and written. p50 and p95: "
-        "the median and the 95th percentile over the queries.",
-        "Tied scores: candidates whose score, as trec_eval reads it (float32), another candidate of the query has, "
-        "too; their order says nothing. A verdict is forced where a thought does not reach one.",
-    ]
-    if found is not None:
-        notes.append(
-            f"s/query: wall-clock seconds of {found['queries']:,} sampled queries, judged one at a time with all their "
-            "candidates by the loaded model, without stored verdicts."
-        )
-    return notes
+    header, _ = work(report)
+    times = [facts["latency"]["queries"] for facts in report.systems.values() if facts.get("latency")]
+    by_column = {
+        "pairs": "Pairs are (query, passage) pairs, one call of the model each; tokens are those read and written. A "
+        "verdict is forced where a thought does not reach one.",
+        "tokens/query p50, p95": "p50 and p95: the median and the 95th percentile over the queries.",
+        "s/query p50, p95": f"s/query: wall-clock seconds of {max(times, default=0):,} sampled queries, judged one at "
+        "a time with all their candidates by the loaded model, without stored verdicts.",
+        "tied scores": "Tied scores: candidates whose score, as trec_eval reads it (float32), another candidate of the "
+        "query has, too; their order says nothing.",
+    }
+    return [note for column, note in by_column.items() if column in header]
 
 
 def calibrations(report: SuiteReport) -> dict[str, tuple[str, Table]]:
