@@ -10,6 +10,7 @@ from .compare.cli import compare
 from .errors.cli import errors
 from .followir.cli import followir
 from .gpqa.cli import gpqa
+from .heads.cli import ir_metadata
 from .litsearch.cli import litsearch
 from .speed.cli import speed
 from .suite.cli import render, suite
@@ -17,5 +18,5 @@ from .think.cli import think
 
 app = typer.Typer(rich_markup_mode="markdown")
 
-for command in (suite, render, bright, followir, litsearch, gpqa, ablate, compare, errors, think, speed):
+for command in (suite, render, bright, followir, litsearch, gpqa, ablate, compare, ir_metadata, errors, think, speed):
     app.command()(command)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from limrank_ir.benchmarks import environment as places
 from limrank_ir.benchmarks.card import content_hashes, run_card, write_card
 from limrank_ir.benchmarks.energy import measured
 from limrank_ir.benchmarks.systems.system import System
+from limrank_ir.benchmarks.tags import run_tag
 from limrank_ir.errors import InputError
 
 
@@ -133,3 +135,21 @@ def test_without_the_tracker_the_card_says_how_to_get_it(monkeypatch):
         pass
     assert usage.energy == "not measured: tirex-tracker is not installed; run: pip install 'limrank-ir[energy]'"
     assert not usage.joules
+
+
+@pytest.mark.parametrize(
+    ("parts", "expected"),
+    [
+        (["bm25"], "bm25"),
+        (["limrank-smol", "fused"], "limrank-smol-fused"),
+        (["a b/c:d", "Übung"], "a-b-c-d-bung"),
+        (["x" * 20], "x" * 20),
+    ],
+)
+def test_tags_of_runs_have_letters_that_trec_takes(parts, expected):
+    assert run_tag(*parts).replace("--", "-") == expected
+
+
+def test_long_tags_are_cut_and_stay_different():
+    tags = {run_tag("limrank-smol+runs/adapter", str(number), "fused") for number in range(50)}
+    assert len(tags) == 50 and all(re.fullmatch(r"limrank-smol-ru-[0-9a-f]{4}", tag) for tag in tags)

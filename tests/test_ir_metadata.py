@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import tempfile
 from importlib.util import find_spec
@@ -11,9 +12,11 @@ from types import ModuleType
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
 from limrank_ir.benchmarks.energy import Usage
-from limrank_ir.benchmarks.ir_metadata import metadata, write_heads
+from limrank_ir.benchmarks.heads.ir_metadata import metadata, write_heads
+from limrank_ir.cli.app import app
 from limrank_ir.errors import InputError
 from limrank_ir.formats.trec import iter_run, read_run, write_run
 
@@ -106,3 +109,27 @@ def test_a_run_with_a_head_reads_equal_whatever_is_in_the_card(handler, scores, 
         write_heads([run], card)
         assert read_run(run) == before
         assert handler.read_metadata(run) == metadata(card, "a")
+
+
+def bench(*arguments):
+    return CliRunner().invoke(app, ["bench", "ir-metadata", *map(str, arguments)])
+
+
+def test_the_command_writes_the_heads_of_a_folders_runs(handler, tmp_path):
+    (tmp_path / "card.json").write_text(json.dumps(CARD))
+    one, other = tmp_path / "runs" / "bm25.run", tmp_path / "runs" / "dl19" / "smol.run"
+    for run in (one, other):
+        write_run(run, RUN, tag=run.stem)
+    done = bench(tmp_path, "-m", "nDCG@10, RR@10")
+    assert done.exit_code == 0, done.output
+    assert handler.read_metadata(one) == metadata(CARD, "bm25", measures=["nDCG@10", "RR@10"])
+    assert handler.read_metadata(other)["data"]["test collection"] == {"name": "dl19"}
+    assert list(read_run(other)) == list(RUN)
+
+
+def test_a_folder_of_something_else_is_one_line(tmp_path):
+    assert (
+        bench(tmp_path).stderr == f"limrank: {tmp_path}: no card.json in it; give a folder that limrank bench wrote\n"
+    )
+    (tmp_path / "card.json").write_text("{}")
+    assert "runs: no runs (*.run or *.run.gz); give a folder" in bench(tmp_path).stderr

@@ -26,6 +26,7 @@ from ..folder import claim, read_json, write_json
 from ..systems.by_name import read_systems
 from ..systems.rerank import rerank
 from ..systems.system import FIRST_STAGE, Scorer, System, Work
+from ..tags import run_tag
 from .calibrated import calibrated
 from .collection import Collection, read_collections
 from .cost import latency, query_tokens, sample, tied_scores
@@ -223,8 +224,8 @@ def _rerank(
     passages = read_passages(collection.folder, wanted)
     found = rerank(system, score, documents, collection.topics, passages, label=collection.name)
     alone_run, fused_run = runs
-    write_run(alone_run, found.alone, tag=system.file_name)
-    write_run(fused_run, found.fused, tag=f"{system.file_name}-fused")
+    write_run(alone_run, found.alone, tag=run_tag(system.label))
+    write_run(fused_run, found.fused, tag=run_tag(system.label, "fused"))
     return found.work
 
 

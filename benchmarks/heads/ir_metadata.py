@@ -12,7 +12,7 @@ from limrank_ir.extras import need
 from limrank_ir.formats.files import replacing, rows
 from limrank_ir.formats.trec import HEAD_END, HEAD_START, iter_run, without_heads
 
-from .environment import PACKAGES
+from ..environment import PACKAGES
 
 SCHEMA = 0.1  # what www.ir-metadata.org describes; `resources` is an addition of tirex-tracker (its 0.2)
 
