@@ -130,13 +130,14 @@ def logit_score(tmp_path_factory, smol_folder):
 
 def test_a_causal_cross_encoder_reads_the_instruction(logit_score, tmp_path):
     found = system(f"cross-encoder:{logit_score}", tmp_path)
-    assert found.reads == "query and instruction"
+    assert found.reads == "query and instruction" and found.log_odds
     scores, work = score(found)
     assert scores == pytest.approx(LimRank(str(logit_score)).predict(PAIRS), abs=1e-3)
     bare, _ = score(found, [(query, passage, None) for query, passage, _ in PAIRS])
     assert bare[:3] == pytest.approx(scores[:3], abs=1e-4) and abs(bare[3] - scores[3]) > 1e-3
     verdicts = LimRank(str(logit_score)).judge(PAIRS[:3])
-    assert work.tokens > sum(verdict.prompt_tokens for verdict in verdicts)  # the template's own tokens count, too
+    # the template's own tokens count, too
+    assert work.pair_tokens[:3] == pytest.approx([verdict.prompt_tokens for verdict in verdicts], abs=1)
 
 
 def test_another_prompt_is_another_system(logit_score, tmp_path):
@@ -203,7 +204,7 @@ def test_monot5_gives_the_scores_of_rank_llms_own_reranker(monot5, tmp_path, cap
     by_docid = {candidate.docid: candidate.score for candidate in theirs[0].candidates}
     assert scores[:3] == pytest.approx([by_docid[str(place)] for place in range(3)], abs=1e-5)
     assert len(set(scores)) > 3 and all(0 <= value <= 1 for value in scores)
-    assert work.cut == 0 and work.tokens > 50
+    assert work.cut == 0 and sum(work.pair_tokens) == work.tokens > 50
 
 
 @rank_llm
@@ -258,7 +259,8 @@ def test_listwise_scores_are_minus_ranks_and_answers_are_kept(tmp_path, caplog, 
         assert (work.judged, work.forced, work.tokens) == (11, 0, 150)  # one candidate alone needs no question
         assert len(server.asked) == 1 and server.asked[0]["temperature"] == 0
         again, resumed = score(found, [*PASSAGES, *PAIRS[:1]])
-    assert again == scores and len(server.asked) == 1 and resumed.judged == 0
+        assert again == scores and len(server.asked) == 1 and resumed.judged == 0
+        assert found.fresh()(PASSAGES, lambda count: None)[1].judged == 11 and len(server.asked) == 2
     assert caplog.messages == [] and capsys.readouterr().out == ""
 
 

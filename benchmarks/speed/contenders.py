@@ -20,7 +20,7 @@ from limrank_ir.errors import InputError
 from limrank_ir.models import Model
 from limrank_ir.prompts import PromptFormat
 from limrank_ir.verdict import Verdict
-from limrank_ir.weights import locate
+from limrank_ir.weights import locate, without_bars
 
 PLAIN, CROSS_ENCODER, OURS, LIMIT = "plain", "cross-encoder", "ours", "limit"
 PLAIN_BATCH = 16
@@ -75,7 +75,9 @@ def readable_format(model: Model) -> PromptFormat:
 
 def plain_model(model: Model, device: torch.device, dtype: torch.dtype) -> Any:
     """The model as transformers and PEFT load it, with its adapter merged."""
-    loaded = transformers.AutoModelForCausalLM.from_pretrained(locate(model.weights), dtype=dtype).to(device).eval()
+    with without_bars():
+        loaded = transformers.AutoModelForCausalLM.from_pretrained(locate(model.weights), dtype=dtype)
+    loaded = loaded.to(device).eval()
     if model.adapter is not None:
         loaded = PeftModel.from_pretrained(loaded, locate(model.adapter)).merge_and_unload()
     return loaded.requires_grad_(False)
@@ -113,7 +115,8 @@ def cross_encoder(model: Any, folder: Path, fmt: PromptFormat, labels: tuple[int
     from sentence_transformers.base.modules import Transformer
     from sentence_transformers.cross_encoder.modules import LogitScore
 
-    module = Transformer(str(folder), transformer_task="text-generation", model_kwargs={"device_map": "meta"})
+    with without_bars():
+        module = Transformer(str(folder), transformer_task="text-generation", model_kwargs={"device_map": "meta"})
     module.model = model  # instead of the one without weights
     module.tokenizer.chat_template = chat_template(module.tokenizer, fmt)
     encoder = CrossEncoder(modules=[module, LogitScore(*labels)], device=str(model.device))

@@ -35,7 +35,7 @@ def png(figures: dict[str, Any]) -> bytes:
     """
     import matplotlib as mpl
     from matplotlib.figure import Figure
-    from matplotlib.ticker import FuncFormatter, NullFormatter
+    from matplotlib.ticker import FuncFormatter, NullLocator
 
     cells = figures["cells"]
     counts = sorted({cell["candidates"] for cell in cells})
@@ -44,7 +44,7 @@ def png(figures: dict[str, Any]) -> bytes:
     others = [kind for kind in dict.fromkeys(row["kind"] for row in rows) if kind not in COLORS]
     colors = COLORS | {kind: OTHERS[place % len(OTHERS)] for place, kind in enumerate(others)}
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(3.6 * len(counts) + 2.6, 4.2), layout="constrained", facecolor="#fcfcfa")
+        figure = Figure(figsize=(3.4 * len(counts) + 3.8, 3.8), layout="constrained", facecolor="#fcfcfa")
         panels = figure.subplots(1, len(counts), sharey=True, squeeze=False)[0]
         for axes, count in zip(panels, counts, strict=True):
             numbers = [number for number, cell in enumerate(cells) if cell["candidates"] == count]
@@ -66,7 +66,7 @@ def png(figures: dict[str, Any]) -> bytes:
             axes.set_xticks(
                 lengths, [f"{cells[n]['length']}\n{cells[n]['passage_tokens']['mean']:.0f}" for n in numbers]
             )
-            axes.xaxis.set_minor_formatter(NullFormatter())
+            axes.xaxis.set_minor_locator(NullLocator())
             axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
             axes.grid(axis="y", color="#dcddd6", linewidth=0.6)
             axes.set_title(f"{count} candidates", loc="left", fontsize=9.5)
@@ -74,7 +74,7 @@ def png(figures: dict[str, Any]) -> bytes:
         panels[0].set_ylabel("pairs per second")
         figure.suptitle(f"Speed of {figures['model']} on {figures['hardware']}", x=0.01, ha="left", fontsize=10)
         handles, labels = panels[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower left", ncols=2, frameon=False)
+        figure.legend(handles, labels, loc="outside right center", frameon=False)
         image = io.BytesIO()
         figure.savefig(image, format="png", dpi=160)
     return image.getvalue()

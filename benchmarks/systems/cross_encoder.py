@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import time
 from collections.abc import Callable, Sequence
+from functools import cache
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -46,7 +48,8 @@ def cross_encoder_system(folder: Path, options: ModelOptions) -> System:
     if not (weights / "config.json").is_file():
         raise InputError(f"{who}: no config.json in {weights}; give the folder of a CrossEncoder")
     limit = options.get("max_length")
-    causal = _is_causal(folder)
+    logit_score = _logit_score(folder, who)
+    causal = logit_score is not None
 
     def start() -> Scorer:
         import torch
@@ -76,12 +79,22 @@ def cross_encoder_system(folder: Path, options: ModelOptions) -> System:
         adapter=None,
         start=start,
         reads="query and instruction" if causal else "query",
+        log_odds=logit_score is not None and logit_score.get("false_token_id") is not None,
     )
 
 
-def _is_causal(folder: Path) -> bool:
-    modules = folder / "modules.json"
-    return modules.is_file() and "LogitScore" in modules.read_text(encoding="utf-8")
+def _logit_score(folder: Path, who: str) -> dict[str, Any] | None:
+    """The settings of the folder's LogitScore, which is behind a causal model; None for a classifier."""
+    try:
+        modules = json.loads((folder / "modules.json").read_text(encoding="utf-8"))
+        for module in modules:
+            if module["type"].endswith(".LogitScore"):
+                return dict(json.loads((folder / module["path"] / "config.json").read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        return None
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        raise InputError(f"{who}: {folder} has a broken modules.json ({error}); save the model again") from error
+    return None
 
 
 def _prompts(folder: Path) -> str:
@@ -105,7 +118,7 @@ def _score(
             scores += map(float, model.predict(chunk, prompt=instruction, show_progress_bar=False))
             advance(len(chunk))
     seconds = time.perf_counter() - started
-    lengths = _lengths(model, pairs)
+    lengths = _lengths(model, pairs, instructed=instructed)
     limit = model.max_length or max(lengths)
     tokens = tuple(min(length, limit) for length in lengths)
     work = Work(
@@ -120,9 +133,17 @@ def _score(
     return scores, work
 
 
-def _lengths(model: Any, pairs: Sequence[InstructedPair]) -> list[int]:
+def _lengths(model: Any, pairs: Sequence[InstructedPair], *, instructed: bool) -> list[int]:
     """The pairs' lengths in tokens with whatever the model puts around the two texts, before anything is cut."""
-    sample = ("a", "a")
-    around = int(model.preprocess([sample])["attention_mask"].sum()) - token_counts(model.tokenizer, ["a"], ["a"])[0]
+    default = model.prompts.get(model.default_prompt_name)
+    bare = token_counts(model.tokenizer, ["a"], ["a"])[0]
+
+    @cache
+    def around(prompt: str | None) -> int:
+        return int(model.preprocess([("a", "a")], prompt=prompt)["attention_mask"].sum()) - bare
+
     texts = [query for query, _, _ in pairs], [passage for _, passage, _ in pairs]
-    return [length + around for length in token_counts(model.tokenizer, *texts)]
+    prompts = [instruction if instructed and instruction is not None else default for _, _, instruction in pairs]
+    return [
+        length + around(prompt) for length, prompt in zip(token_counts(model.tokenizer, *texts), prompts, strict=True)
+    ]

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import groupby
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import httpx
@@ -70,13 +71,20 @@ def listwise_system(name: str, options: ModelOptions, store: Path) -> System:
     context = options.get("max_length") or CONTEXT
     thought = (options.get("budget") or BUDGET) if options.get("think") == "always" else 0
 
-    def start() -> Scorer:
+    def ranking(answers: Path) -> Scorer:
         from .rank_llm_windows import Windows
 
         def score(pairs: Sequence[InstructedPair], advance: Callable[[int], None]) -> tuple[list[float], Work]:
             with without_prints():
-                windows = Windows(chosen, server, store.with_name(ANSWERS), context=context, thought=thought)
+                windows = Windows(chosen, server, answers, context=context, thought=thought)
             return asyncio.run(_score(windows, pairs, advance))
+
+        return score
+
+    def fresh() -> Scorer:
+        def score(pairs: Sequence[InstructedPair], advance: Callable[[int], None]) -> tuple[list[float], Work]:
+            with TemporaryDirectory() as folder:
+                return ranking(Path(folder, ANSWERS))(pairs, advance)
 
         return score
 
@@ -86,7 +94,8 @@ def listwise_system(name: str, options: ModelOptions, store: Path) -> System:
         identity=f"{version()} {chosen} at {url} max_length={context} thought={thought}",
         weight=FUSION_WEIGHT,
         adapter=None,
-        start=start,
+        start=lambda: ranking(store.with_name(ANSWERS)),
+        fresh=fresh,
     )
 
 
