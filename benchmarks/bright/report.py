@@ -65,5 +65,5 @@ def comparing(report: BrightReport) -> list[str]:
         "LimRank's 28.0 is likely for the top 10: its released script has top_k=10, and the paper does not say.",
     ]
     if set(report.tasks) != set(TASKS):
-        notes.append(f"The average is not over BRIGHT's 12 tasks (here: {len(report.tasks)}): do not compare it with theirs.")
+        notes.append(f"The average is over {len(report.tasks)} of BRIGHT's 12 tasks: do not compare it with theirs.")
     return notes
