@@ -439,6 +439,7 @@ def test_results_of_other_settings_are_not_mixed(data):
     ("arguments", "message"),
     [
         (("--judge", "http://localhost:1"), "--judge and --judge-model belong together"),
+        (("--reader", "localhost:8000"), "--reader localhost:8000: not a URL"),
         (("-k", 9), "more than the 5 passages of --depth"),
         (("--model", "bn25"), "did you mean bm25"),
         (("--pool", "nowhere"), "--pool nowhere: no such file or folder"),

@@ -98,6 +98,9 @@ def gpqa(
     check_folder(f"-o {output}", output)
     if (judge is None) != (judge_model is None):
         raise InputError("--judge and --judge-model belong together; give both or neither")
+    for option, url in (("--reader", reader), ("--judge", judge)):
+        if url is not None and not url.startswith(("http://", "https://")):
+            raise InputError(f"{option} {url}: not a URL; give one such as http://localhost:8000/v1")
     parameters = {"temperature": temperature, "max_tokens": max_tokens, **(o.engine_options(reader_option) or {})}
     if "max_completion_tokens" in parameters:  # the newer name, which replaces the other
         del parameters["max_tokens"]

@@ -121,8 +121,8 @@ def search(files: Sequence[Path], topics: Sequence[Topic], canaries: Collection[
                 yield passage.reader_text
 
     tokens = bm25s.tokenize(texts(), stopwords="en", show_progress=False)
-    for reason, count in left_out.items():
-        log.info("%d passages of the pool are left out: %s", count, reason)
+    if left_out:
+        log.info("passages left out of the pool: %s", ", ".join(f"{count:,} {why}" for why, count in left_out.items()))
     if not tokens.vocab:
         raise InputError(f"--pool {files[0].parent}: no passage has a word; check the files")
     index = bm25s.BM25()

@@ -117,9 +117,9 @@ def page(
     lines = [
         f"# GPQA: {settings['reader-model']} with passages",
         "",
-        f"{len(questions)} questions, {settings['samples']} answers each at temperature {settings['temperature']:g}. "
-        f"BM25 (bm25s) finds {settings['depth']} passages, a reranker orders them, and the reader gets the best "
-        f"{settings['k']}. {graded} whether an answer is correct.",
+        f"{len(questions)} questions; answers to each: {settings['samples']}, at temperature "
+        f"{settings['temperature']:g}. BM25 (bm25s) finds {settings['depth']} passages, a reranker orders them, "
+        f"and the reader gets the best {settings['k']}. {graded} whether an answer is correct.",
         "",
         markdown(accuracies(figures)),
         "",
