@@ -173,11 +173,12 @@ class Offline:
         Args:
             journal: the answers.
             again: treat an answer as missing if it is unusable because an older version saved an error.
-            files: more answers by key. Those that are asked for are copied to the journal.
+            files: more answers by key. `keep` copies those that were asked for to the journal.
         """
         self._journal = journal
         self._again = again
         self._files = files or {}
+        self._taken: dict[str, Body] = {}
         self.missing: dict[str, tuple[ChatModel, Body]] = {}
         """Key to the model and the request."""
 
@@ -188,10 +189,14 @@ class Offline:
         if saved is not None and (usable(saved) or not self._again):
             return saved
         if key in self._files:
-            self._journal.put(body, self._files[key])
+            self._taken[key] = body
             return dict(self._files[key])
         self.missing[key] = model, body
         raise Waiting
+
+    def keep(self) -> None:
+        """Copy the answers that came from files to the journal. Until then, the files still have them."""
+        self._journal.put_all((body, self._files[key]) for key, body in self._taken.items())
 
 
 async def settle(

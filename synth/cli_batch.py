@@ -88,7 +88,10 @@ def replay(
     settings = read_for_stages(config, output)
     journal = journal_of(settings)
     offline = Offline(journal, files=read_answers(answers))
-    result = asyncio.run(synthesize(settings, offline))
+    try:
+        result = asyncio.run(synthesize(settings, offline))
+    finally:
+        offline.keep()
     if result.waiting is not None:
         missing = len(offline.missing)
         raise InputError(f"{missing} answers for the {result.waiting} are in none of these files; add their file")

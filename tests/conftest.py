@@ -59,6 +59,22 @@ def docstrings() -> list[str]:
 
 
 @pytest.fixture(autouse=True, scope="session")
+def _answers_without_waiting_for_the_disk() -> Iterator[None]:
+    """Spare ten thousand waits for the disk. Only a crash of the machine would tell; programs that tests start wait."""
+    from limrank_ir.llm.journal import Journal
+
+    opened = Journal.__init__
+
+    def faster(self: Journal, path: Path) -> None:
+        opened(self, path)
+        self._database.execute("PRAGMA synchronous=OFF")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Journal, "__init__", faster)
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
 def _pyterrier_offline() -> Iterator[None]:
     """Keep PyTerrier from downloading its documentation's inventory when it draws schematics."""
     import pyterrier as pt

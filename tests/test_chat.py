@@ -135,6 +135,17 @@ def test_answers_are_kept(tmp_path):
     assert list(again) == [(BODY, said("é\ud83d"))]
 
 
+def test_many_answers_at_once_are_kept_like_one_by_one(tmp_path):
+    bodies = [{**BODY, "seed": number} for number in range(3)]
+    journal = Journal(tmp_path / "a.sqlite")
+    journal.put(bodies[0], said("kept"))
+    journal.put(bodies[1], {"error": "no"})
+    journal.put_all((body, said("new")) for body in bodies)
+    assert [journal.get(request_key(body)) for body in bodies] == [said("kept"), said("new"), said("new")]
+    journal.put_all([])
+    assert len(journal) == 3
+
+
 def test_an_answer_replaces_a_fault(tmp_path):
     journal = Journal(tmp_path / "a.sqlite")
     for fault in ({"error": "no"}, {"choices": [None]}, {"choices": [{"message": None}]}):  # from older versions
@@ -160,7 +171,9 @@ def test_a_file_of_another_kind_is_left_unchanged(tmp_path):
 def test_an_answer_survives_a_kill(tmp_path):
     code = (
         "import os, signal; from limrank_ir.llm.journal import Journal; "
-        f"Journal({str(tmp_path / 'a.sqlite')!r}).put({BODY!r}, {{'choices': [1]}}); "
+        f"journal = Journal({str(tmp_path / 'a.sqlite')!r}); "
+        "assert journal._database.execute('PRAGMA synchronous').fetchone() == (2,); "  # waits for the disk
+        f"journal.put({BODY!r}, {{'choices': [1]}}); "
         "os.kill(os.getpid(), signal.SIGKILL)"
     )
     assert subprocess.run([sys.executable, "-c", code]).returncode == -9
