@@ -24,7 +24,7 @@ def run_tag(*parts: str) -> str:
         >>> run_tag("limrank-smol+train/out/adapter", "fused")
         'limrank-smol-tr-e878'
     """
-    whole = re.sub(r"[^A-Za-z0-9._-]+", "-", "-".join(parts))
+    whole = re.sub(r"[^A-Za-z0-9._]+", "-", "-".join(parts))
     if len(whole) <= LONGEST:
         return whole
     digits = hashlib.sha256("-".join(parts).encode()).hexdigest()[:4]
