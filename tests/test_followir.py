@@ -133,7 +133,7 @@ def test_a_shallow_k_is_noted_with_the_documents_that_it_hides(tmp_path, caplog)
     ("configs", "message"),
     [
         ({"qrel_diff": None}, "'qrel_diff' not found"),
-        ({"top_ranked": None}, "4 of 4 queries have no text or no candidates"),
+        ({"top_ranked": None}, "2 of 2 queries lack a text or candidates"),
         ({"qrel_diff": [{"query-id": "999", "corpus-ids": ["d1"]}]}, r"1 of 1 queries in qrel_diff are not .*'999'"),
         ({"corpus": [{"_id": "d1", "title": "", "text": "x"}]}, "4 of 5 candidates are not in the corpus"),
     ],
