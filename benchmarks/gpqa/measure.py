@@ -20,7 +20,6 @@ from limrank_ir.llm.journal import Journal
 from limrank_ir.models import ModelOptions
 
 from ..card import run_card, write_card
-from ..environment import command_line, environment
 from ..folder import claim, read_json, write_json
 from ..systems.by_name import read_systems
 from ..systems.rerank import rerank
@@ -120,13 +119,10 @@ def measure_gpqa(
         journal.close()
     every, compared = [figures(condition) for condition in conditions], comparisons(conditions)
     write_json(output / "results.json", records(every, compared, conditions, data.questions, described))
-    facts = environment(command_line(), settings.models.get("device"))
+    card = run_card(settings=described, data=hashes, systems=rerankers, device=settings.models.get("device"))
+    write_card(output, card)
     with replacing(output / "results.md") as file:
-        file.write(page(every, compared, conditions, data.questions, described, facts))
-    write_card(
-        output,
-        run_card(settings=described, data=hashes, systems=rerankers, device=settings.models.get("device")),
-    )
+        file.write(page(every, compared, conditions, data.questions, described, card["environment"]))
     return every, compared
 
 
