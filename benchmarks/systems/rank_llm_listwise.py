@@ -68,6 +68,7 @@ def listwise_system(name: str, options: ModelOptions, store: Path) -> System:
     server = Server(base_url=url)
     check_key(server, who)
     chosen = _model(who, server, model or None)
+    label = f"{LISTWISE.rstrip(':')}-{Path(chosen).name.removesuffix('.gguf')}"
     context = options.get("max_length") or CONTEXT
     thought = (options.get("budget") or BUDGET) if options.get("think") == "always" else 0
 
@@ -90,7 +91,7 @@ def listwise_system(name: str, options: ModelOptions, store: Path) -> System:
 
     return System(
         name=name,
-        label=f"{LISTWISE.rstrip(':')}-{Path(chosen).name}",
+        label=label,
         identity=f"{version()} {chosen} at {url} max_length={context} thought={thought}",
         weight=FUSION_WEIGHT,
         adapter=None,
@@ -151,7 +152,9 @@ async def _score(
                 raise failed.exceptions[0] from None
     if malformed := sum(windows.faults.values()):
         kinds = ", ".join(f"{kind.replace('_', ' ')} {count}" for kind, count in windows.faults.items() if count)
-        log.warning("%s: %d of %d answers are malformed (%s)", windows.model, malformed, windows.answers, kinds)
+        log.warning(
+            "%s: %d of %d answers are malformed (%s)", Path(windows.model).name, malformed, windows.answers, kinds
+        )
     lost = [
         max(0, len(pairs[place][1].split()) - windows.words(min(windows.most, len(places))))
         for _, places in queries
