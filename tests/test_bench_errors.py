@@ -237,12 +237,18 @@ def test_a_suites_folder_has_what_is_needed(tmp_path):
 
 
 @pytest.mark.skipif(shutil.which("chromium") is None, reason="needs chromium")
-def test_a_browser_shows_the_query_that_helped_most_and_runs_no_text(files):
+def test_a_browser_turns_the_page_filters_and_runs_no_text_of_the_data(files):
     errors("--verdicts", "verdicts.jsonl")
+    page = (files / "page.html").read_text()  # a person turns the page and takes a filter
+    steps = """<script>
+        document.body.dispatchEvent(new KeyboardEvent("keydown", { key: "j", bubbles: true }));
+        document.title += document.getElementById("position").textContent;
+        document.querySelector("input[value=indirect]").click();
+    </script></body>"""
+    (files / "turned.html").write_text(page.replace("</body>", steps))
     command = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--dump-dom", "--virtual-time-budget=2000"]
     shown = subprocess.run(
-        [*command, f"file://{files}/page.html#q2"], capture_output=True, text=True, timeout=60, check=True
+        [*command, f"file://{files}/turned.html#q4"], capture_output=True, text=True, timeout=60, check=True
     ).stdout
-    assert "<title>Where reranking helped and hurt</title>" in shown  # the hostile text did not run
-    assert "query q2" in shown and "Instruction: &lt;b&gt;only" in shown
-    assert shown.count('class="document') == 6 and ">4 of 4: hurt<" in shown
+    assert "<title>Where reranking helped and hurt3 of 4: hurt</title>" in shown  # and the hostile text did not run
+    assert "query q1" in shown and ">1 of 1: helped<" in shown and shown.count('class="document') == 6
