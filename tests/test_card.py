@@ -23,7 +23,7 @@ from limrank_ir.errors import InputError
 
 def test_a_card_says_what_it_takes_to_make_the_result_again(tmp_path):
     (tmp_path / "qrels.txt").write_text("q1 0 d1 1\n")
-    system = System("limrank-smol", "smol", "weights abc", 0.7, "adapter hash", start=lambda: None)
+    system = System("limrank-smol", "smol", "weights abc", 0.7, "adapter hash", start=lambda: None, reads="queries")
     with measured() as usage:
         pass
     card = run_card(
@@ -37,7 +37,7 @@ def test_a_card_says_what_it_takes_to_make_the_result_again(tmp_path):
     digest = "18a26f7d9f22c3b396aec350cd00ebeba14e90d9b877339be06e416787d6c616"
     assert card["data"] == {str(tmp_path / "qrels.txt"): f"sha256:{digest}"}
     facts = {"name": "limrank-smol", "identity": "weights abc", "adapter_hash": "adapter hash", "fusion_weight": 0.7}
-    assert card["systems"] == {"smol": facts}
+    assert card["systems"] == {"smol": {**facts, "reads": "queries"}}
     assert card["usage"]["seconds"] > 0 and card["usage"]["started"].endswith("+00:00")
 
 
