@@ -16,7 +16,8 @@ from .task import MAP, NDCG, InstructionTask
 NOTES = (
     "p-MRR is reported times 100 and goes from -100 to 100: above 0, documents that the changed instruction makes "
     "irrelevant moved down, as they should; 0 means that the instruction changed nothing on average (FollowIR, arXiv "
-    "2403.15246; mteb's rule for ties). In brackets: the 95% interval of a bootstrap over the queries.",
+    "2403.15246; mteb's rule for ties). 95%: the interval of a bootstrap over the queries. outside: changed documents "
+    "that are in neither ranking and contribute 0.",
     "Only the tasks core17, news21, and robust04 with all their candidates compare with published values. A stand-in's "
     "figures compare systems on that stand-in.",
     "right: how often the passage that respects the query's constraint is ranked above the one that does not; a tie is "
@@ -37,7 +38,19 @@ def table(tasks: Sequence[InstructionTask], results: Sequence[FollowIrResult]) -
         Header and rows.
     """
     kinds = {task.name: task for task in tasks}
-    header = ["task", "system", "p-MRR", "95%", "outside", f"{MAP}", "changed", f"{NDCG}", "changed", "right", "twins"]
+    header = [
+        "task",
+        "system",
+        "p-MRR",
+        "95%",
+        "outside",
+        MAP,
+        f"{MAP} changed",
+        NDCG,
+        f"{NDCG} changed",
+        "right",
+        "twins",
+    ]
     rows = []
     for result in results:
         found, right = result.p_mrr, result.right
