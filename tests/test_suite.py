@@ -201,6 +201,36 @@ def test_work_is_counted(measured):
     assert work.judged < work.pairs == sum(facts["pairs"] for facts in report.collections.values())
     assert work.tokens > 20 * work.pairs and work.seconds > 0
     assert work.cut == 2 and work.cut_tokens > 40  # d6, in a pool and in a run
+    tokens = report.query_tokens("limrank-smol")
+    assert sum(tokens) == work.tokens and len(tokens) == 8  # one query of the pool has no candidates
+    ties = {name: report.first_stage(name).tied for name in report.collections}
+    assert ties["given"] == 2 and report.on("given")["limrank-smol"].tied == 0  # q2's two documents have 4.0
+
+
+def test_latency_and_calibration_on_request(data, tmp_path, monkeypatch):
+    from limrank_ir.engines.local import LocalEngine
+
+    asked = dataclasses.replace(SHALLOW, latency=2, calibration="width")
+    folders = [data / "given"]
+    original, calls = LocalEngine.read_labels, []
+
+    def counts(self, prompts, labels, **options):
+        calls.append(len(prompts))
+        return original(self, prompts, labels, **options)
+
+    monkeypatch.setattr(LocalEngine, "read_labels", counts)
+    facts = run_suite(folders, ["limrank-smol"], tmp_path, asked, command="").systems["limrank-smol"]
+    latency = facts["latency"]
+    assert latency["queries"] == len(latency["seconds"]) == 2 and min(latency["seconds"]) > 0
+    alone = calls[-3:]  # a warm-up and both queries, though their verdicts are stored
+    assert alone[0] == alone[1] and sum(alone[1:]) == latency["pairs"]
+    assert 0 < facts["calibration"]["relevant"] < 1  # q2 has a relevant and another candidate
+    text = (tmp_path / "results.md").read_text()
+    assert "## Calibration of limrank-smol" in text and "s/query p50, p95" in text
+    assert "Calibration of limrank-smol</summary>" in (tmp_path / "results.html").read_text()
+    monkeypatch.setattr(LocalEngine, "read_labels", lambda *_, **__: pytest.fail("judged again"))
+    again = run_suite(folders, ["limrank-smol"], tmp_path, asked, command="")
+    assert again.systems["limrank-smol"] == facts
 
 
 def test_dense_and_a_cross_encoder(data, tmp_path):
@@ -232,6 +262,8 @@ def test_the_command(data, tmp_path):
     runner = CliRunner()
     done = runner.invoke(app, ["bench", "suite", str(data / "given"), "--system", "bm25", "-o", str(tmp_path / "o")])
     assert done.exit_code == 0 and "bm25" in done.stdout and (tmp_path / "o" / "results.html").exists()
+    done = runner.invoke(app, ["bench", "suite", str(data / "given"), "-o", str(tmp_path / "p"), "--equivalent", "-1"])
+    assert done.exit_code == 2 and not (tmp_path / "p").exists()
     done = runner.invoke(app, ["bench", "suite", str(data / "train-set"), "-o", str(tmp_path / "p")])
     assert done.exit_code == 2 and not (tmp_path / "p").exists()
     assert "speed" in runner.invoke(app, ["bench", "--help"]).stdout
