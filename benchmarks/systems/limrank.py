@@ -88,10 +88,12 @@ def split_name(name: str) -> tuple[str, str | None]:
         return name, None
     for position, character in enumerate(name):
         base, adapter = name[:position], name[position + 1 :]
-        if character == "+" and (base in MODELS or Path(base).is_dir()):
-            if not Path(adapter, "adapter_config.json").is_file():
-                raise InputError(f"--system {name}: no adapter_config.json in {adapter}; give the folder of an adapter")
+        if character != "+":
+            continue
+        if Path(adapter, "adapter_config.json").is_file():  # the base may be a hub id, of which nothing is here
             return base, adapter
+        if base in MODELS or Path(base).is_dir():
+            raise InputError(f"--system {name}: no adapter_config.json in {adapter}; give the folder of an adapter")
     return name, None
 
 
