@@ -220,6 +220,22 @@ def called(*command, env, cwd):
     return made
 
 
+COMMANDS = """
+import json
+import sys
+
+from limrank_ir.cli.app import app
+
+for arguments in json.loads(sys.argv[1]):
+    assert not app(arguments, standalone_mode=False)
+"""
+
+
+def commands(*lines, env, cwd):
+    """Run several commands of limrank in one process, because each would import Pyserini for seconds."""
+    return called("-c", COMMANDS, json.dumps(lines), env=env, cwd=cwd)
+
+
 def cut(text):
     return " ".join(text.split()[:60])
 
@@ -256,7 +272,7 @@ def ndcg(qrels, run):
 
 def test_the_example_from_index_to_trec_eval(java, tmp_path):
     data = written(tmp_path / "data")
-    made = called(SCRIPTS / "pyserini_example.py", data, "out", "--queries", 10, "--hits", 5, env=java, cwd=tmp_path)
+    made = called(SCRIPTS / "pyserini_example.py", data, "out", "--queries", 6, "--hits", 5, env=java, cwd=tmp_path)
     bm25, theirs = read_run(tmp_path / "out/bm25.run"), read_run(tmp_path / "out/limrank.run")
     assert list(theirs) == list(bm25)
     assert all(set(docnos(theirs[qid])) == set(docnos(bm25[qid])) for qid in bm25)
@@ -265,21 +281,16 @@ def test_the_example_from_index_to_trec_eval(java, tmp_path):
         name: pytest.approx(ndcg(data / "qrels.txt", tmp_path / f"out/{name}.run"), abs=1e-4)
         for name in ("bm25", "limrank")
     }
-    ours = called(
-        *("-m", "limrank_ir", "rerank", "--run", "out/bm25.run", "--topics", data, "--index", "out/index"),
-        *("-o", "ours.run", "--store", "out/verdicts.sqlite"),
+    files = ["--run", "out/bm25.run", "--topics", str(data), "--index", "out/index"]
+    ours = commands(
+        ["rerank", *files, "-o", "ours.run", "--store", "out/verdicts.sqlite"],
+        ["requests", *files, "-o", "requests.jsonl"],
         env=java,
         cwd=tmp_path,
     )
     assert " 0 judged" in ours.stderr or "(0 judged" in ours.stderr  # the same texts, so the same verdicts
     for qid, entries in read_run(tmp_path / "ours.run").items():
         assert docnos(entries) == docnos(theirs[qid])
-    called(
-        *("-m", "limrank_ir", "requests", "--run", "out/bm25.run", "--topics", data, "--index", "out/index"),
-        *("-o", "requests.jsonl"),
-        env=java,
-        cwd=tmp_path,
-    )
     first = json.loads((tmp_path / "requests.jsonl").read_text().splitlines()[0])
     assert set(first) == {"query", "candidates"} and set(first["candidates"][0]["doc"]) == {"contents"}
 
@@ -328,4 +339,4 @@ def test_cacm(java, tmp_path):
     data = Path(__file__).parents[2] / "shared" / "data" / "cacm"
     if not data.is_dir():
         pytest.skip("the CACM collection is not beside this repository")
-    called(SCRIPTS / "pyserini_example.py", data, "out", "--queries", 5, "--hits", 8, env=java, cwd=tmp_path)
+    called(SCRIPTS / "pyserini_example.py", data, "out", "--queries", 2, "--hits", 5, env=java, cwd=tmp_path)
