@@ -17,11 +17,11 @@ from limrank_ir.benchmarks.ablate import plot
 from limrank_ir.benchmarks.ablate.config import inference, read_config, sources
 from limrank_ir.benchmarks.ablate.report import interval, plan_table, signed, text, write_report
 from limrank_ir.benchmarks.ablate.results import VARIANTS, Measured, ablation, spread
-from limrank_ir.benchmarks.ablate.run import Job, plan_jobs, run_ablation, with_steps
+from limrank_ir.benchmarks.ablate.run import Job, check_all, plan_jobs, run_ablation
 from limrank_ir.benchmarks.ablate.training import Training, base_settings, run_training, training
 from limrank_ir.benchmarks.cli import app
 from limrank_ir.benchmarks.systems.limrank import split_name
-from limrank_ir.errors import EngineError, InputError, LimRankError
+from limrank_ir.errors import EngineError, InputError
 from tests import tiny
 from tests.suite_collections import write_collections
 from tests.training import groups, write_config, write_rows
@@ -363,10 +363,22 @@ def test_numbers_are_written_as_in_the_other_tables():
 
 def test_a_dry_run_lists_points_with_their_steps(place):
     config = read_config(write(place))
-    header, rows = plan_table(config, with_steps(plan_jobs(config), Stub().check))
+    header, rows = plan_table(config, check_all(config, Stub().check)[0])
     assert header == ["point", "differs by", "trainings", "steps of each", "steps", "k"]
     assert rows[1] == ["less", '{"queries": 4}', "2", "5", "10", "3"]
     assert rows[-1][2:5] == ["8", "", "40"]
+
+
+def test_missing_collections_are_an_error_before_any_training_is_checked(place):
+    path = write(place, bench={"folder": "collections", "collections": ["plane"]})
+    with pytest.raises(InputError, match="plane: no such folder"):
+        check_all(read_config(path), lambda plan, folder: pytest.fail("too late"))
+
+
+def test_an_unknown_model_is_an_error_before_any_training_is_checked(place):
+    path = write(place, points={"all": {}, "other": {"model": "limrank-smoll"}})
+    with pytest.raises(InputError, match="unknown model"):
+        check_all(read_config(path), lambda plan, folder: pytest.fail("too late"))
 
 
 def test_the_command_needs_a_folder_or_dry_run(place):
@@ -413,19 +425,12 @@ def test_a_whole_ablation_with_a_tiny_model(place, smol_folder):
     def train_here(plan: Training, steps: int, folder: Path, advance: Any) -> None:
         train(plan.config, data=plan.data, output=folder, changes=[*plan.changes, f"seed={plan.seed}"])
 
-    points = {"all": {}, "untrained": {"model": str(model), "bench": {"prompt_format": "rank1"}}}
-    config = read_config(write(place, points=points))
+    bench = {"folder": "collections", "collections": ["given"], "k": 2, "think": "never"}
+    config = read_config(write(place, points={"all": {}}, bench=bench, seeds=[4]))
     assert run_ablation(config, place / "out", check=lambda plan, folder: 2, train=train_here) == []
     found = json.loads((place / "out/results.json").read_text())
-    assert [(run["point"], run["seed"]) for run in found["measured"]] == [("all", 1), ("untrained", None), ("all", 2)]
-    assert {run["training"].get("steps") for run in found["measured"]} == {2, None}
-    one, _, two = found["measured"]
-    assert one["adapter"] != two["adapter"]
-    assert one["figures"]["alone"].keys() == {"plain", "given"}
-    with pytest.raises(LimRankError, match=r"bench\.seed"):
-        run_ablation(
-            read_config(write(place, bench={**settings()["bench"], "seed": 1}, points=points)),
-            place / "out",
-            check=lambda plan, folder: 2,
-            train=train_here,
-        )
+    (one,) = found["measured"]
+    assert (one["seed"], one["training"]["steps"]) == (4, 2)
+    assert len(one["adapter"]) > 8
+    assert one["figures"]["alone"].keys() == {"given"}
+    assert set(one["per_query"]["fused"]["given"]) == {"q1", "q2", "q3"}

@@ -42,13 +42,13 @@ def ablate(
 
     need("bench ablate", "train", "yaml")
     from .config import read_config
-    from .run import plan_jobs, run_ablation, with_steps
+    from .run import check_all, run_ablation
 
     found = read_config(config, data=data)
     if dry_run:
         from .report import plan_table
 
-        jobs = with_steps(plan_jobs(found))
+        jobs, _ = check_all(found)
         console.table(*plan_table(found, jobs), left=2)
         return
     if output is None:

@@ -24,7 +24,7 @@ from limrank_ir.models import ModelOptions
 from ..card import run_card, write_card
 from ..environment import command_line
 from ..folder import claim, read_json
-from ..suite.collection import read_collections
+from ..suite.collection import Collection, read_collections
 from ..suite.run import NEEDED, SuiteSettings, run_suite
 from ..systems.by_name import read_systems
 from .config import AblateConfig, inference
@@ -143,6 +143,30 @@ def with_steps(jobs: Sequence[Job], check: Check = planned_steps) -> list[Job]:
     return [dataclasses.replace(job, steps=steps[job.plan.changes]) if job.plan else job for job in jobs]
 
 
+def check_all(config: AblateConfig, check: Check = planned_steps) -> tuple[list[Job], list[Collection]]:
+    """Check everything that can be checked before anything runs.
+
+    Args:
+        config: the ablation.
+        check: returns a training's steps, without training.
+
+    Returns:
+        All jobs with their steps, and the collections.
+
+    Raises:
+        InputError: something is not installed, or wrong with the configuration, the rows, the models, the collections,
+            or a training's settings.
+    """
+    need("bench ablate", "bench", *NEEDED)
+    need("bench ablate", "train", "yaml", "accelerate", "peft")
+    jobs = plan_jobs(config)
+    for job in jobs:
+        read_systems([job.model], job.options, Path("verdicts.sqlite"))  # not written: nothing is loaded
+    with console.progress("checking the collections", None, "collections"):
+        collections = read_collections(config.bench.collections, queries=config.bench.queries, seed=config.bench.seed)
+    return with_steps(jobs, check), collections
+
+
 def run_ablation(
     config: AblateConfig,
     output: Path,
@@ -170,16 +194,9 @@ def run_ablation(
             anything runs), or the output folder has results of other collections or queries.
         EngineError: no point could be measured.
     """
-    need("bench ablate", "bench", *NEEDED)
-    need("bench ablate", "train", "yaml", "accelerate", "peft")
     bench = config.bench
     work = output / "work"
-    jobs = plan_jobs(config)
-    for job in jobs:
-        read_systems([job.model], job.options, work / "verdicts.sqlite")  # an unknown model is an error now
-    with console.progress("checking the collections", None, "collections"):
-        collections = read_collections(bench.collections, queries=bench.queries, seed=bench.seed)
-    jobs = with_steps(jobs, check)
+    jobs, collections = check_all(config, check)
     names = [collection.name for collection in collections]
     claim(output, {"bench.collections": names, "bench.queries": bench.queries, "bench.seed": bench.seed})
     measured: list[Measured] = []
