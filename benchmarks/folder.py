@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import logging
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from limrank_ir.errors import InputError
 from limrank_ir.formats.files import replacing
+
+log = logging.getLogger("limrank_ir")
 
 SETTINGS = "settings.json"
 
@@ -66,6 +69,29 @@ def read_json(file: Path) -> Any:
         return json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise InputError(f"{file}: cannot be read ({error}); remove it to have it made again") from error
+
+
+def saved_record(file: Path, key: Mapping[str, Any], runs: Iterable[Path]) -> Any | None:
+    """What an earlier call measured, if it still holds.
+
+    Args:
+        file: the record, an object with a ``key``.
+        key: what the figures depend on; a record with another one does not hold, which is logged.
+        runs: files that belong to the record.
+
+    Returns:
+        The record; None if there is none, its key differs, or a file is missing.
+
+    Raises:
+        InputError: the record cannot be read.
+    """
+    if not file.exists():
+        return None
+    record = read_json(file)
+    if changed := [name for name in key if record["key"].get(name) != key[name]]:
+        log.warning("%s: measured again, because these changed: %s", file, ", ".join(changed))
+        return None
+    return record if all(run.exists() for run in runs) else None
 
 
 def write_json(file: Path, value: Any) -> None:

@@ -19,10 +19,11 @@ from limrank_ir.ranking.evaluate import Evaluation, evaluate, parse_measures
 
 from ..card import run_card, write_card
 from ..energy import measured
-from ..folder import claim, read_json, write_json
+from ..folder import claim, saved_record, write_json
 from ..systems.by_name import read_systems
 from ..systems.rerank import rerank
 from ..systems.system import ScoredRun, Scorer, System, Work
+from ..tags import run_tag
 from .bm25 import lucene_analyzer
 from .bounds import best_order, random_order
 from .data import check_tasks, read_documents, read_tasks
@@ -164,8 +165,8 @@ def _rerank_all(
             if settings.fuse:
                 runs.append(output / "runs" / task / f"{name}-fused.run.gz")
             record, key = work / task / f"{name}.json", _key(system, stage, k, settings)
-            saved = _saved(record, key, runs)
-            if saved is None:
+            saved = saved_record(record, key, runs)
+            if saved is None or len(saved["figures"]) < len(runs):
                 if score is None:
                     score = system.start()
                 if not texts:
@@ -207,7 +208,7 @@ def _rerank(
     topics = {qid: Topic(qid, reader_query(query, data.task, settings)) for qid, query in data.queries.items()}
     found = rerank(system, score, documents, topics, texts, label=f"{data.task}, top {k}")
     for run, ranking, suffix in zip(runs, (found.alone, found.fused), ("", "f"), strict=False):
-        write_run(run, ranking, tag=f"{system.file_name[:14]}-{k}{suffix}")
+        write_run(run, ranking, tag=run_tag(system.label, f"{k}{suffix}"))
     return found.work
 
 
@@ -227,17 +228,6 @@ def _key(system: System, stage: Stage, k: int, settings: BrightSettings) -> dict
         "system": system.identity,
         "weight": system.weight,
     }
-
-
-def _saved(file: Path, key: dict[str, Any], runs: Sequence[Path]) -> dict[str, Any] | None:
-    """What an earlier call measured, if it still holds."""
-    if not file.exists():
-        return None
-    record = read_json(file)
-    if changed := [name for name in key if record["key"].get(name) != key[name]]:
-        log.warning("%s: measured again, because these changed: %s", file, ", ".join(changed))
-        return None
-    return record if len(record["figures"]) >= len(runs) and all(run.exists() for run in runs) else None
 
 
 def _primary(figures: Evaluation) -> dict[str, float]:

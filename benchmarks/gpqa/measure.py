@@ -20,10 +20,12 @@ from limrank_ir.llm.journal import Journal
 from limrank_ir.models import ModelOptions
 
 from ..card import run_card, write_card
+from ..energy import measured
 from ..folder import claim, read_json, write_json
 from ..systems.by_name import read_systems
 from ..systems.rerank import rerank
 from ..systems.system import FIRST_STAGE, System
+from ..tags import run_tag
 from .asking import Model, Reader, Request
 from .pool import fingerprint, pool_files, read_pool, search
 from .questions import Question, Questions, read_questions
@@ -101,25 +103,27 @@ def measure_gpqa(
         write_run(stage, found, tag=FIRST_STAGE)
     conditions: list[Condition] = []
     journal = Journal(work / "answers.sqlite")
-    try:
-        asking = Reader(reader, judge, journal, [question.shown for question in data.questions])
-        conditions.append(_ask(asking, CLOSED_BOOK, data.questions, {}, {}, settings))
-        documents = read_run(stage)
-        passages = read_pool(files, {entry.docno for entries in documents.values() for entry in entries})
-        conditions.append(_ask(asking, FIRST_STAGE, data.questions, documents, passages, settings))
-        for system in rerankers:
-            ranking, took = _rerank(system, documents, data, passages, output, settings)
-            conditions.append(_ask(asking, system.label, data.questions, ranking, passages, settings, took))
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt(
-            f"interrupted; {len(journal)} answers and all verdicts so far are saved in {work}; "
-            "run the same command again to resume"
-        ) from None
-    finally:
-        journal.close()
+    with measured() as usage:
+        try:
+            asking = Reader(reader, judge, journal, [question.shown for question in data.questions])
+            conditions.append(_ask(asking, CLOSED_BOOK, data.questions, {}, {}, settings))
+            documents = read_run(stage)
+            passages = read_pool(files, {entry.docno for entries in documents.values() for entry in entries})
+            conditions.append(_ask(asking, FIRST_STAGE, data.questions, documents, passages, settings))
+            for system in rerankers:
+                ranking, took = _rerank(system, documents, data, passages, output, settings)
+                conditions.append(_ask(asking, system.label, data.questions, ranking, passages, settings, took))
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(
+                f"interrupted; {len(journal)} answers and all verdicts so far are saved in {work}; "
+                "run the same command again to resume"
+            ) from None
+        finally:
+            journal.close()
     every, compared = [figures(condition) for condition in conditions], comparisons(conditions)
     write_json(output / "results.json", records(every, compared, conditions, data.questions, described))
-    card = run_card(settings=described, data=hashes, systems=rerankers, device=settings.models.get("device"))
+    device = settings.models.get("device")
+    card = run_card(settings=described, data=hashes, systems=rerankers, device=device, usage=usage)
     write_card(output, card)
     with replacing(output / "results.md") as file:
         file.write(page(every, compared, conditions, data.questions, described, card["environment"]))
@@ -195,7 +199,7 @@ def _rerank(
     topics = {topic.qid: topic for topic in _topics(data, settings)}
     with withheld(question.shown for question in data.questions):
         found = rerank(system, system.start(), documents, topics, passages, label="GPQA")
-    write_run(run, found.alone, tag=system.file_name)
+    write_run(run, found.alone, tag=run_tag(system.label))
     record = {"identity": system.identity, "work": dataclasses.asdict(found.work)}
     write_json(saved, record)
     return read_run(run), record["work"]

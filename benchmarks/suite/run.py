@@ -22,7 +22,7 @@ from limrank_ir.ranking.evaluate import Evaluation, evaluate, parse_measures
 from ..card import run_card, write_card
 from ..energy import measured
 from ..environment import environment
-from ..folder import claim, read_json, write_json
+from ..folder import claim, read_json, saved_record, write_json
 from ..systems.by_name import read_systems
 from ..systems.rerank import rerank
 from ..systems.system import FIRST_STAGE, Scorer, System, Work
@@ -178,7 +178,7 @@ def _first_stage(
     qrels = paths.work / collection.name / "qrels.txt"
     key = {"rules": METHOD, "collection": collection.fingerprint, "k": k, "topics": list(collection.topics)}
     run = paths.run(collection, FIRST_STAGE)
-    record = _saved(paths.figures(collection, FIRST_STAGE), key, [run])
+    record = saved_record(paths.figures(collection, FIRST_STAGE), key, [run])
     if record is None:
         write_qrels(qrels, collection.qrels)
         write_run(run, first_stage(collection, k), tag=FIRST_STAGE)
@@ -205,7 +205,7 @@ def _rerank_all(
         }
         file = paths.figures(collection, system.file_name)
         runs = [paths.run(collection, name) for name in (system.file_name, f"{system.file_name}-fused")]
-        record = _saved(file, key, runs)
+        record = saved_record(file, key, runs)
         if record is None:
             if score is None:
                 score = system.start()
@@ -227,17 +227,6 @@ def _rerank(
     write_run(alone_run, found.alone, tag=run_tag(system.label))
     write_run(fused_run, found.fused, tag=run_tag(system.label, "fused"))
     return found.work
-
-
-def _saved(file: Path, key: dict[str, Any], runs: Sequence[Path]) -> dict[str, Any] | None:
-    """What an earlier call measured, if it still holds."""
-    if not file.exists():
-        return None
-    record = read_json(file)
-    if changed := [name for name in key if record["key"].get(name) != key[name]]:
-        log.warning("%s: measured again, because these changed: %s", file, ", ".join(changed))
-        return None
-    return record if all(run.exists() for run in runs) else None
 
 
 def _save(
@@ -293,7 +282,7 @@ def _latency(
     file = paths.work / f"{system.file_name}.latency.json"
     fingerprints = {each.name: each.fingerprint for each in collections if each.name in {name for name, _ in queries}}
     key = {"rules": METHOD, "system": system.identity, "queries": [*map(list, queries)], "collections": fingerprints}
-    if (record := _saved(file, key, [])) is None:
+    if (record := saved_record(file, key, [])) is None:
         pairs = {}
         for collection in collections:
             wanted = {qid: stages[collection.name][qid] for name, qid in queries if name == collection.name}
