@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import signal
 import statistics
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +17,14 @@ from typer.testing import CliRunner
 
 from limrank_ir.benchmarks.ablate import config as ablate_config
 from limrank_ir.benchmarks.ablate import plot
+from limrank_ir.benchmarks.ablate import training as ablate_training
 from limrank_ir.benchmarks.ablate.config import inference, read_config, sources
 from limrank_ir.benchmarks.ablate.report import interval, plan_table, signed, text, write_report
 from limrank_ir.benchmarks.ablate.results import VARIANTS, Measured, ablation, spread
 from limrank_ir.benchmarks.ablate.run import Job, check_all, plan_jobs, run_ablation
 from limrank_ir.benchmarks.ablate.training import Training, base_settings, run_training, training
 from limrank_ir.benchmarks.cli import app
+from limrank_ir.benchmarks.suite import report
 from limrank_ir.benchmarks.systems.limrank import split_name
 from limrank_ir.errors import EngineError, InputError
 from tests import tiny
@@ -110,7 +115,8 @@ def figures(point: str, seed: int | None, effect: float = 0.0, facts: dict[str, 
 @pytest.fixture
 def no_plot(monkeypatch: pytest.MonkeyPatch) -> None:
     """Drawing takes as long as everything else."""
-    monkeypatch.setattr(plot, "png", lambda found: b"")
+    for place in (plot, report):
+        monkeypatch.setattr(place, "png", lambda found: b"")
 
 
 def run(path: Path, stub: Stub) -> list[str]:
@@ -247,8 +253,7 @@ def test_a_failed_training_is_reported_and_the_others_go_on(place):
         f"less, seed 2: {place}/out/work/training/{key_of(place, 'less', 2)}.log: the training failed (no memory); "
         "see this log"
     ]
-    report = (place / "out/results.md").read_text()
-    assert "**Incomplete:** less, seed 2" in report
+    assert "**Incomplete:** less, seed 2" in (place / "out/results.md").read_text()
     assert len(stub.trained) == 5
     again = Stub()
     assert run(write(place), again) == []
@@ -289,6 +294,40 @@ def test_the_log_of_a_failed_training_is_in_the_message(tmp_path):
         run_training(plan, 3, tmp_path / "training" / "key", lambda count: None)
     assert "\n" not in str(caught.value)
     assert "missing.yaml" in (tmp_path / "training" / "key.log").read_text()
+
+
+def test_a_killed_ablation_stops_its_training(tmp_path, monkeypatch):
+    """A stand-in for Python that writes its process id and sleeps."""
+    python = tmp_path / "python"
+    python.write_text("#!/bin/sh\necho $$\nexec sleep 60\n")
+    python.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(python))
+    monkeypatch.setattr(ablate_training, "POLL", 0.05)
+    log = tmp_path / "training" / "key.log"
+
+    def kill(count: int) -> None:
+        if log.read_text():
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(KeyboardInterrupt):
+        run_training(Training(tmp_path / "a.yaml", None, (), 1, "key"), 3, tmp_path / "training" / "key", kill)
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(log.read_text()), 0)
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+def test_the_progress_of_a_training_is_read_from_its_log(tmp_path, monkeypatch):
+    python = tmp_path / "python"
+    bars = ["Batches:  7/9 [00:01<00:01]", " 20%|##    | 2/10 [00:04<00:16]", " 50%|####  | 5/10 [00:09<00:09]"]
+    lines = "".join(f"printf '{bar.replace('%', '%%')}\\r'; sleep 0.1\n" for bar in bars)
+    python.write_text(f"#!/bin/sh\n{lines}mkdir -p {tmp_path}/training/key/adapter\n")
+    python.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(python))
+    monkeypatch.setattr(ablate_training, "POLL", 0.05)
+    counts: list[int] = []
+    plan = Training(tmp_path / "a.yaml", None, (), 1, "key")
+    run_training(plan, 10, tmp_path / "training" / "key", counts.append)
+    assert sum(counts) == 5
 
 
 def test_spreads_are_those_of_a_textbook():

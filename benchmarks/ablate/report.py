@@ -64,10 +64,12 @@ def text(found: Ablation) -> str:
     """
     settings = found.settings
     queries = "all judged queries" if settings["queries"] is None else f"{settings['queries']} queries each"
+    limit = settings["max_length"]
+    cut = "" if limit is None else f" Passages are cut where a prompt exceeds {limit} tokens."
     parts = [
         f"# {headline(found)}",
         f"{MEASURE}, mean over {len(found.collections)} collections ({', '.join(found.collections)}), {queries}, the "
-        f"first stage's top {settings['k']} documents unless a point says otherwise.",
+        f"first stage's top {settings['k']} documents unless a point says otherwise.{cut}",
         "**Incomplete:** " + "; ".join(found.failures) if found.failures else "",
         "![Means and differences](plot.png)",
         f"## Points\n\n{markdown(points(found), left=(0, 1))}",

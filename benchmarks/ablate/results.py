@@ -212,6 +212,7 @@ def ablation(
         "k": bench.k,
         "queries": bench.queries,
         "query_seed": bench.seed,
+        "max_length": bench.max_length,
         "seeds": list(config.seeds),
         "confidence": CONFIDENCE,
     }

@@ -5,10 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -143,7 +146,7 @@ def run_training(plan: Training, steps: int, output: Path, advance: Callable[[in
     log.parent.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "limrank_ir", *plan.arguments(output)]
     seen = 0
-    with log.open("a", encoding="utf-8") as file:
+    with log.open("a", encoding="utf-8") as file, _terminable():
         began = file.tell()
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT)
         try:
@@ -153,13 +156,30 @@ def run_training(plan: Training, steps: int, output: Path, advance: Callable[[in
                 advance(max(0, step - seen))
                 seen = max(seen, step)
         finally:
-            if process.poll() is None:  # Ctrl-C, which the training gets, too, or an error here
+            if process.poll() is None:  # Ctrl-C, which the training gets, too, or SIGTERM, which it does not
                 process.terminate()
                 process.wait()
     if process.returncode or not (output / ADAPTER).is_dir():
         with log.open(encoding="utf-8", errors="replace") as text:
             text.seek(began)
             raise EngineError(f"{log}: the training failed ({_last_line(text.read())}); see this log")
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """Stop as by Ctrl-C on SIGTERM, too: otherwise a killed ablation would leave its training behind, running."""
+
+    def interrupt(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():  # only there can signals be handled
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _step(log: Path, began: int, steps: int) -> int:
