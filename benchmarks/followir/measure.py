@@ -222,9 +222,12 @@ def _measure(
     write_run(output / "runs" / task.name / f"{file_name}.run.gz", ranking, tag=file_name)
     scores = {qid: dict(documents) for qid, documents in ranking.items()}
     found = p_mrr(task.pairs, scores) if task.pairs else None
+    changed = [pair.changed for pair in task.pairs]
+    if set(changed) == set(task.originals):  # both directions, so that the two would be the same figures
+        changed = []
     sides = {
         side: _quality(task, qids, ranking, output / "work" / task.name / f"{file_name}-{side}", measures)
-        for side, qids in (("original", task.originals), ("changed", [pair.changed for pair in task.pairs]))
+        for side, qids in (("original", task.originals), ("changed", changed))
     }
     return FollowIrResult(
         task=task.name,
@@ -298,7 +301,7 @@ def as_json(
             "models": models,
         },
         "tasks": facts,
-        "results": [dataclasses.asdict(result) for result in results],
+        "results": [{**dataclasses.asdict(result), "work": result.work and result.work.totals} for result in results],
         "averages": averages(results),
     }
 

@@ -129,10 +129,8 @@ def run_litsearch(models: Sequence[str], output: Path, settings: LitSearchSettin
             task = _mteb_task(data, stage, papers)
             write_mteb_results(system.name, settings.models, work / "verdicts.sqlite", [task], output / "mteb")
     facts = _facts(data, stage, settings.first_stage)
-    write_json(
-        output / "results.json",
-        {"settings": protocol, "data": facts, "results": [dataclasses.asdict(result) for result in results]},
-    )
+    records = [{**dataclasses.asdict(result), "work": result.work and result.work.totals} for result in results]
+    write_json(output / "results.json", {"settings": protocol, "data": facts, "results": records})
     hashes = {data.source: "pinned"} if settings.data is None else content_hashes(data.files)
     if not bm25:
         hashes |= content_hashes([Path(settings.first_stage).expanduser()])
