@@ -13,16 +13,21 @@ ROWS = 1024  # rows that are in memory at once
 _SHARD = re.compile(r"(?P<name>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})\.parquet")
 
 
-def from_hub(repository: str, revision: str, configurations: Sequence[str]) -> Path:
-    """Get configurations of a data set from the hub, or from its cache if they are there.
+def from_hub(
+    repository: str, revision: str, patterns: Sequence[str], *, what: str = "", place: Path | None = None
+) -> Path:
+    """Get files of a data set from the hub, or from its cache if they are there.
 
     Args:
         repository: such as ``princeton-nlp/LitSearch``.
         revision: the pinned commit.
-        configurations: the folders in it.
+        patterns: which files, such as ``query/*.parquet``.
+        what: what is wanted, for the error; empty: the data set.
+        place: the folder that the error tells to download into; its first part is what ``--data`` takes then. None: the
+            data set's name.
 
     Returns:
-        The folder, with a folder for each configuration.
+        The data set's folder. If nothing can be downloaded, it is the cache, which may lack some of the files.
 
     Raises:
         InputError: they are not in the cache and cannot be downloaded.
@@ -30,21 +35,24 @@ def from_hub(repository: str, revision: str, configurations: Sequence[str]) -> P
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
+    place = place or Path(repository.rpartition("/")[2])
+    missing = (
+        f"where there is a network, run `hf download {repository} --repo-type dataset --revision {revision} "
+        f"--local-dir {place}`, and give --data {place.parts[0]}"
+    )
+    wanted = f"{repository}: {what or 'the data set'}"
     try:
-        return Path(
-            snapshot_download(
-                repository,
-                repo_type="dataset",
-                revision=revision,
-                allow_patterns=[f"{name}/*.parquet" for name in configurations],
-            )
+        folder = Path(
+            snapshot_download(repository, repo_type="dataset", revision=revision, allow_patterns=list(patterns))
         )
     except (LocalEntryNotFoundError, HFValidationError, HfHubHTTPError, OSError) as error:
         raise InputError(
-            f"{repository}: not on this machine, and the hub cannot be reached ({_line(error)}); where there is a "
-            f"network, run `hf download {repository} --repo-type dataset --revision {revision} --local-dir "
-            f"{repository.rpartition('/')[2]}`, and give that folder with --data"
+            f"{wanted}: not on this machine, and downloading failed ({_line(error)}); {missing}"
         ) from error
+    for pattern in patterns:
+        if not any(folder.glob(pattern)):
+            raise InputError(f"{wanted}: the copy in the hub's cache has no {pattern}; {missing}")
+    return folder
 
 
 def shards(folder: Path, configuration: str) -> list[Path]:
@@ -77,32 +85,51 @@ def shards(folder: Path, configuration: str) -> list[Path]:
     return files
 
 
-def stream(files: Sequence[Path], columns: Sequence[str]) -> Iterator[dict[str, Any]]:
+def stream(file: Path, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
     """Stream rows. Other columns, such as a paper's full text, are not read.
 
     Args:
-        files: Parquet files.
-        columns: the columns to read, which each file must have.
+        file: a Parquet file.
+        columns: the columns to read.
 
     Yields:
         Column to value.
 
     Raises:
-        InputError: a file cannot be read, or lacks a column.
+        InputError: the file cannot be read, or lacks a column.
     """
     import pyarrow
     import pyarrow.parquet
 
-    for file in files:
-        try:
-            parquet = pyarrow.parquet.ParquetFile(file)
-            if missing := [name for name in columns if name not in parquet.schema_arrow.names]:
-                has = ", ".join(parquet.schema_arrow.names)
-                raise InputError(f"{file}: no column {' or '.join(missing)} (it has {has}); wrong file?")
-            for batch in parquet.iter_batches(ROWS, columns=list(columns)):
-                yield from batch.to_pylist()
-        except (pyarrow.ArrowException, OSError) as error:
-            raise InputError(f"{file}: cannot be read ({_line(error)}); copy it again") from error
+    has = column_names(file)
+    if missing := [name for name in columns if name not in has]:
+        raise InputError(f"{file}: no column {' or '.join(missing)} (it has {', '.join(has)}); wrong file?")
+    try:
+        for batch in pyarrow.parquet.ParquetFile(file).iter_batches(ROWS, columns=list(columns)):
+            yield from batch.to_pylist()
+    except (pyarrow.ArrowException, OSError) as error:
+        raise InputError(f"{file}: cannot be read ({_line(error)}); copy it again") from error
+
+
+def column_names(file: Path) -> list[str]:
+    """The names of a Parquet file's columns.
+
+    Args:
+        file: the file.
+
+    Returns:
+        The names in order.
+
+    Raises:
+        InputError: it is not a Parquet file.
+    """
+    import pyarrow
+    import pyarrow.parquet
+
+    try:
+        return list(pyarrow.parquet.read_schema(file).names)
+    except (pyarrow.ArrowException, OSError) as error:
+        raise InputError(f"{file}: not a Parquet file ({_line(error)}); copy it again") from error
 
 
 def _line(error: Exception) -> str:

@@ -8,7 +8,7 @@ import shutil
 import pytest
 
 from limrank_ir import InputError
-from limrank_ir.benchmarks.bright import data as bright_data
+from limrank_ir.benchmarks import parquet
 from limrank_ir.benchmarks.bright.data import docnos, iter_documents, read_documents, read_tasks
 from limrank_ir.benchmarks.bright.first_stage import check_documents, check_run, read_scores, top
 from limrank_ir.benchmarks.bright.task_files import task_file
@@ -63,7 +63,7 @@ def test_the_pinned_revision_is_read_from_the_hubs_cache(tmp_path, monkeypatch):
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
     commit = "a75a0eb483f6a5233a6efc2d63d71540a4443dfb"
     missing = (
-        r"^xlangai/BRIGHT: examples and documents of aops are not on this machine, and downloading failed \(.*\); "
+        r"^xlangai/BRIGHT: examples and documents of aops: not on this machine, and downloading failed \(.*\); "
         rf"where there is a network, run `hf download xlangai/BRIGHT --repo-type dataset --revision {commit} "
         r"--local-dir BRIGHT`, and give --data BRIGHT$"
     )
@@ -80,7 +80,7 @@ def test_the_pinned_revision_is_read_from_the_hubs_cache(tmp_path, monkeypatch):
 
 def test_only_the_wanted_documents_are_kept(tmp_path, monkeypatch):
     (data,) = read(write_bright(tmp_path, rows_per_file=1), "biology")
-    monkeypatch.setattr(bright_data, "ROWS", 1)
+    monkeypatch.setattr(parquet, "ROWS", 1)
     found = read_documents(data, {"light/moth%201_0.txt", "salt/empty_0.txt"})
     assert {docno: passage.text for docno, passage in found.items()} == {
         "light/moth%201_0.txt": BIOLOGY["light/moth 1_0.txt"],

@@ -177,7 +177,7 @@ def test_bm25_indexes_title_and_abstract(data, tmp_path):
     [
         (lambda data: (data / "corpus_clean" / "full-00001-of-00002.parquet").unlink(), "1 of 2 files are missing"),
         (lambda data: [file.unlink() for file in (data / "query").iterdir()], "no query/.*parquet; give the data set"),
-        (lambda data: (data / "query" / "full-00000-of-00001.parquet").write_text("<html>"), "cannot be read"),
+        (lambda data: (data / "query" / "full-00000-of-00001.parquet").write_text("<html>"), "not a Parquet file"),
     ],
 )
 def test_half_a_data_set_is_one_clear_line(data, tmp_path, change, message):
@@ -215,7 +215,7 @@ def test_the_hubs_cache_is_used_offline_and_without_it_the_error_says_what_to_do
 
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
     with pytest.raises(
-        InputError, match=rf"princeton-nlp/LitSearch: not on this machine.*--revision {REVISION}"
+        InputError, match=rf"princeton-nlp/LitSearch: the data set: not on this machine.*--revision {REVISION}"
     ) as error:
         read_litsearch(None)
     assert "\n" not in str(error.value)

@@ -21,6 +21,7 @@ from limrank_ir.extras import need
 from limrank_ir.formats.words import duration
 from limrank_ir.models import ModelOptions
 
+from .. import energy
 from ..card import run_card, write_card
 from ..environment import command_line
 from ..folder import claim, read_json
@@ -199,38 +200,39 @@ def run_ablation(
     jobs, collections = check_all(config, check)
     names = [collection.name for collection in collections]
     claim(output, {"bench.collections": names, "bench.queries": bench.queries, "bench.seed": bench.seed})
-    measured: list[Measured] = []
+    found: list[Measured] = []
     failures: dict[str, str] = {}
     pace = _Pace()
-    try:
-        for number, job in enumerate(jobs):
-            try:
-                facts = _trained(job, work, train, pace)
-                measured.append(_measured(config, job, work, facts, measure or measure_job, pace))
-            except EngineError as error:
-                failures[job.label] = str(error)
-                log.warning("%s: %s; the other points go on", job.label, error)
-                continue
-            log.info(
-                "%s: %s; %d of %d done%s",
-                job.label,
-                ", ".join(f"{MEASURE} {variant} {measured[-1].mean(variant):.3f}" for variant in VARIANTS),
-                number + 1,
-                len(jobs),
-                pace.left(jobs[number + 1 :], work),
-            )
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt(
-            f"interrupted; {len(measured)} of {len(jobs)} trained and measured points are saved in {work}; "
-            "run the same command again to resume"
-        ) from None
+    with energy.measured() as usage:
+        try:
+            for number, job in enumerate(jobs):
+                try:
+                    facts = _trained(job, work, train, pace)
+                    found.append(_measured(config, job, work, facts, measure or measure_job, pace))
+                except EngineError as error:
+                    failures[job.label] = str(error)
+                    log.warning("%s: %s; the other points go on", job.label, error)
+                    continue
+                log.info(
+                    "%s: %s; %d of %d done%s",
+                    job.label,
+                    ", ".join(f"{MEASURE} {variant} {found[-1].mean(variant):.3f}" for variant in VARIANTS),
+                    number + 1,
+                    len(jobs),
+                    pace.left(jobs[number + 1 :], work),
+                )
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(
+                f"interrupted; {len(found)} of {len(jobs)} trained and measured points are saved in {work}; "
+                "run the same command again to resume"
+            ) from None
     lines = [f"{label}: {message}" for label, message in failures.items()]
-    if not measured:
+    if not found:
         raise EngineError(f"bench ablate: no point could be measured; {lines[0]}")
     data = {collection.name: collection.fingerprint for collection in collections}
-    card = run_card(settings=_settings(config), data=data, device=bench.device)
+    card = run_card(settings=_settings(config), data=data, device=bench.device, usage=usage)
     card["trainings"] = {job.label: {"key": job.plan.key, "steps": job.steps} for job in jobs if job.plan}
-    write_report(ablation(config, measured, lines, card["environment"], names), output)
+    write_report(ablation(config, found, lines, card["environment"], names), output)
     write_card(output, card)
     return lines
 

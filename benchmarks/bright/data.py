@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,11 +12,12 @@ from limrank_ir.formats.corpus import Passage
 from limrank_ir.formats.trec import check_writable
 from limrank_ir.formats.words import some
 
+from ..fingerprint import fingerprint
+from ..parquet import column_names, stream
 from .places import shards, task_folder
 from .versions import TASKS, Expansion, Version
 
 NOTHING = "N/A"  # BRIGHT's sentinel for "no excluded ids"
-ROWS = 1024  # documents of which the texts are in memory at once
 
 
 @dataclass(frozen=True)
@@ -148,7 +148,7 @@ def _read_mteb(version: Version, task: str, folder: Path | None) -> TaskData:
             f"{files['qrels'][0]}: {len(unknown)} of {len(qrels)} judged queries are not in queries/ "
             f"({some(unknown)}); give both from the same revision of the data set"
         )
-    title = ["title"] if "title" in _columns(files["corpus"][0]) else []
+    title = ["title"] if "title" in column_names(files["corpus"][0]) else []
     columns = (document_id, "text", *title)
     judged = [*files["queries"], *files["qrels"]]
     return _checked(version, False, task, queries, qrels, {}, files["corpus"], columns, dict(queries), source, judged)
@@ -195,7 +195,7 @@ def _checked(
         columns=columns,
         expanded={qid: expanded[qid] for qid in judged},
         source=source,
-        fingerprint=_fingerprint([*files, *documents]),
+        fingerprint=fingerprint([*files, *documents]),
         notes=notes,
         renamed={docno: name for docno, name in ids.items() if docno != name},
     )
@@ -229,7 +229,7 @@ def as_docno(name: str) -> str:
 
 def _ids(files: Sequence[Path], column: str) -> dict[str, str]:
     """The docnos, and the ids that they have in the data set."""
-    ids = (str(row[column]) for file in files for row in _stream(file, [column]))
+    ids = (str(row[column]) for file in files for row in stream(file, [column]))
     return {as_docno(name): name for name in ids}
 
 
@@ -243,7 +243,7 @@ def iter_documents(data: TaskData) -> Iterator[Passage]:
         The documents in the order of the files.
     """
     for file in data.documents:
-        for row in _stream(file, data.columns):
+        for row in stream(file, data.columns):
             docno, text, *title = (row[name] for name in data.columns)
             yield Passage(as_docno(str(docno)), text or "", (title[0] or None) if title else None)
 
@@ -262,32 +262,8 @@ def read_documents(data: TaskData, wanted: Collection[str]) -> dict[str, Passage
     return {document.docno: document for document in iter_documents(data) if document.docno in chosen}
 
 
-def _stream(file: Path, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
-    """The rows of a Parquet file."""
-    import pyarrow
-    import pyarrow.parquet
-
-    if missing := [name for name in columns if name not in _columns(file)]:
-        raise InputError(f"{file}: no column {' or '.join(missing)} (it has {', '.join(_columns(file))}); wrong file?")
-    try:
-        for batch in pyarrow.parquet.ParquetFile(file).iter_batches(ROWS, columns=list(columns)):
-            yield from batch.to_pylist()
-    except (pyarrow.ArrowException, OSError) as error:
-        raise InputError(f"{file}: cannot be read ({_line(error)}); copy it again") from error
-
-
 def _rows(files: Sequence[Path], columns: Sequence[str]) -> list[dict[str, Any]]:
-    return [row for file in files for row in _stream(file, columns)]
-
-
-def _columns(file: Path) -> list[str]:
-    import pyarrow
-    import pyarrow.parquet
-
-    try:
-        return list(pyarrow.parquet.read_schema(file).names)
-    except (pyarrow.ArrowException, OSError) as error:
-        raise InputError(f"{file}: not a Parquet file ({_line(error)}); copy it again") from error
+    return [row for file in files for row in stream(file, columns)]
 
 
 def _rows_of(file: Path) -> int:
@@ -298,7 +274,7 @@ def _rows_of(file: Path) -> int:
 
 def _id_column(file: Path) -> str:
     """The column with the ids: ``id``, or ``_id`` in older uploads."""
-    return "_id" if "_id" in _columns(file) else "id"
+    return "_id" if "_id" in column_names(file) else "id"
 
 
 def _texts(file: Path, rows: Sequence[dict[str, Any]], name: str, text: str) -> dict[str, str]:
@@ -311,15 +287,3 @@ def _texts(file: Path, rows: Sequence[dict[str, Any]], name: str, text: str) -> 
             raise InputError(f"{file}: two queries have the id {qid!r}; check the data")
         found[qid] = row[text]
     return found
-
-
-def _line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0].rstrip(".")
-
-
-def _fingerprint(files: Sequence[Path]) -> str:
-    digest = hashlib.sha256()
-    for file in files:
-        with file.open("rb") as stream:
-            digest.update(hashlib.file_digest(stream, "sha256").digest())
-    return digest.hexdigest()[:32]

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from limrank_ir.errors import InputError
 
+from ..parquet import from_hub
 from .versions import Version
 
 _SHARD = re.compile(r"-(\d+)-of-(\d+)\.parquet")
@@ -85,37 +86,12 @@ def shards(folder: Path, configuration: str, version: Version, task: str) -> lis
 
 
 def _from_hub(repository: str, revision: str, task: str, configurations: Sequence[str], version: Version) -> Path:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-
     stem = f"{task}-" if version.layout == "bright" else ""
-    try:
-        folder = Path(
-            snapshot_download(
-                repository,
-                repo_type="dataset",
-                revision=revision,
-                allow_patterns=[f"{name}/{stem}*.parquet" for name in configurations],
-            )
-        )
-    except (LocalEntryNotFoundError, HFValidationError, HfHubHTTPError, OSError) as error:
-        reason = str(error).strip().splitlines()[0].rstrip(".")
-        raise InputError(_missing(repository, revision, task, configurations, version, reason)) from error
-    for name in configurations:
-        if not any((folder / name).glob(f"{stem}*.parquet")):
-            reason = f"the copy in the hub's cache has no {name}/{stem}*.parquet"
-            raise InputError(_missing(repository, revision, task, configurations, version, reason))
-    return folder
-
-
-def _missing(
-    repository: str, revision: str, task: str, configurations: Sequence[str], version: Version, reason: str
-) -> str:
-    """What to do if the hub's data are not here and cannot be had."""
-    name = repository.rpartition("/")[2]
-    place = name if version.layout == "bright" else f"BRIGHT-Pro/{name}"
-    return (
-        f"{repository}: {' and '.join(configurations)} of {task} are not on this machine, and downloading failed "
-        f"({reason}); where there is a network, run `hf download {repository} --repo-type dataset "
-        f"--revision {revision} --local-dir {place}`, and give --data {place.split('/')[0]}"
+    name = Path(repository.rpartition("/")[2])
+    return from_hub(
+        repository,
+        revision,
+        [f"{configuration}/{stem}*.parquet" for configuration in configurations],
+        what=f"{' and '.join(configurations)} of {task}",
+        place=name if version.layout == "bright" else "BRIGHT-Pro" / name,
     )

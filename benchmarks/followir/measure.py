@@ -18,11 +18,13 @@ from limrank_ir.models import ModelOptions
 from limrank_ir.ranking.evaluate import evaluate, parse_measures
 
 from ..card import content_hashes, run_card, write_card
+from ..energy import Usage, measured
 from ..folder import claim, write_json
 from ..mteb_results import check_models, write_mteb_results
 from ..systems.by_name import read_systems
 from ..systems.rerank import rerank
 from ..systems.system import FIRST_STAGE, ScoredRun, System
+from ..tags import run_tag
 from .official import OFFICIAL, is_dataset, read_official
 from .p_mrr import PMrr, p_mrr
 from .report import write_report
@@ -123,21 +125,22 @@ def run_followir(
     for task in tasks:
         _note_depth(task)
     results = {task.name: _first_stage(task, output, measures, settings) for task in tasks}
-    try:
-        for system in systems:
-            score = system.start()
-            for task in tasks:
-                entries = {
-                    qid: [RunEntry(qid, docno, rank, -float(rank), "given") for rank, docno in enumerate(docnos, 1)]
-                    for qid, docnos in task.candidates.items()
-                }
-                found = rerank(system, score, entries, task.topics, task.passages, label=task.name)
-                result = _measure(task, system.label, system.file_name, found.alone, output, measures, settings)
-                results[task.name].append(dataclasses.replace(result, work=found.work))
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt(
-            f"interrupted; the verdicts so far are saved in {work}; run the same command again to resume"
-        ) from None
+    with measured() as usage:
+        try:
+            for system in systems:
+                score = system.start()
+                for task in tasks:
+                    entries = {
+                        qid: [RunEntry(qid, docno, rank, -float(rank), "given") for rank, docno in enumerate(docnos, 1)]
+                        for qid, docnos in task.candidates.items()
+                    }
+                    found = rerank(system, score, entries, task.topics, task.passages, label=task.name)
+                    result = _measure(task, system.label, system.file_name, found.alone, output, measures, settings)
+                    results[task.name].append(dataclasses.replace(result, work=found.work))
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(
+                f"interrupted; the verdicts so far are saved in {work}; run the same command again to resume"
+            ) from None
     ordered = [result for task in tasks for result in results[task.name]]
     if settings.mteb:
         for system in systems:
@@ -149,7 +152,7 @@ def run_followir(
                 output / "mteb",
             )
     write_json(output / "results.json", as_json(tasks, ordered, settings))
-    card = _card(tasks, systems, protocol, settings)
+    card = _card(tasks, systems, protocol, settings, usage)
     write_card(output, card)
     write_report(output, tasks, ordered, _depth(settings), card)
     return tasks, ordered
@@ -219,7 +222,7 @@ def _measure(
     settings: FollowIrSettings,
 ) -> FollowIrResult:
     """Write a run and measure it."""
-    write_run(output / "runs" / task.name / f"{file_name}.run.gz", ranking, tag=file_name)
+    write_run(output / "runs" / task.name / f"{file_name}.run.gz", ranking, tag=run_tag(label))
     scores = {qid: dict(documents) for qid, documents in ranking.items()}
     found = p_mrr(task.pairs, scores) if task.pairs else None
     changed = [pair.changed for pair in task.pairs]
@@ -307,9 +310,13 @@ def as_json(
 
 
 def _card(
-    tasks: Sequence[InstructionTask], systems: Sequence[System], protocol: Mapping[str, Any], settings: FollowIrSettings
+    tasks: Sequence[InstructionTask],
+    systems: Sequence[System],
+    protocol: Mapping[str, Any],
+    settings: FollowIrSettings,
+    usage: Usage,
 ) -> dict[str, Any]:
     data: dict[str, str] = {}
     for task in tasks:
         data |= {task.name: task.revision} if task.revision else content_hashes(task.files)
-    return run_card(settings=protocol, data=data, systems=systems, device=settings.models.get("device"))
+    return run_card(settings=protocol, data=data, systems=systems, device=settings.models.get("device"), usage=usage)

@@ -21,13 +21,14 @@ from limrank_ir.models import ModelOptions
 
 from ..card import run_card, write_card
 from ..energy import measured
+from ..fingerprint import fingerprint
 from ..folder import claim, read_json, write_json
 from ..systems.by_name import read_systems
 from ..systems.rerank import rerank
 from ..systems.system import FIRST_STAGE, System
 from ..tags import run_tag
 from .asking import Model, Reader, Request
-from .pool import fingerprint, pool_files, read_pool, search
+from .pool import pool_files, read_pool, search
 from .questions import Question, Questions, read_questions
 from .report import page, records
 from .results import Comparison, Condition, Figures, comparisons, figures

@@ -43,15 +43,6 @@ def pool_files(path: Path) -> list[Path]:
     return files
 
 
-def fingerprint(files: Sequence[Path]) -> str:
-    """A hash of the content of files, 32 hexadecimal digits."""
-    digest = hashlib.sha256()
-    for file in files:
-        with file.open("rb") as stream:
-            digest.update(hashlib.file_digest(stream, "sha256").digest())
-    return digest.hexdigest()[:32]
-
-
 def iter_pool(files: Sequence[Path], canaries: Collection[str], left_out: Counter[str]) -> Iterator[Passage]:
     """Stream the passages to search.
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from limrank_ir.errors import InputError
 from limrank_ir.formats.corpus import Passage
@@ -61,14 +62,15 @@ def read_litsearch(folder: Path | None) -> LitSearch:
     """
     if folder is not None and not folder.is_dir():
         raise InputError(f"--data {folder}: no such folder; give a copy of {REPOSITORY}")
-    place = from_hub(REPOSITORY, REVISION, [QUERY, CORPUS]) if folder is None else folder
+    patterns = [f"{name}/*.parquet" for name in (QUERY, CORPUS)]
+    place = from_hub(REPOSITORY, REVISION, patterns) if folder is None else folder
     queries, papers = shards(place, QUERY), shards(place, CORPUS)
     topics: dict[str, Topic] = {}
     relevant: dict[str, list[str]] = {}
     query_sets: dict[str, str] = {}
     broad = set()
     columns = ["query_set", "query", "specificity", "corpusids"]
-    for number, row in enumerate(stream(queries, columns), 1):
+    for number, row in enumerate(_rows(queries, columns), 1):
         qid = f"q{number}"
         if not (row["query"] or "").strip() or not row["corpusids"] or row["specificity"] not in (0, 1):
             raise InputError(
@@ -82,7 +84,7 @@ def read_litsearch(folder: Path | None) -> LitSearch:
             broad.add(qid)
     if not topics:
         raise InputError(f"{queries[0]}: no queries; get the data set again")
-    docnos = {f"d{row['corpusid']}" for row in stream(papers, ["corpusid"])}
+    docnos = {f"d{row['corpusid']}" for row in _rows(papers, ["corpusid"])}
     wanted = {docno for found in relevant.values() for docno in found}
     if missing := sorted(wanted - docnos):
         message = f"{len(missing)} of {len(wanted)} relevant papers are not in the corpus ({some(missing)})"
@@ -91,6 +93,10 @@ def read_litsearch(folder: Path | None) -> LitSearch:
         log.warning("%s: %s; they count as not found", place, message)
     source = f"{REPOSITORY}@{REVISION}" if folder is None else str(folder)
     return LitSearch(topics, relevant, query_sets, frozenset(broad), papers, len(docnos), [*queries, *papers], source)
+
+
+def _rows(files: Sequence[Path], columns: Sequence[str]) -> Iterator[dict[str, Any]]:
+    return (row for file in files for row in stream(file, columns))
 
 
 def iter_papers(data: LitSearch) -> Iterator[Passage]:
@@ -103,7 +109,7 @@ def iter_papers(data: LitSearch) -> Iterator[Passage]:
         The papers, each corpusid once.
     """
     seen = set()
-    for row in stream(data.papers, ["corpusid", "title", "abstract"]):
+    for row in _rows(data.papers, ["corpusid", "title", "abstract"]):
         docno = f"d{row['corpusid']}"
         if docno not in seen:
             seen.add(docno)

@@ -23,11 +23,13 @@ from limrank_ir.retrieval.bm25 import Bm25Settings, build, search
 
 from ..bright.first_stage import read_scores
 from ..card import content_hashes, run_card, write_card
+from ..energy import measured
 from ..folder import claim, write_json
 from ..mteb_results import check_models, write_mteb_results
 from ..systems.by_name import read_systems
 from ..systems.rerank import rerank
 from ..systems.system import FIRST_STAGE, ScoredRun, Work
+from ..tags import run_tag
 from .data import LitSearch, iter_papers, read_litsearch, read_papers
 from .report import write_report
 from .results import MEASURES, LitSearchResult, recalls
@@ -103,27 +105,28 @@ def run_litsearch(models: Sequence[str], output: Path, settings: LitSearchSettin
     write_qrels(qrels, {qid: dict.fromkeys(docnos, 1) for qid, docnos in data.relevant.items()})
     name = FIRST_STAGE if bm25 else GIVEN
 
-    def measured(run: ScoredRun, system: str, variant: str, done: Work | None = None) -> LitSearchResult:
+    def measure(run: ScoredRun, system: str, variant: str, done: Work | None = None) -> LitSearchResult:
         label = system if variant == "alone" else f"{system}-{variant}"
         file = (work if variant == "ceiling" else output) / "runs" / f"{label}.run.gz"
-        write_run(file, run, tag=label)
+        write_run(file, run, tag=run_tag(label))
         (evaluation,) = evaluate(qrels, [file], measures)
         return LitSearchResult(system, variant, recalls(evaluation.per_query, data), evaluation.per_query, done)
 
-    results = [measured(stage, name, "alone"), measured(_best_order(stage, data), name, "ceiling")]
+    results = [measure(stage, name, "alone"), measure(_best_order(stage, data), name, "ceiling")]
     entries = {
         qid: [RunEntry(qid, docno, rank, score, name) for rank, (docno, score) in enumerate(documents, 1)]
         for qid, documents in stage.items()
     }
-    try:
-        for system in systems:
-            reranked = rerank(system, system.start(), entries, data.topics, papers, label="LitSearch")
-            results.append(measured(reranked.alone, system.file_name, "alone", reranked.work))
-            results.append(measured(reranked.fused, system.file_name, "fused", reranked.work))
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt(
-            f"interrupted; the verdicts so far are saved in {work}; run the same command again to resume"
-        ) from None
+    with measured() as usage:
+        try:
+            for system in systems:
+                reranked = rerank(system, system.start(), entries, data.topics, papers, label="LitSearch")
+                results.append(measure(reranked.alone, system.file_name, "alone", reranked.work))
+                results.append(measure(reranked.fused, system.file_name, "fused", reranked.work))
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(
+                f"interrupted; the verdicts so far are saved in {work}; run the same command again to resume"
+            ) from None
     if settings.mteb:
         for system in systems:
             task = _mteb_task(data, stage, papers)
@@ -134,7 +137,7 @@ def run_litsearch(models: Sequence[str], output: Path, settings: LitSearchSettin
     hashes = {data.source: "pinned"} if settings.data is None else content_hashes(data.files)
     if not bm25:
         hashes |= content_hashes([Path(settings.first_stage).expanduser()])
-    card = run_card(settings=protocol, data=hashes, systems=systems, device=settings.models.get("device"))
+    card = run_card(settings=protocol, data=hashes, systems=systems, device=settings.models.get("device"), usage=usage)
     write_card(output, card)
     write_report(output, results, facts, settings.k, card)
     return results

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -14,6 +14,8 @@ from limrank_ir.formats.corpus import iter_corpus
 from limrank_ir.formats.files import find
 from limrank_ir.formats.trec import Topic, check_writable, read_qrels, read_run, read_topics
 from limrank_ir.formats.words import some
+
+from ..fingerprint import fingerprint
 
 log = logging.getLogger("limrank_ir")
 
@@ -130,7 +132,7 @@ def _read(folder: Path, queries: int | None, seed: int) -> Collection:
         qrels={qid: qrels[qid] for qid in sampled},
         source=source,
         run=run,
-        fingerprint=_fingerprint(file for file in (corpus, topics_file, qrels_file, run) if file is not None),
+        fingerprint=fingerprint(file for file in (corpus, topics_file, qrels_file, run) if file is not None),
     )
 
 
@@ -178,11 +180,3 @@ def _sample(qids: Sequence[str], count: int | None, seed: int) -> list[str]:
     if count is None or count >= len(qids):
         return list(qids)
     return sorted(qids, key=lambda qid: hashlib.sha256(f"{seed} {qid}".encode()).digest())[:count]
-
-
-def _fingerprint(files: Iterable[Path]) -> str:
-    digest = hashlib.sha256()
-    for file in files:
-        with file.open("rb") as stream:
-            digest.update(hashlib.file_digest(stream, "sha256").digest())
-    return digest.hexdigest()[:32]
