@@ -26,13 +26,17 @@ def speed(
     ] = None,
     candidates: Annotated[
         list[int] | None,
-        typer.Option(min=1, metavar="N", help="Passages for the query. Repeatable.  [default: 10 and 100]"),
+        typer.Option(min=1, metavar="N", help="Passages for the query. Repeatable.  [default: 10 and 50]"),
     ] = None,
-    repeats: Annotated[int, typer.Option(min=1, metavar="N", help="Rounds; the fastest counts.")] = 2,
+    repeats: Annotated[int, typer.Option(min=1, metavar="N", help="Rounds; the fastest counts.")] = 1,
     sample: Annotated[
-        int,
-        typer.Option(min=1, metavar="N", help="Candidates for the plain loop and CrossEncoder, whose rate stays."),
-    ] = 16,
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="N",
+            help="Candidates for the plain loop and CrossEncoder, whose rate stays.  [default: 4 on a CPU, else 64]",
+        ),
+    ] = None,
     batch_tokens: Annotated[int | None, typer.Option(min=1, metavar="N", help="Tokens in LimRank's batches.")] = None,
     also: Annotated[
         list[str] | None,

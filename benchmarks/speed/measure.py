@@ -48,6 +48,7 @@ from .limit import Limit
 from .passages import QUERY, Cell, grid
 
 WARM_UP = 2  # passages
+CPU_SAMPLE, GPU_SAMPLE = 4, 64  # on a CPU, a few take long enough; a GPU needs full batches
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ class SpeedSettings:
         candidates: how many passages the query has.
         repeats: rounds; the fastest of each counts.
         sample: how many of the candidates a contender gets that reads the query again for each of them, because its
-            rate does not depend on how many there are.
+            rate does not depend on how many there are; None: `CPU_SAMPLE` or `GPU_SAMPLE`.
         dtypes: precisions; None: all that the machine computes fast.
         device: where to run; None: a GPU if there is one.
         batch_tokens: tokens in a batch of the local engine; None: the default.
@@ -69,9 +70,9 @@ class SpeedSettings:
     """
 
     lengths: Sequence[str] = ("short", "medium", "long")
-    candidates: Sequence[int] = (10, 100)
-    repeats: int = 2
-    sample: int = 16
+    candidates: Sequence[int] = (10, 50)
+    repeats: int = 1
+    sample: int | None = None
     dtypes: Sequence[str] | None = None
     device: str | None = None
     batch_tokens: int | None = None
@@ -104,6 +105,7 @@ def measure(model_name: str = DEFAULT, settings: SpeedSettings | None = None) ->
     fmt = readable_format(spec)
     device = LocalEngine(spec, device=settings.device).device
     dtypes = settings.dtypes or precisions(device)
+    sample = settings.sample or (GPU_SAMPLE if device.type == "cuda" else CPU_SAMPLE)
     others = {name: choose_engine(name, spec, _asked(name, dtypes)) for name in dict.fromkeys(settings.also)}
     folder = locate(spec.weights)
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder, padding_side="left")
@@ -124,9 +126,11 @@ def measure(model_name: str = DEFAULT, settings: SpeedSettings | None = None) ->
     contenders += [Contender(name, "", by_engine(engine, fmt), shares=True) for name, engine in others.items()]
     for contender in contenders:
         contender.run(QUERY, cells[0].texts[:WARM_UP])
-    rates, gaps = _rounds(contenders, cells, limits, settings)
+    rates, gaps = _rounds(contenders, cells, limits, settings, sample)
     shared, read = _tokens(engines[dtypes[0]], fmt, cells)
-    return _figures(model_name, spec, settings, device, cells, contenders, rates, gaps, limits, shared, read, load)
+    return _figures(
+        model_name, spec, settings, sample, device, cells, contenders, rates, gaps, limits, shared, read, load
+    )
 
 
 def precisions(device: torch.device) -> list[str]:
@@ -154,7 +158,11 @@ def _asked(name: str, dtypes: Sequence[str]) -> dict[str, Any]:
 
 
 def _rounds(
-    contenders: Sequence[Contender], cells: Sequence[Cell], limits: dict[str, Limit], settings: SpeedSettings
+    contenders: Sequence[Contender],
+    cells: Sequence[Cell],
+    limits: dict[str, Limit],
+    settings: SpeedSettings,
+    sample: int,
 ) -> tuple[dict[tuple[str, int], float], dict[str, float]]:
     """Run everything in turns.
 
@@ -163,7 +171,9 @@ def _rounds(
     """
     rates: dict[tuple[str, int], float] = {}
     gaps: dict[str, float] = {}
-    steps = settings.repeats * (len(limits) + len(cells) * len(contenders))
+    shared = sum(contender.shares for contender in contenders)
+    rounds = len(limits) + len(cells) * shared + len({cell.length for cell in cells}) * (len(contenders) - shared)
+    steps = settings.repeats * rounds
     with console.progress("measuring", steps, "runs") as advance:
         for turn in range(settings.repeats):
             for limit in limits.values():
@@ -172,16 +182,24 @@ def _rounds(
             for number, cell in enumerate(cells):
                 # Each run has a query of its own: engines that keep prefixes must not know it from the last one.
                 query = f"{QUERY} ({turn}.{number})"
+                same = [other for other in range(len(cells)) if cells[other].length == cell.length]
                 reference: dict[int, float] = {}
                 for contender in contenders:
-                    chosen = cell.spread(len(cell.texts) if contender.shares else settings.sample)
+                    if contender.shares:
+                        chosen, measured = list(range(len(cell.texts))), [number]
+                    elif number == same[-1]:  # the one with the most candidates: the rate is that of all of them
+                        chosen, measured = cell.spread(sample), same
+                    else:
+                        continue
                     scores, seconds = timed(contender.run, query, [cell.texts[index] for index in chosen])
-                    rate = len(chosen) / seconds
-                    rates[contender.name, number] = max(rate, rates.get((contender.name, number), 0.0))
+                    for each in measured:
+                        rate = len(chosen) / seconds
+                        rates[contender.name, each] = max(rate, rates.get((contender.name, each), 0.0))
                     found = dict(zip(chosen, scores.tolist(), strict=True))
-                    reference = reference or found  # the plain loop's, which comes first
-                    gap = max(abs(found[index] - reference[index]) for index in found.keys() & reference.keys())
-                    gaps[contender.name] = max(gap, gaps.get(contender.name, 0.0))
+                    if number == same[-1]:
+                        reference = reference or found  # the plain loop's, which comes first
+                        gap = max(abs(found[index] - reference[index]) for index in found.keys() & reference.keys())
+                        gaps[contender.name] = max(gap, gaps.get(contender.name, 0.0))
                     advance(1)
     return rates, gaps
 
@@ -210,6 +228,7 @@ def _figures(
     model_name: str,
     spec: Model,
     settings: SpeedSettings,
+    sample: int,
     device: torch.device,
     cells: Sequence[Cell],
     contenders: Sequence[Contender],
@@ -245,7 +264,7 @@ def _figures(
         "model": model_name,
         "adapter": settings.adapter,
         "repeats": settings.repeats,
-        "sample": settings.sample,
+        "sample": sample,
         "cells": [
             {
                 "length": cell.length,

@@ -9,7 +9,7 @@ from ..markdown import Table, markdown
 from .contenders import CROSS_ENCODER, LIMIT, OURS, PLAIN, PLAIN_BATCH
 
 LABELS = {
-    PLAIN: f"transformers, plain loop in batches of {PLAIN_BATCH}",
+    PLAIN: f"transformers, plain loop, batches up to {PLAIN_BATCH}",
     CROSS_ENCODER: "sentence-transformers, CrossEncoder",
     OURS: "LimRank-IR, local engine",
     LIMIT: "matrix products alone (limit)",
@@ -59,17 +59,17 @@ def facts(figures: dict[str, Any]) -> list[str]:
     sets = figures["instruction_sets"]
     lines = [
         f"passages' tokens: {', '.join(tokens)}, after {cells_shared(figures)} that all passages of a query share",
-        f"the best of {figures['repeats']} rounds; the plain loop and CrossEncoder read at most {figures['sample']} of "
-        "the candidates, spread over their lengths: their rates do not depend on the number",
+        f"{_rounds(figures['repeats'])}; the plain loop and CrossEncoder read at most {figures['sample']} of the "
+        "candidates, spread over their lengths, once for each length: their rates do not depend on the number",
         f"score gap: the largest difference in log-odds from the plain loop in {figures['limits'][0]['precision']}",
         f"limits: {'; '.join(limits)}",
-        f"{figures['device']}: {figures['hardware']}, {figures['threads']} threads",
+        f"{figures['device']}: {figures['hardware']}, {_threads(figures)}",
         f"instruction sets: {', '.join(sets) if sets else 'unknown'}; PyTorch uses {figures['kernels_of_torch']}",
         ", ".join(versions),
     ]
     if figures["load_before"] is not None:
         lines.append(
-            f"load of the machine just before: {figures['load_before']:.1f} programs on {figures['threads']} threads; "
+            f"load of the machine just before: {figures['load_before']:.1f} programs on {_threads(figures)}; "
             "on a machine that is not quiet, compare only figures of one run"
         )
     if figures["peak_memory"]:
@@ -115,8 +115,16 @@ def report(figures: dict[str, Any], command: str) -> str:
     return "\n".join([*lines, ""])
 
 
+def _rounds(repeats: int) -> str:
+    return "one round" if repeats == 1 else f"the best of {repeats} rounds"
+
+
 def _rate(value: float) -> str:
     return f"{value:.2f}" if value < 100 else f"{value:,.0f}"
+
+
+def _threads(figures: dict[str, Any]) -> str:
+    return f"{figures['threads']} thread{'' if figures['threads'] == 1 else 's'}"
 
 
 def _gap(value: float | None) -> str:
