@@ -26,6 +26,7 @@ from limrank_ir.ranking.candidates import Passages, gather, read_excluded
 from limrank_ir.ranking.fusion import fusion_weight
 from limrank_ir.ranking.windows import Windows
 from limrank_ir.reranker import LimRank
+from limrank_ir.retrieval.java import leave_ctrl_c_to_python
 
 _TAG = re.compile(r"<[!/?]?[a-zA-Z][^<>]*>")
 
@@ -199,6 +200,7 @@ def index_texts(index: str | PathLike[str]) -> Passages:
     if not any(Path(index).glob("segments_*")):
         raise InputError(f"{index}: not a Lucene index; give the folder that pyserini.index.lucene wrote")
     try:
+        leave_ctrl_c_to_python()
         from pyserini.search.lucene import LuceneSearcher
     except ImportError as error:
         raise InputError(f'{index}: a Lucene index needs Pyserini; run: pip install "limrank-ir[pyserini]"') from error

@@ -220,6 +220,29 @@ def called(*command, env, cwd):
     return made
 
 
+CTRL_C = """
+import os
+import signal
+import time
+
+from limrank_ir.retrieval.java import leave_ctrl_c_to_python
+
+leave_ctrl_c_to_python()
+from jnius import autoclass
+
+autoclass("java.lang.String")  # starts Java
+try:
+    os.kill(os.getpid(), signal.SIGINT)
+    time.sleep(5)
+except KeyboardInterrupt:
+    print("Python has it")
+"""
+
+
+def test_java_leaves_ctrl_c_to_python(java, tmp_path):
+    assert called("-c", CTRL_C, env=java, cwd=tmp_path).stdout == "Python has it\n"
+
+
 COMMANDS = """
 import json
 import sys

@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 from limrank_ir.errors import InputError
 from limrank_ir.extras import need
 from limrank_ir.formats.corpus import Passage
+from limrank_ir.retrieval.java import leave_ctrl_c_to_python
 
 K1, B = 0.9, 0.4
 HITS = 1000  # documents of each query, as in BRIGHT's score.json
@@ -33,10 +34,7 @@ def lucene_analyzer() -> Analyzer:
     """
     need("--first-stage bm25", "bright", "pyserini", "gensim")
     try:
-        import jnius_config
-
-        if not jnius_config.vm_running:
-            jnius_config.add_options("-Xrs")  # or Java ends this process at Ctrl-C, in the middle of reranking
+        leave_ctrl_c_to_python()
         from pyserini import analysis
 
         analyzer = analysis.Analyzer(analysis.get_lucene_analyzer())
