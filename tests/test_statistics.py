@@ -162,8 +162,9 @@ def test_corrections_raise_p_values_keep_their_order_and_leave_out_undefined_one
     assert [after for _, after in pairs] == sorted(after for _, after in pairs)
 
 
-def test_corrections_are_statsmodels():
-    raw = [0.01, 0.04, 0.03, 0.2]
+@given(st.lists(shares, min_size=1, max_size=8))
+@settings(max_examples=10, deadline=None)
+def test_corrections_are_statsmodels(raw):
     assert corrected(raw, "holm") == pytest.approx(list(multipletests(raw, method="holm")[1]))
     assert corrected(raw, "bh") == pytest.approx(list(multipletests(raw, method="fdr_bh")[1]))
     assert corrected([0.01, None, 0.04], "holm") == [0.02, None, 0.04]

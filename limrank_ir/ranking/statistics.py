@@ -206,6 +206,8 @@ def correct(comparisons: Sequence[Comparison], correction: Correction = "holm") 
 def corrected(p_values: Sequence[float | None], correction: Correction) -> list[float | None]:
     """Correct p-values.
 
+    The figures are those of statsmodels' ``multipletests``, which collects garbage at each call: 0.3 s beside a model.
+
     Args:
         p_values: one for each test; None if a test is undefined, which then does not count as a test.
         correction: see `correct`.
@@ -213,13 +215,22 @@ def corrected(p_values: Sequence[float | None], correction: Correction) -> list[
     Returns:
         The corrected values in the same order, None where they were None.
     """
-    from statsmodels.stats.multitest import multipletests  # type: ignore[import-untyped]
+    from scipy.stats import false_discovery_control  # type: ignore[import-untyped]
 
-    defined = [p for p in p_values if p is not None]
-    if correction == "none" or not defined:
+    defined = np.array([p for p in p_values if p is not None])
+    if correction == "none" or not len(defined):
         return list(p_values)
-    remaining = iter(multipletests(defined, method={"holm": "holm", "bh": "fdr_bh"}[correction])[1])
+    remaining = iter(false_discovery_control(defined) if correction == "bh" else _holm(defined))
     return [None if p is None else float(next(remaining)) for p in p_values]
+
+
+def _holm(p_values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Holm's step-down procedure: the smallest of m times m, the next times m - 1, and so on, never falling."""
+    order = np.argsort(p_values)
+    raised = np.maximum.accumulate(p_values[order] * np.arange(len(p_values), 0, -1))
+    found = np.empty_like(raised)
+    found[order] = np.minimum(raised, 1)
+    return found
 
 
 def describe(comparisons: Sequence[Comparison]) -> str:
