@@ -217,7 +217,7 @@ def corrected(p_values: Sequence[float | None], correction: Correction) -> list[
     """
     from scipy.stats import false_discovery_control  # type: ignore[import-untyped]
 
-    defined = np.array([p for p in p_values if p is not None])
+    defined = np.array([p for p in p_values if p is not None], dtype=np.float64)
     if correction == "none" or not len(defined):
         return list(p_values)
     remaining = iter(false_discovery_control(defined) if correction == "bh" else _holm(defined))
@@ -246,7 +246,7 @@ def describe(comparisons: Sequence[Comparison]) -> str:
 
 def _student(values: NDArray[np.float64]) -> tuple[float, Interval]:
     """The t-test's p, and Student's interval of the mean."""
-    from scipy.stats import ttest_1samp  # type: ignore[import-untyped]
+    from scipy.stats import ttest_1samp
 
     found = ttest_1samp(values, 0.0)
     low, high = found.confidence_interval(1 - ALPHA)
