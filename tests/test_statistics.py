@@ -87,7 +87,7 @@ def test_the_effect_size_is_the_mean_in_standard_deviations():
 
 
 @given(st.lists(quarters, min_size=1, max_size=12), st.sampled_from(TESTS))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_every_comparison_adds_up_and_the_other_direction_mirrors_it(values, test):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -162,9 +162,8 @@ def test_corrections_raise_p_values_keep_their_order_and_leave_out_undefined_one
     assert [after for _, after in pairs] == sorted(after for _, after in pairs)
 
 
-@given(st.lists(shares, min_size=1, max_size=8))
-@settings(max_examples=10, deadline=None)
-def test_corrections_are_statsmodels(raw):
+def test_corrections_are_statsmodels():
+    raw = [0.01, 0.04, 0.03, 0.2, 0.04, 0.0, 1.0, 0.012, 0.6, 0.0299, 0.03]
     assert corrected(raw, "holm") == pytest.approx(list(multipletests(raw, method="holm")[1]))
     assert corrected(raw, "bh") == pytest.approx(list(multipletests(raw, method="fdr_bh")[1]))
     assert corrected([0.01, None, 0.04], "holm") == [0.02, None, 0.04]

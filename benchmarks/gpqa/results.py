@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
 
+from limrank_ir.ranking.statistics import corrected
+
 from .asking import Answer
 
 CONFIDENCE = 0.95
@@ -139,7 +141,6 @@ def comparisons(conditions: Sequence[Condition]) -> list[Comparison]:
         The comparisons.
     """
     from scipy.stats import binomtest, ttest_1samp  # type: ignore[import-untyped]
-    from statsmodels.stats.multitest import multipletests  # type: ignore[import-untyped]
 
     found = []
     for first, second in combinations(conditions, 2):
@@ -161,5 +162,5 @@ def comparisons(conditions: Sequence[Condition]) -> list[Comparison]:
                 p_value=float(binomtest(wins, wins + losses).pvalue) if wins + losses else 1.0,
             )
         )
-    corrected = multipletests([each.p_value for each in found], method="holm")[1]
-    return [dataclasses.replace(each, p_value=float(value)) for each, value in zip(found, corrected, strict=True)]
+    ps = corrected([each.p_value for each in found], "holm")
+    return [dataclasses.replace(each, p_value=p) for each, p in zip(found, ps, strict=True) if p is not None]
