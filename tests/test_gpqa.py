@@ -22,7 +22,7 @@ from limrank_ir.weights import _gguf
 from tests import llama_server
 from tests.chat_server import said, serving
 from tests.command_line import limrank
-from tests.gpqa_data import SECRET, questions_csv, write_data
+from tests.gpqa_data import POOL, SECRET, questions_csv, write_data
 
 
 @pytest.fixture
