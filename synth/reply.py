@@ -11,11 +11,14 @@ from pydantic import BaseModel, ValidationError
 
 from limrank_ir.llm.answers import Fault, completion, replace_half_surrogates
 
+from .wording import refuses
+
 T = TypeVar("T", bound=BaseModel)
 FILTERED = "withheld by the server's filter"
+REFUSED = "refused"
 _FENCE = re.compile(r"```\w*\s(.*)```", re.DOTALL)
 _THOUGHT = re.compile(r"^\s*(?:<think>)?(.*?)</think>", re.DOTALL)  # the chat template may have opened it in the prompt
-_ENDINGS = {"filtered": FILTERED, "refused": "refused", "cut": "cut at the length limit"}
+_ENDINGS = {"filtered": FILTERED, "refused": REFUSED, "cut": "cut at the length limit"}
 
 
 class Unusable(Exception):
@@ -41,7 +44,7 @@ def read_reply(answer: Mapping[str, Any]) -> Reply:
         answer: the saved answer.
 
     Raises:
-        Unusable: it is refused, cut, or empty, or is not an answer.
+        Unusable: it is refused, by the server's mark or in words (`REFUSED`), cut, or empty, or is not an answer.
     """
     try:
         found = completion(answer)
@@ -54,6 +57,8 @@ def read_reply(answer: Mapping[str, Any]) -> Reply:
         thought, text = thought or inner[1], text[inner.end() :]
     if not text.strip():
         raise Unusable("empty")
+    if refuses(text):
+        raise Unusable(REFUSED)
     return Reply(text=text.strip(), thought=thought.strip() if thought and thought.strip() else None)
 
 
