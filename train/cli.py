@@ -54,6 +54,12 @@ def train(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Check everything and show the data; load no weights.")
     ] = False,
+    held_out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER", help="Write the queries that data.held_out sets aside as test collections, and stop."
+        ),
+    ] = None,
     cross_encoder: Annotated[
         bool,
         typer.Option(
@@ -77,7 +83,9 @@ def train(
     try:
         if cross_encoder and dry_run:
             raise InputError("--dry-run does not work with --cross-encoder; remove one of them")
-        if cross_encoder:
+        if held_out is not None:
+            _write_held_out(config, given, held_out)
+        elif cross_encoder:
             _train_cross_encoder(config, given, resume=resume)
         else:
             _train(config, given, resume=resume, dry_run=dry_run, main=main)
@@ -111,6 +119,16 @@ def _train(path: Path, given: dict[str, Any], *, resume: bool, dry_run: bool, ma
         with replacing(config.output / "data.json") as file:
             json.dump([asdict(facts) for facts, _ in read_sources(config)], file, indent=2, ensure_ascii=False)
         console.log.info("adapter, run.json, data.json and loss.png are in %s", adapter.parent)
+
+
+def _write_held_out(path: Path, given: dict[str, Any], folder: Path) -> None:
+    from .config import read_config
+    from .held_out import write_collections
+
+    need("train", "train", "yaml")
+    check_folder(f"--held-out {folder}", folder)
+    places = write_collections(read_config(path, **given).data, folder)
+    console.log.info("%d collections are in %s; measure on them: limrank bench suite %s", len(places), folder, folder)
 
 
 def _train_cross_encoder(path: Path, given: dict[str, Any], *, resume: bool) -> None:

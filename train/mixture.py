@@ -8,7 +8,7 @@ import math
 import os
 import random
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +16,8 @@ from limrank_ir.errors import InputError
 from limrank_ir.formats.trec import read_topics
 
 from .config import Data, DataSource
-from .rows import Group, read_groups
+from .held_out import held_out
+from .rows import Candidate, Group, normalized, read_groups
 
 # Licenses under which a trained model could not be published; a license that is not stated counts as one.
 _CLOSED = re.compile(
@@ -34,7 +35,7 @@ def mix(data: Data, seed: int) -> list[Group]:
         seed: the run's seed.
 
     Returns:
-        Groups of one positive and some negatives, shuffled.
+        Groups of one positive and some negatives, or of one passage (`Data.layout` is ``"rows"``), shuffled.
 
     Raises:
         InputError: a source cannot be read, is too small, or has rows without an open license.
@@ -48,11 +49,6 @@ def mix(data: Data, seed: int) -> list[Group]:
 def held_back_queries(data: Data) -> set[str]:
     """The queries of `Data.exclude_topics`, normalized."""
     return {normalized(topic.query) for path in data.exclude_topics for topic in read_topics(path).values()}
-
-
-def normalized(text: str) -> str:
-    """The words of a text in lower case, for comparing queries."""
-    return " ".join(re.findall(r"\w+", text.lower()))
 
 
 def check_license(license: str | None, where: str) -> None:
@@ -107,7 +103,9 @@ def data_hash(groups: Iterable[Group]) -> str:
 
 def _drawn(source: DataSource, data: Data, held_back: set[str], seed: int) -> list[Group]:
     rng = random_for(source, data, seed)
-    groups = [group for group in read_groups(source.path) if normalized(group.query) not in held_back]
+    rows = read_groups(source.path)
+    held_back = held_back | held_out(rows, data.held_out)
+    groups = [group for group in rows if normalized(group.query) not in held_back]
     if data.open_licenses_only:
         for group in groups:
             check_license(group.license, f"{source.path}: the row {group.qid!r}")
@@ -115,27 +113,30 @@ def _drawn(source: DataSource, data: Data, held_back: set[str], seed: int) -> li
         groups = [group for group in groups if group.candidates[0].label]
     rng.shuffle(groups)
     chosen = groups[: sample_size(source, data, len(groups))]
-    return [part for group in chosen for part in _split(group, source, rng)]
+    return [part for group in chosen for part in _split(group, source, rng, each=data.layout == "rows")]
 
 
-def _split(group: Group, source: DataSource, rng: random.Random) -> list[Group]:
-    """Groups of one positive and at most `negatives` negatives; without positives, one group of negatives."""
+def _split(group: Group, source: DataSource, rng: random.Random, *, each: bool) -> list[Group]:
+    """Groups of one positive and at most `negatives` negatives; without positives, one group of negatives.
+
+    Or, if `each` is true, a group for each passage.
+    """
     positives = [candidate for candidate in group.candidates if candidate.label]
     negatives = [candidate for candidate in group.candidates if not candidate.label]
     rng.shuffle(positives)
     instruction = group.instruction if rng.random() < source.keep_instruction else None
     if source.reasoning == "all" and positives:
         negatives = [replace(candidate, reasoning=positives[0].reasoning) for candidate in negatives]
-    parts = []
-    for number in range(max(1, min(len(positives), source.groups_per_query))):
+    parts = [[candidate] for candidate in (*positives, *negatives)] if each else []
+    for number in range(0 if each else max(1, min(len(positives), source.groups_per_query))):
         rng.shuffle(negatives)
-        candidates = tuple(
-            replace(candidate, text=_first_words(candidate.text, source.passage_words))
-            for candidate in (*positives[number : number + 1], *negatives[: source.negatives])
-        )
-        query = _first_words(group.query, source.query_words)
-        parts.append(replace(group, query=query, instruction=instruction, candidates=candidates))
-    return parts
+        parts.append([*positives[number : number + 1], *negatives[: source.negatives]])
+    query = _first_words(group.query, source.query_words)
+    return [replace(group, query=query, instruction=instruction, candidates=_shortened(part, source)) for part in parts]
+
+
+def _shortened(candidates: Sequence[Candidate], source: DataSource) -> tuple[Candidate, ...]:
+    return tuple(replace(each, text=_first_words(each.text, source.passage_words)) for each in candidates)
 
 
 def _first_words(text: str, count: int | None) -> str:

@@ -19,8 +19,8 @@ from limrank_ir.errors import InputError
 from limrank_ir.formats.files import json_records
 
 from .config import Data, DataSource
-from .mixture import check_license, held_back_queries, normalized, random_for, sample_size
-from .rows import license_of, need_text
+from .mixture import check_license, held_back_queries, random_for, sample_size
+from .rows import license_of, need_text, normalized
 
 
 class RankingExample(NamedTuple):

@@ -92,6 +92,11 @@ def read_groups(path: Path) -> list[Group]:
     return _joined(groups) if parse is not _from_group else groups
 
 
+def normalized(text: str) -> str:
+    """The words of a text in lower case, for comparing queries."""
+    return " ".join(re.findall(r"\w+", text.lower()))
+
+
 def need_text(place: str, row: Mapping[str, Any], column: str) -> str:
     """The text in a column of a row.
 

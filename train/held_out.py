@@ -1,0 +1,88 @@
+"""Queries that are never trained on, as test collections: what choices about a training run are made with.
+
+A choice that is made on a benchmark makes its figures flattering. So each source sets some queries aside
+(`Data.held_out`), and they become one small collection per source: all passages of the source are its corpus.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from limrank_ir.errors import InputError
+from limrank_ir.formats.files import replacing
+from limrank_ir.formats.trec import write_qrels
+
+from .config import Data
+from .rows import Group, normalized, read_groups
+
+
+def held_out(groups: Iterable[Group], count: int) -> set[str]:
+    """Choose the queries that a source sets aside: those whose SHA-256 is smallest, so that no seed changes them.
+
+    Args:
+        groups: the rows of the source.
+        count: how many queries to set aside.
+
+    Returns:
+        The queries, normalized.
+    """
+    queries = {normalized(group.query) for group in groups if any(candidate.label for candidate in group.candidates)}
+    return set(sorted(queries, key=lambda query: hashlib.sha256(query.encode()).hexdigest())[:count])
+
+
+def write_collections(data: Data, folder: Path) -> list[Path]:
+    """Write the queries that each source sets aside as a test collection.
+
+    Args:
+        data: the mixture, with `Data.held_out`.
+        folder: where to write; each collection is a folder that is named after its source.
+
+    Returns:
+        The collections' folders, each with corpus.jsonl.gz, topics.jsonl.gz, and qrels.txt.
+
+    Raises:
+        InputError: nothing is held out, two sources have the same name, or a source cannot be read.
+    """
+    if not data.held_out:
+        raise InputError("data.held_out is 0, so no query is set aside; set it, as in --set data.held_out=20")
+    places = [folder / _name(source.path) for source in data.sources]
+    if twice := {place.name for place in places if places.count(place) > 1}:
+        raise InputError(f"two sources are called {sorted(twice)[0]!r}; rename the folder or the file of one of them")
+    for place, source in zip(places, data.sources, strict=True):
+        _write_collection(place, read_groups(source.path), data.held_out)
+    return places
+
+
+def _name(path: Path) -> str:
+    """A collection's name: the file's, or its folder's if the file is called ``train``, as in our sources."""
+    stem = path.name.split(".")[0]
+    return path.parent.name if stem == "train" else stem
+
+
+def _write_collection(place: Path, groups: Sequence[Group], count: int) -> None:
+    docnos: dict[str, str] = {}
+    for group in groups:
+        for candidate in group.candidates:
+            docnos.setdefault(candidate.text, f"p{len(docnos)}")
+    chosen = held_out(groups, count)
+    topics: dict[str, dict[str, str]] = {}
+    qrels: dict[str, dict[str, int]] = {}
+    for group in groups:
+        if (query := normalized(group.query)) not in chosen:
+            continue
+        qid = f"q{hashlib.sha256(query.encode()).hexdigest()[:10]}"
+        topic = {"qid": qid, "query": group.query} | ({"instruction": group.instruction} if group.instruction else {})
+        topics.setdefault(qid, topic)
+        relevant = {docnos[candidate.text]: 1 for candidate in group.candidates if candidate.label}
+        qrels.setdefault(qid, {}).update(relevant)
+    _write_lines(place / "corpus.jsonl.gz", ({"docno": docno, "text": text} for text, docno in docnos.items()))
+    _write_lines(place / "topics.jsonl.gz", topics.values())
+    write_qrels(place / "qrels.txt", qrels)
+
+
+def _write_lines(path: Path, records: Iterable[Mapping[str, str]]) -> None:
+    with replacing(path) as file:
+        file.writelines(json.dumps(record, ensure_ascii=False) + "\n" for record in records)
