@@ -45,6 +45,7 @@ class Model:
         parameters: the size in billions of parameters, or None if unknown.
         fuse: the reranker's weight when its scores are fused with the first stage's
             (`limrank_ir.ranking.fusion.fuse`).
+        fuse_three: the weights of the first stage, another run, and the reranker when three are fused.
     """
 
     name: str
@@ -55,6 +56,7 @@ class Model:
     context: int
     parameters: float | None = None
     fuse: float = 0.8  # ERank's: 0.2 * z(BM25) + 0.8 * z(reranker)
+    fuse_three: tuple[float, float, float] = (1 / 3, 1 / 3, 1 / 3)
 
     @property
     def base(self) -> str | None:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import partial
 from os import PathLike
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from limrank_ir.errors import InputError
@@ -23,7 +24,7 @@ from limrank_ir.formats.topics import Topic, read_topics
 from limrank_ir.formats.trec import RunEntry, read_run
 from limrank_ir.formats.words import some
 from limrank_ir.ranking.candidates import Passages, gather, read_excluded
-from limrank_ir.ranking.fusion import fusion_weight
+from limrank_ir.ranking.fusion import FIRST_STAGE, Fuse, Scores, fusion_weights
 from limrank_ir.ranking.windows import Windows
 from limrank_ir.reranker import LimRank
 from limrank_ir.retrieval.java import leave_ctrl_c_to_python
@@ -56,7 +57,8 @@ def rerank_hits(
     k: int = 1000,
     instruction: str | None = None,
     exclude: Collection[str] = (),
-    fuse: bool | float = False,
+    fuse: Fuse = False,
+    fuse_with: Mapping[str, Iterable[Any]] = MappingProxyType({}),
     windows: Windows | None = None,
 ) -> list[Hit]:
     """Rerank the hits of one query. For many queries, `rerank_run` is faster.
@@ -71,7 +73,10 @@ def rerank_hits(
         k: judge the first k hits and drop the others.
         instruction: what counts as relevant.
         exclude: a list or set of ids to leave out, before the cutoff at `k`.
-        fuse: rank by the model's and the hits' scores together (`limrank_ir.fuse`).
+        fuse: rank by the model's and the hits' scores together (`limrank_ir.fuse`): True, the model's weight, or the
+            weights of ``"first_stage"`` (the hits), each name of `fuse_with`, and ``"limrank"`` (the model).
+        fuse_with: name to the hits of another search for this query, whose scores are fused, too. It adds no documents;
+            one that it lacks has its lowest score.
         windows: split long documents, and rank each by its best window (`limrank_ir.ranking.windows.Windows`).
 
     Returns:
@@ -91,7 +96,10 @@ def rerank_hits(
     if not entries:
         return []
     topics = {"": Topic("", query, instruction)}
-    return _rerank({"": entries}, topics, source, limrank or LimRank(), k=k, fuse=fuse, windows=windows)[""]
+    others = {name: {"": _best(_entries("", found))} for name, found in fuse_with.items()}
+    return _rerank(
+        {"": entries}, topics, source, limrank or LimRank(), k=k, fuse=fuse, fuse_with=others, windows=windows
+    )[""]
 
 
 def rerank_run(
@@ -102,7 +110,8 @@ def rerank_run(
     limrank: LimRank | None = None,
     k: int = 100,
     exclude: str | PathLike[str] | Mapping[Any, Collection[str]] | None = None,
-    fuse: bool | float = False,
+    fuse: Fuse = False,
+    fuse_with: Mapping[str, str | PathLike[str] | Mapping[Any, Iterable[Any]]] = MappingProxyType({}),
     windows: Windows | None = None,
     show_progress_bar: bool = False,
 ) -> dict[str, list[Hit]]:
@@ -118,7 +127,10 @@ def rerank_run(
         k: judge the best k documents of each query and drop the others.
         exclude: documents to leave out, before the cutoff at `k`, as in BRIGHT: the path of a file
             (`limrank_ir.ranking.candidates.read_excluded`), or a mapping from qid to a list of ids.
-        fuse: rank by the model's and the run's scores together (`limrank_ir.fuse`).
+        fuse: rank by the model's and the run's scores together (`limrank_ir.fuse`): True, the model's weight, or the
+            weights of ``"first_stage"`` (the run), each name of `fuse_with`, and ``"limrank"`` (the model).
+        fuse_with: name to another run, whose scores are fused, too. It adds no documents; one that it lacks has its
+            lowest score for the query.
         windows: split long documents, and rank each by its best window (`limrank_ir.ranking.windows.Windows`).
         show_progress_bar: draw a progress bar on stderr.
 
@@ -129,15 +141,19 @@ def rerank_run(
         InputError: something in the files is wrong or missing.
         LimRankError: as for `limrank_ir.LimRank.judge`.
     """
-    entries = {qid: _entries(qid, hits) for qid, hits in run.items()} if isinstance(run, Mapping) else read_run(run)
+    entries = _run(run)
     return _rerank(
-        {str(qid): lines for qid, lines in entries.items() if lines},
+        {qid: lines for qid, lines in entries.items() if lines},
         _topics(topics),
         source,
         limrank or LimRank(),
         k=k,
         excluded=_excluded(exclude),
         fuse=fuse,
+        fuse_with={
+            name: {qid: _best(lines) for qid, lines in _run(other).items() if lines}
+            for name, other in fuse_with.items()
+        },
         windows=windows,
         show_progress_bar=show_progress_bar,
     )
@@ -151,16 +167,20 @@ def _rerank(
     *,
     k: int,
     excluded: Collection[tuple[str, str]] = frozenset(),
-    fuse: bool | float = False,
+    fuse: Fuse = False,
+    fuse_with: Mapping[str, Scores] = MappingProxyType({}),
     windows: Windows | None = None,
     show_progress_bar: bool = False,
 ) -> dict[str, list[Hit]]:
-    weight = fusion_weight(fuse, limrank.model.fuse)
+    weights = fusion_weights(fuse, [FIRST_STAGE, *fuse_with], limrank.model)
+    if weights is None and fuse_with:
+        raise InputError("fuse_with has no effect without fuse; add fuse=True, or leave it out")
     candidates = gather(run, topics, texts_of(source), k=k, excluded=excluded, windows=windows)
+    candidates.check_fused(fuse_with)
     verdicts = limrank.judge(candidates.pairs(), show_progress_bar=show_progress_bar)
     return {
         qid: [Hit(found.docno, found.score, found.first_stage, found.verdict.reasoning) for found in documents]
-        for qid, documents in candidates.ranking(verdicts, weight).items()
+        for qid, documents in candidates.ranking(verdicts, weights, fuse_with).items()
     }
 
 
@@ -234,6 +254,20 @@ def _recorded(docid: str, record: Mapping[str, Any]) -> Passage | None:
     texts = {name: record[name] for name in ("title", *TEXT) if isinstance(record.get(name), str)}
     key = filled(texts, TEXT)
     return None if key is None else Passage(docid, texts[key], texts.get("title") or None)
+
+
+def _run(run: str | PathLike[str] | Mapping[Any, Iterable[Any]]) -> Mapping[str, list[RunEntry]]:
+    if not isinstance(run, Mapping):
+        return read_run(run)
+    return {str(qid): _entries(qid, hits) for qid, hits in run.items()}
+
+
+def _best(entries: Iterable[RunEntry]) -> dict[str, float]:
+    """The best score of each document."""
+    found: dict[str, float] = {}
+    for entry in entries:
+        found[entry.docno] = max(entry.score, found.get(entry.docno, entry.score))
+    return found
 
 
 def _entries(qid: Any, hits: Iterable[Any]) -> list[RunEntry]:

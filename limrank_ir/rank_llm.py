@@ -19,8 +19,8 @@ from limrank_ir.formats.rank_llm import checked
 from limrank_ir.formats.rank_llm import document_text as document_text
 from limrank_ir.formats.rank_llm import read_requests as read_requests
 from limrank_ir.models import DEFAULT, ModelOptions
+from limrank_ir.ranking.fusion import FIRST_STAGE, MODEL, fusion_weights
 from limrank_ir.ranking.fusion import fuse as fuse_scores
-from limrank_ir.ranking.fusion import fusion_weight
 from limrank_ir.ranking.partial import reranked, window
 from limrank_ir.reranker import LimRank, as_limrank
 from limrank_ir.verdict import Verdict
@@ -66,7 +66,7 @@ class LimRankCoordinator:
             InputError: an option is unknown or invalid, or is given together with a `LimRank`.
         """
         self.limrank = as_limrank(model, options)
-        self._weight = fusion_weight(fuse, self.limrank.model.fuse)
+        self._weights = fusion_weights(fuse, [FIRST_STAGE], self.limrank.model)
         self._instruction = instruction
         self._verbose = verbose
         self._lock = threading.Lock()
@@ -147,8 +147,9 @@ class LimRankCoordinator:
 
         candidates = request.candidates
         scores = [verdict.log_odds for verdict in verdicts]
-        if self._weight is not None and scores:
-            scores = fuse_scores(scores, [float(candidates[place].score) for place in places], self._weight).tolist()
+        if self._weights is not None and scores:
+            own = [float(candidates[place].score) for place in places]
+            scores = fuse_scores({FIRST_STAGE: own, MODEL: scores}, self._weights).tolist()
         order = reranked(len(candidates), places, scores)
         invocations = []
         if history:

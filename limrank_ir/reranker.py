@@ -6,7 +6,7 @@ import itertools
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from functools import cached_property
@@ -255,8 +255,8 @@ class LimRank:
         *,
         top_k: int | None = None,
         instruction: str | None = None,
-        first_stage_scores: Sequence[float] | None = None,
-        fuse: bool | float = False,
+        first_stage_scores: Sequence[float] | Mapping[str, Sequence[float]] | None = None,
+        fuse: fusion.Fuse = False,
         show_progress_bar: bool = False,
     ) -> list[Ranked]:
         """Rank passages for a query.
@@ -266,9 +266,11 @@ class LimRank:
             passages: the texts of the passages.
             top_k: how many to return; None: all. All passages are judged in any case.
             instruction: what counts as relevant, in the user's words.
-            first_stage_scores: the first stage's score for each passage; only used by `fuse`.
+            first_stage_scores: the first stage's score for each passage, or those of several systems by name; only
+                used by `fuse`.
             fuse: rank by the model's and the first stage's scores together (`limrank_ir.fuse`): True for the model's
-                default weight (`Model.fuse`), or a weight from 0 (first stage only) to 1 (model only).
+                default weights (`Model.fuse`), a weight from 0 (first stage only) to 1 (model only), or the weight of
+                each name, where the model is ``"limrank"``.
             show_progress_bar: draw a progress bar on stderr.
 
         Returns:
@@ -281,21 +283,27 @@ class LimRank:
             >>> LimRank().rank("capital of France", ["Paris", "Rome"], top_k=1)[0].text  # doctest: +SKIP
             'Paris'
             >>> LimRank().rank("a file", ["cp", "mv"], first_stage_scores=[7.5, 7.1], fuse=True)  # doctest: +SKIP
+            >>> both = {"bm25": [7.5, 7.1], "minilm": [0.2, 0.3]}
+            >>> weights = {"bm25": 1, "minilm": 1, "limrank": 2}
+            >>> LimRank().rank("a file", ["cp", "mv"], first_stage_scores=both, fuse=weights)  # doctest: +SKIP
         """
         if top_k is not None and top_k < 1:
             raise InputError(f"top_k is {top_k}; it must be at least 1")
-        weight = fusion.fusion_weight(fuse, self.model.fuse)
-        if weight is not None and first_stage_scores is None:
+        others = {} if first_stage_scores is None else first_stage_scores
+        if not isinstance(others, Mapping):
+            others = {fusion.FIRST_STAGE: others}
+        if not others and fuse is not False:
             raise InputError("fuse needs the first stage's scores; give first_stage_scores=[one for each passage]")
-        if weight is None and first_stage_scores is not None:
+        weights = fusion.fusion_weights(fuse, list(others), self.model) if others else None
+        if weights is None and others:
             raise InputError("first_stage_scores has no effect without fuse; add fuse=True, or leave it out")
         passages = as_list("passages", passages)
-        found = None if first_stage_scores is None else fusion.checked_scores(first_stage_scores, len(passages))
+        found = {name: fusion.checked_scores(name, given, len(passages)) for name, given in others.items()}
         pairs = [(query, passage, instruction) for passage in passages]
         verdicts = self.judge(pairs, show_progress_bar=show_progress_bar)
         scores = [verdict.log_odds for verdict in verdicts]
-        if weight is not None and found is not None:
-            scores = fusion.fuse(scores, found, weight).tolist()
+        if weights is not None:
+            scores = fusion.fuse({**found, fusion.MODEL: scores}, weights).tolist()
         ranked = [
             Ranked(index, passage, score, verdict.probability, verdict.reasoning)
             for index, (passage, score, verdict) in enumerate(zip(passages, scores, verdicts, strict=True))

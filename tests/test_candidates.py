@@ -95,6 +95,8 @@ def test_every_docno_between_tabs_is_read_back(pairs):
 
 # Repeated documents
 
+EQUAL = {"first_stage": 0.5, "limrank": 0.5}
+
 
 def entries(*scored: tuple[str, float]) -> list[RunEntry]:
     return [RunEntry("q", docno, rank, score, "t") for rank, (docno, score) in enumerate(scored, 1)]
@@ -116,11 +118,37 @@ def test_a_document_counts_once_with_its_best_score(caplog):
 def test_fusion_is_over_distinct_documents():
     scored = [("a", 3.0), ("b", 2.0), ("c", 0.0)]
     verdicts = [Verdict(value, None, 1, 0, "verdict") for value in (0.5, 2.0, 1.0)]
-    once = gathered({"q": entries(*scored)}, k=10).ranking(verdicts, 0.5)
-    again = gathered({"q": entries(*scored, ("a", 3.0), ("a", 1.0))}, k=10).ranking(verdicts, 0.5)
+    once = gathered({"q": entries(*scored)}, k=10).ranking(verdicts, EQUAL)
+    again = gathered({"q": entries(*scored, ("a", 3.0), ("a", 1.0))}, k=10).ranking(verdicts, EQUAL)
     assert again == once
-    expected = dict(zip("abc", fuse([0.5, 2.0, 1.0], [3.0, 2.0, 0.0], 0.5).tolist(), strict=True))
+    expected = dict(
+        zip("abc", fuse({"first_stage": [3.0, 2.0, 0.0], "limrank": [0.5, 2.0, 1.0]}, EQUAL).tolist(), strict=True)
+    )
     assert {document.docno: document.score for document in again["q"]} == expected
+
+
+def test_another_run_is_fused_too_and_what_it_lacks_has_its_lowest_score(tmp_path, caplog):
+    caplog.set_level(logging.INFO)
+    found = gathered({"q": entries(("a", 3.0), ("b", 2.0), ("c", 0.0)), "r": entries(("a", 1.0))}, k=10)
+    dense = {"q": {"a": 0.7, "b": 0.9, "beyond": 0.1}}
+    found.check_fused({"dense": dense})
+    assert caplog.messages == [
+        "dense: lacks 1 of 2 queries ('r'); it has no say in them",
+        "dense: lacks 1 of 3 documents, which count as its lowest of the query",
+    ]
+    verdicts = [Verdict(value, None, 1, 0, "verdict") for value in (0.5, 2.0, 1.0, 1.0)]
+    weights = {"first_stage": 0.25, "dense": 0.25, "limrank": 0.5}
+    ranking = found.ranking(verdicts, weights, {"dense": dense})
+    columns = {"first_stage": [3.0, 2.0, 0.0], "dense": [0.7, 0.9, 0.1], "limrank": [0.5, 2.0, 1.0]}
+    expected = dict(zip("abc", fuse(columns, weights).tolist(), strict=True))
+    assert {document.docno: document.score for document in ranking["q"]} == pytest.approx(expected)
+    write_explanations(tmp_path / "why.jsonl", ranking)
+    records = [json.loads(line) for line in (tmp_path / "why.jsonl").read_text().splitlines()]
+    assert {(r["qid"], r["docno"]): r["fused_with"]["dense"] for r in records} == {
+        ("q", "a"): 0.7, ("q", "b"): 0.9, ("q", "c"): None, ("r", "a"): None,
+    }  # fmt: skip
+    with pytest.raises(InputError, match=r"^dense: none of its queries \('s'\)"):
+        found.check_fused({"dense": {"s": {"a": 1.0}}})
 
 
 def test_excluded_documents_are_removed_before_the_cutoff(caplog):
@@ -152,6 +180,7 @@ def test_a_document_is_ranked_by_its_best_window_which_is_reported(tmp_path):
     verdicts = [Verdict(odds, None, 1, 0, "verdict") for odds in (-1.0, 0.0, 3.0, 2.0)]
     ranking = found.ranking(verdicts)
     assert [(d.docno, d.score, d.window) for d in ranking["q"]] == [("a", 3.0, 2), ("b", 2.0, 0)]
+    assert found.best_scores([0.1, 0.4, 0.3, 0.2]) == {"q": {"a": 0.4, "b": 0.2}}
     write_explanations(tmp_path / "why.jsonl", ranking)
     assert [json.loads(line)["window"] for line in (tmp_path / "why.jsonl").read_text().splitlines()] == [2, 0]
 

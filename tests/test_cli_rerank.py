@@ -9,9 +9,22 @@ import re
 import pytest
 
 from limrank_ir import LimRank, fuse
+from limrank_ir.formats.corpus import Passage
 from limrank_ir.formats.trec import read_run, trec_order
+from limrank_ir.models import MODELS
+from limrank_ir.retrieval.similarity import DenseScorer
 
-from .command_line import CORPUS, RUN, TOPICS, limrank, one_thread, rerank, write_files
+from .command_line import (
+    CORPUS,
+    RUN,
+    TOPICS,
+    limrank,
+    one_thread,
+    refused,
+    rerank,
+    write_broken_model,
+    write_files,
+)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -136,15 +149,17 @@ def test_impossible_windows_are_refused_before_anything_is_read(folder, options)
 def test_fuse_combines_the_runs_scores_with_the_log_odds_and_explains_both(folder, store, options, weight):
     result = rerank("--store", store, "-k", 2, "--explain", "why.jsonl", "--json", *options)
     assert result.exit_code == 0
-    assert f"reranked by limrank-smol, fused with the run's scores (weight {weight:g}), in" in result.stderr
+    assert f"reranked by limrank-smol, fused (run.txt {1 - weight:.3g}, limrank {weight:g}), in" in result.stderr
     summary = json.loads(result.stdout)
-    assert (summary["fuse"], summary["judged"] + summary["stored"]) == (weight, 4)
+    assert summary["fuse"] == pytest.approx({"run.txt": 1 - weight, "limrank": weight})
+    assert summary["judged"] + summary["stored"] == 4
     records = [json.loads(line) for line in (folder / "why.jsonl").read_text().splitlines()]
     first = {(entry.qid, entry.docno): entry.score for entries in read_run("run.txt").values() for entry in entries}
     run = read_run("out.txt")
     for qid, entries in run.items():
         mine = [record for record in records if record["qid"] == qid]
-        fused = fuse([r["log_odds"] for r in mine], [first[qid, r["docno"]] for r in mine], weight)
+        columns = {"run": [first[qid, r["docno"]] for r in mine], "limrank": [r["log_odds"] for r in mine]}
+        fused = fuse(columns, {"run": 1 - weight, "limrank": weight})
         assert [r["score"] for r in mine] == pytest.approx(fused.tolist())
         assert [r["first_stage"] for r in mine] == [first[qid, r["docno"]] for r in mine]
         assert [(r["docno"], r["score"], r["rank"]) for r in mine] == [(e.docno, e.score, e.rank) for e in entries]
@@ -154,6 +169,59 @@ def test_fuse_combines_the_runs_scores_with_the_log_odds_and_explains_both(folde
     }
     if weight == 0:
         assert {qid: entries[0].docno for qid, entries in run.items()} == {"q1": "d6", "q2": "d3"}
+
+
+def test_other_runs_and_minilm_are_fused_explained_and_named(folder, store):
+    pytest.importorskip("sentence_transformers")
+    (folder / "other.txt").write_text(
+        "q1 Q0 d2 1 7 x\nq1 Q0 d1 2 6 x\nq1 Q0 d9 3 5 x\nq2 Q0 d3 1 2 x\nq2 Q0 d5 2 1 x\n"
+    )
+    options = ("--fuse-with", "other.txt", "--fuse-with", "minilm", "--fuse-weights", "1,2,3,4")
+    result = rerank("--store", store, "--explain", "why.jsonl", "--json", *options)
+    assert result.exit_code == 0, result.stderr
+    weights = {"run.txt": 0.1, "other.txt": 0.2, "minilm": 0.3, "limrank": 0.4}
+    assert json.loads(result.stdout)["fuse"] == pytest.approx(weights)
+    assert "fused (run.txt 0.1, other.txt 0.2, minilm 0.3, limrank 0.4)" in result.stderr
+    assert "note: other.txt: lacks 1 of 5 documents, which count as its lowest of the query" in result.stderr
+    records = [json.loads(line) for line in (folder / "why.jsonl").read_text().splitlines()]
+    texts = {record["docno"]: Passage(**record).reader_text for record in map(json.loads, CORPUS.splitlines())}
+    pairs = [("how do I copy a file?" if r["qid"] == "q1" else "capital of France", texts[r["docno"]]) for r in records]
+    cosines = [r["fused_with"]["minilm"] for r in records]
+    assert cosines == pytest.approx(DenseScorer().predict(pairs).tolist(), abs=1e-5)
+    for qid, entries in read_run("out.txt").items():
+        mine = [record for record in records if record["qid"] == qid]
+        other = [record["fused_with"]["other.txt"] for record in mine]
+        assert (None in other) == (qid == "q1")  # d6
+        columns = {
+            "run.txt": [record["first_stage"] for record in mine],
+            "other.txt": [5.0 if score is None else score for score in other],
+            "minilm": [record["fused_with"]["minilm"] for record in mine],
+            "limrank": [record["log_odds"] for record in mine],
+        }
+        assert [entry.score for entry in entries] == pytest.approx(fuse(columns, weights).tolist())
+
+
+def test_three_are_fused_by_the_models_own_weights(folder, store):
+    (folder / "other.txt").write_text(RUN)
+    summary = json.loads(rerank("--store", store, "--fuse-with", "other.txt", "--json").stdout)
+    names = ("run.txt", "other.txt", "limrank")
+    assert summary["fuse"] == pytest.approx(dict(zip(names, MODELS["limrank-smol"].fuse_three, strict=True)))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--fuse-with", "run.txt"], "--fuse-with run.txt: given twice"),
+        (["--fuse-with", "nothing.txt"], "nothing.txt: no such file"),
+        (["--fuse-with", "dense:no/where"], "the encoder no/where: cannot be loaded"),
+        (["--fuse-with", "elsewhere.txt"], "elsewhere.txt: none of its queries ('q7')"),
+        (["--fuse-weights", "1,2,3"], "--fuse-weights 1,2,3: 3 weights for 2 scores; give those of run.txt, model"),
+        (["--fuse-weights", "1,1", "--fuse-weight", 0.5], "--fuse-weight and --fuse-weights: give one of them"),
+    ],
+)
+def test_what_cannot_be_fused_is_refused_before_anything_is_judged(folder, options, message):
+    (folder / "elsewhere.txt").write_text("q7 Q0 d1 1 1 x\n")
+    refused(rerank(*write_broken_model(folder), *options), message)
 
 
 def test_without_fuse_the_runs_scores_have_no_effect(folder, store):

@@ -58,7 +58,9 @@ def test_runs_and_figures_agree(demo):
         scores = [{row.docno: row.score for row in run[qid]} for run in (second, first, fused)]
         assert scores[0].keys() == scores[1].keys() == scores[2].keys()
         odds, bm25, both = ([score[docno] for docno in scores[0]] for score in scores)
-        assert both == pytest.approx(fuse(odds, bm25, MODELS["limrank-smol"].fuse).tolist(), abs=1e-4)
+        weight = MODELS["limrank-smol"].fuse
+        expected = fuse({"bm25": bm25, "limrank": odds}, {"bm25": 1 - weight, "limrank": weight})
+        assert both == pytest.approx(expected.tolist(), abs=1e-4)
 
 
 def test_the_report_contains_every_query_and_ranking(demo):

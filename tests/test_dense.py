@@ -6,8 +6,9 @@ import pytest
 from typer.testing import CliRunner
 
 from limrank_ir.cli.app import app
+from limrank_ir.errors import InputError
 from limrank_ir.formats.trec import read_run
-from limrank_ir.retrieval.dense import reciprocal_rank_fusion
+from limrank_ir.retrieval.similarity import DenseScorer
 
 TOPICS = "q1\tduplicate a document on disk\nq2\tbaking\n"
 CORPUS = """\
@@ -58,13 +59,17 @@ def test_a_graph_finds_the_same_and_both_indexes_are_saved(folder):
     assert found(folder)["q1"][:2] == ["d1", "d3"] and set(found(folder)["q2"]) == {"d1", "d2", "d3", "d4"}
 
 
-def test_reciprocal_rank_fusion():
-    runs = [{"q": [("a", 9.0), ("b", 8.0)], "r": [("x", 1.0)]}, {"q": [("b", 0.9), ("c", 0.8)], "r": []}]
-    result = reciprocal_rank_fusion(runs, k=2)
-    assert [docno for docno, _ in result["q"]] == ["b", "a"]
-    assert result["q"][0][1] == pytest.approx(1 / 61 + 1 / 60)
-    assert result["r"] == [("x", pytest.approx(1 / 60))]
-    assert reciprocal_rank_fusion([{"q": []}, {"q": []}], k=2) == {"q": []}
+def test_pairs_are_scored_like_the_index_scores_them(folder):
+    retrieve("--method", "dense", "-k", 4)
+    scorer, queries = DenseScorer(), dict(line.split("\t") for line in TOPICS.splitlines())
+    texts = dict(line.split("\t") for line in CORPUS.splitlines())
+    run, steps = read_run(folder / "run.txt"), []
+    entries = [entry for qid in run for entry in run[qid]]
+    found = scorer.predict([(queries[e.qid], texts[e.docno]) for e in entries], progress=steps.append)
+    assert found.tolist() == pytest.approx([entry.score for entry in entries], abs=1e-5) and sum(steps) == 8
+    assert scorer.predict([]).shape == (0,)
+    with pytest.raises(InputError, match=r"^the encoder no/where: cannot be loaded"):
+        DenseScorer("no/where").predict([("a", "b")])
 
 
 def test_a_missing_encoder(folder):

@@ -14,7 +14,7 @@ from types import SimpleNamespace
 import ir_measures
 import pytest
 
-from limrank_ir import InputError, LimRank, LimRankError
+from limrank_ir import InputError, LimRank, LimRankError, fuse
 from limrank_ir.formats.corpus import Passage
 from limrank_ir.formats.records import TEXT
 from limrank_ir.formats.trec import read_run
@@ -73,6 +73,22 @@ def test_hits(limrank):
     assert [hit.docid for hit in rerank_hits(QUERY, HITS, TEXTS, limrank=limrank, k=1)] == ["d1"]
     assert rerank_hits(QUERY, HITS, TEXTS, limrank=limrank, fuse=0.0)[0].docid == "d1"
     assert rerank_hits(QUERY, [], TEXTS, limrank=limrank) == []
+
+
+def test_several_searches_are_fused(limrank, tmp_path):
+    dense = [SimpleNamespace(docid=docid, score=score) for docid, score in (("d3", 0.9), ("d1", 0.2), ("far", 0.1))]
+    weights = {"first_stage": 1, "dense": 2, "limrank": 1}
+    odds = limrank.predict([(QUERY, text) for text in TEXTS.values()])
+    columns = {"first_stage": [9.0, 8.0, 7.0], "dense": [0.2, 0.1, 0.9], "limrank": odds}  # d2 is not in dense
+    expected = dict(zip(TEXTS, fuse(columns, weights).tolist(), strict=True))
+    found = rerank_hits(QUERY, HITS, TEXTS, limrank=limrank, fuse=weights, fuse_with={"dense": dense})
+    assert {hit.docid: hit.score for hit in found} == pytest.approx(expected, abs=1e-3)
+    (tmp_path / "dense.txt").write_text("".join(f"1 Q0 {hit.docid} 1 {hit.score} x\n" for hit in dense))
+    for other in ({1: dense}, tmp_path / "dense.txt"):
+        again = rerank_run({1: HITS}, {1: QUERY}, TEXTS, limrank=limrank, fuse=weights, fuse_with={"dense": other})
+        assert {hit.docid: hit.score for hit in again["1"]} == pytest.approx(expected, abs=1e-3)
+    with pytest.raises(InputError, match="fuse_with has no effect without fuse"):
+        rerank_run({1: HITS}, {1: QUERY}, TEXTS, limrank=limrank, fuse_with={"dense": {1: dense}})
 
 
 def test_hits_and_topics_as_pyserini_returns_them(limrank):

@@ -12,7 +12,8 @@ from ir_measures import nDCG
 from pandas.testing import assert_frame_equal
 
 from limrank_ir import LimRank, LimRankError, fuse
-from limrank_ir.pyterrier import LimRankReranker, SlidingWindows
+from limrank_ir.pyterrier import DenseScores, LimRankReranker, SlidingWindows
+from limrank_ir.retrieval.similarity import DenseScorer
 
 SHARED = LimRank()  # no weights are loaded yet; the transformers below share them
 
@@ -40,6 +41,19 @@ def TestFuse():
 @pt.testing.transformer_test_class
 def TestFuseTopK():
     return LimRankReranker(SHARED, fuse=0.25, top_k=3)
+
+
+THREE = {"score": 1, "minilm": 1, "limrank": 2}
+
+
+@pt.testing.transformer_test_class
+def TestFuseColumns():
+    return LimRankReranker(SHARED, fuse=THREE)
+
+
+@pt.testing.transformer_test_class
+def TestDenseScores():
+    return DenseScores(column="cosine", text_field="body")
 
 
 @pt.testing.transformer_test_class
@@ -136,7 +150,8 @@ def test_transformers_with_the_same_output_are_equal():
         assert first != other
     assert repr(LimRankReranker(explain=True, top_k=3)) == "LimRankReranker('limrank-smol', explain=True, top_k=3)"
     assert LimRankReranker(fuse=True) == LimRankReranker(fuse=0.7) != LimRankReranker(fuse=1.0)
-    for fused in (LimRankReranker(fuse=True), LimRankReranker(fuse=0.0), LimRankReranker(fuse=1.0)):
+    assert LimRankReranker(fuse={"score": 2, "limrank": 2}) == LimRankReranker(fuse=0.5) != LimRankReranker(fuse=THREE)
+    for fused in [LimRankReranker(fuse=option) for option in (True, 0.0, 1.0, THREE)]:
         assert eval(repr(fused)) == fused and "fuse=" in repr(fused)
     assert eval(repr(LimRankReranker(think="always", budget=9))) == LimRankReranker(think="always", budget=9)
 
@@ -158,12 +173,33 @@ def test_fuse_uses_the_frames_scores_query_by_query(results):
         out = LimRankReranker(SHARED, fuse=option).transform(results)
         for qid, group in out.groupby("qid"):
             odds, found = (frame[frame["qid"] == qid]["score"] for frame in (plain, results))
-            assert group["score"].tolist() == pytest.approx(fuse(odds, found, weight).tolist(), abs=1e-3)
+            expected = fuse({"score": found, "limrank": odds}, {"score": 1 - weight, "limrank": weight})
+            assert group["score"].tolist() == pytest.approx(expected.tolist(), abs=1e-3)
         assert_frame_equal(out, pt.model.add_ranks(out.copy()))
         assert list(out.columns) == list(plain.columns) and out.index.equals(results.index)
     assert LimRankReranker(SHARED, fuse=1.0).transform(results)["rank"].equals(plain["rank"])
     assert LimRankReranker(SHARED, fuse=0.0).transform(results)["rank"].equals(results["rank"])
     assert not LimRankReranker(SHARED, fuse=False).transform(results)["score"].eq(out["score"]).any()
+
+
+def test_columns_of_earlier_stages_are_fused_by_their_weights(results):
+    plain = LimRankReranker(SHARED).transform(results)
+    stage = DenseScores() >> LimRankReranker(SHARED, fuse=THREE)
+    assert pt.inspect.transformer_inputs(stage[1]) == [["qid", "docno", "query", "text", "score", "minilm"]]
+    assert set(pt.inspect.transformer_outputs(stage, list(results.columns))) == {*results.columns, "minilm"}
+    out = stage(results)
+    assert out.drop(columns="minilm").columns.tolist() == plain.columns.tolist() and out.index.equals(results.index)
+    expected = DenseScorer().predict(list(zip(results["query"], results["text"], strict=True)))
+    assert out["minilm"].tolist() == pytest.approx(expected.tolist(), abs=1e-5)
+    for _, group in out.groupby("qid"):
+        rows = group.index
+        columns = {"score": results.loc[rows, "score"], "minilm": group["minilm"], "limrank": plain.loc[rows, "score"]}
+        assert group["score"].tolist() == pytest.approx(fuse(columns, THREE).tolist(), abs=1e-3)
+        assert group.sort_values("score", ascending=False)["rank"].tolist() == [0, 1]
+    with pytest.raises(pt.validate.InputValidationError, match="'minilm'; put the stage that makes it in front"):
+        LimRankReranker(SHARED, fuse=THREE).transform(results)
+    with pytest.raises(LimRankError, match="no finite 'minilm' to fuse for qid '2', docno 'd1'"):
+        LimRankReranker(SHARED, fuse=THREE).transform(results.assign(minilm=[None, 1.0, 2.0, 3.0]))
 
 
 def test_explain_adds_the_log_odds_to_a_fused_score(results):
@@ -283,6 +319,10 @@ def test_bad_options():
         LimRankReranker(top_k=0)
     with pytest.raises(LimRankError, match=r"the fusion weight is -0\.1"):
         LimRankReranker(fuse=-0.1)
+    with pytest.raises(LimRankError, match="no fusion weight for 'limrank'"):
+        LimRankReranker(fuse={"score": 1})
+    with pytest.raises(LimRankError, match="has no column to fuse"):
+        LimRankReranker(fuse={"limrank": 1})
     with pytest.raises(LimRankError, match="score='probability' cannot be fused"):
         LimRankReranker(fuse=True, score="probability")
     with pytest.raises(LimRankError, match="think, store: set these on the LimRank itself"):

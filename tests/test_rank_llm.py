@@ -145,7 +145,7 @@ def test_thinking_fills_the_reasoning():
 
 def test_fused_with_the_first_stages_scores(limrank, odds):
     result = ours.LimRankCoordinator(limrank, fuse=0.5).rerank(request())
-    scores = fuse(odds, [9.0, 8.0, 7.0, 6.0], 0.5)
+    scores = fuse({"first": [9.0, 8.0, 7.0, 6.0], "limrank": odds})
     assert order(result) == best(scores.tolist())
 
 
@@ -205,7 +205,7 @@ def test_a_repeated_candidate_counts_once(limrank, odds, caplog):
     (result,) = coordinator.rerank_batch([asked], rank_end=2)
     assert asked == before
     assert sorted(order(result)[:2]) == ["d0", "d1"] and order(result)[2:] == ["d2", "d3"]
-    fused = fuse(odds[:2], [9.0, 8.0], 0.5)
+    fused = fuse({"first": [9.0, 8.0], "limrank": odds[:2]})
     assert [candidate.score for candidate in result.candidates][:2] == pytest.approx(sorted(fused)[::-1], abs=1e-3)
     assert caplog.messages == ["requests: 1 candidates are repeated for the same query and count once"]
 

@@ -58,13 +58,22 @@ def test_rank_fused_with_the_first_stage(limrank):
     for option, weight in ((True, limrank.model.fuse), (0.3, 0.3), (0, 0.0), (1.0, 1.0)):
         ranked = limrank.rank(QUERY, PASSAGES, first_stage_scores=found, fuse=option)
         scores = {one.index: one.score for one in ranked}
-        assert [scores[index] for index in range(3)] == pytest.approx(fuse(odds, found, weight).tolist(), abs=1e-3)
+        expected = fuse({"first": found, "limrank": odds}, {"first": 1 - weight, "limrank": weight})
+        assert [scores[index] for index in range(3)] == pytest.approx(expected.tolist(), abs=1e-3)
         assert [one.score for one in ranked] == sorted(scores.values(), reverse=True)
         assert all(one.probability == pytest.approx(alone[one.index].probability, abs=1e-3) for one in ranked)
         assert limrank.rank(QUERY, PASSAGES, first_stage_scores=found, fuse=option, top_k=1) == ranked[:1]
     assert [one.index for one in limrank.rank(QUERY, PASSAGES, first_stage_scores=found, fuse=0.0)] == [1, 2, 0]
     assert limrank.rank(QUERY, [], first_stage_scores=[], fuse=True) == []
     assert limrank.rank(QUERY, PASSAGES[:1], first_stage_scores=[3.5], fuse=True)[0].score == 0.0
+    several = {"bm25": found, "minilm": [0.9, 0.1, 0.3]}
+    for option, weights in (
+        ({"limrank": 2, "bm25": 1, "minilm": 1}, {"bm25": 0.25, "minilm": 0.25, "limrank": 0.5}),
+        (True, dict(zip(("bm25", "minilm", "limrank"), limrank.model.fuse_three, strict=True))),
+    ):
+        ranked = limrank.rank(QUERY, PASSAGES, first_stage_scores=several, fuse=option)
+        expected = fuse({**several, "limrank": odds}, weights)
+        assert {one.index: one.score for one in ranked} == pytest.approx(dict(enumerate(expected)), abs=1e-3)
 
 
 @pytest.mark.parametrize(
@@ -72,10 +81,14 @@ def test_rank_fused_with_the_first_stage(limrank):
     [
         ({"fuse": True}, r"fuse needs the first stage's scores; give first_stage_scores="),
         ({"first_stage_scores": [1.0, 2.0, 3.0]}, "first_stage_scores has no effect without fuse; add fuse=True"),
-        ({"fuse": True, "first_stage_scores": [1.0]}, "1 first-stage scores for 3 candidates; give one for each"),
+        ({"fuse": True, "first_stage_scores": [1.0]}, "first_stage: 1 scores for 3 candidates; give one"),
         (
             {"fuse": True, "first_stage_scores": [1.0, math.nan, 2.0]},
-            "first-stage scores: number 1 is nan; remove",
+            "first_stage: number 1 is nan; remove",
+        ),
+        (
+            {"fuse": {"bm25": 1, "limrank": 1}, "first_stage_scores": {"bm25": [1.0, 2.0, 3.0], "minilm": [1.0] * 3}},
+            r"no fusion weight for 'minilm'; give one \(0 to leave",
         ),
         ({"fuse": 1.5, "first_stage_scores": [1.0, 2.0, 3.0]}, "the fusion weight is 1.5; give a number from 0"),
     ],

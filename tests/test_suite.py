@@ -79,11 +79,9 @@ def test_scores_are_the_models_own_with_the_instruction_and_fused_with_the_first
         assert [scores["limrank-smol"][docno] for docno in docnos] == pytest.approx(
             [verdict.log_odds for verdict in own], abs=1e-3
         )
-        fused = fuse(
-            [scores["limrank-smol"][d] for d in docnos],
-            [scores["bm25"][d] for d in docnos],
-            report.systems["limrank-smol"]["fusion_weight"],
-        )
+        weight = report.systems["limrank-smol"]["fusion_weight"]
+        columns = {name: [scores[name][docno] for docno in docnos] for name in ("bm25", "limrank-smol")}
+        fused = fuse(columns, {"bm25": 1 - weight, "limrank-smol": weight})
         assert [scores["limrank-smol-fused"][docno] for docno in docnos] == pytest.approx(fused.tolist())
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,12 +13,12 @@ from limrank_ir.formats.checkpoint import fingerprint
 from limrank_ir.models import ModelOptions
 from limrank_ir.retrieval import minilm
 from limrank_ir.retrieval.encoders import loading, token_counts
+from limrank_ir.retrieval.similarity import similarities
 
 from .complete import check_complete, weights_folder
 from .system import FUSION_WEIGHT, InstructedPair, Scorer, System, Work
 
 DENSE = "dense"
-CHUNK = 512  # texts between two steps of the progress bar
 
 
 def dense_system(options: ModelOptions, folder: Path | None = None) -> System:
@@ -69,25 +68,11 @@ def dense_system(options: ModelOptions, folder: Path | None = None) -> System:
 
 
 def _score(model: Any, pairs: Sequence[InstructedPair], advance: Callable[[int], None]) -> tuple[list[float], Work]:
-    import torch
-
     started = time.perf_counter()
-    queries = list(dict.fromkeys(query for query, _, _ in pairs))
-    passages = Counter(passage for _, passage, _ in pairs)
-    encode: dict[str, Any] = {"show_progress_bar": False, "convert_to_tensor": True}
-    query_vectors = dict(zip(queries, model.encode_query(queries, **encode), strict=True))
-    passage_vectors: dict[str, Any] = {}
-    texts = list(passages)
-    for first in range(0, len(texts), CHUNK):
-        chunk = texts[first : first + CHUNK]
-        passage_vectors.update(zip(chunk, model.encode_document(chunk, **encode), strict=True))
-        advance(sum(passages[text] for text in chunk))
-    scores: list[float] = []
-    for first in range(0, len(pairs), CHUNK):
-        left = torch.stack([query_vectors[query] for query, _, _ in pairs[first : first + CHUNK]])
-        right = torch.stack([passage_vectors[passage] for _, passage, _ in pairs[first : first + CHUNK]])
-        scores += model.similarity_pairwise(left, right).double().tolist()
+    scores = similarities(model, [(query, passage) for query, passage, _ in pairs], advance)
     seconds = time.perf_counter() - started
+    queries = list(dict.fromkeys(query for query, _, _ in pairs))
+    texts = list(dict.fromkeys(passage for _, passage, _ in pairs))
     passage_lengths = dict(zip(texts, token_counts(model.tokenizer, texts), strict=True))
     query_lengths = token_counts(model.tokenizer, queries)
     limit = model.max_seq_length or max([*passage_lengths.values(), *query_lengths])

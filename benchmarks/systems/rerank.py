@@ -10,7 +10,7 @@ from limrank_ir.formats.corpus import Passage
 from limrank_ir.formats.topics import Topic
 from limrank_ir.formats.trec import RunEntry
 from limrank_ir.ranking.candidates import Candidates
-from limrank_ir.ranking.fusion import fuse
+from limrank_ir.ranking.fusion import FIRST_STAGE, MODEL, fuse
 
 from .system import ScoredRun, Scorer, System, Work
 
@@ -61,7 +61,9 @@ def rerank(
     for qid, entries in documents.items():
         docnos = [entry.docno for entry in entries]
         own = [next(remaining) for _ in entries]
-        both = fuse(own, [entry.score for entry in entries], system.weight).tolist()
+        first = [entry.score for entry in entries]
+        weights = {FIRST_STAGE: 1 - system.weight, MODEL: system.weight}
+        both = fuse({FIRST_STAGE: first, MODEL: own}, weights).tolist()
         alone[qid] = list(zip(docnos, own, strict=True))
         fused[qid] = list(zip(docnos, both, strict=True))
     return Reranked(alone, fused, work)

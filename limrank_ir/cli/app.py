@@ -12,6 +12,7 @@ from limrank_ir.cli import console, shell
 from limrank_ir.cli.cost import cost
 from limrank_ir.cli.demo import demo
 from limrank_ir.cli.evaluate import evaluate
+from limrank_ir.cli.fuse import fuse
 from limrank_ir.cli.judge import judge
 from limrank_ir.cli.models import list_models
 from limrank_ir.cli.rank_llm import rank_llm
@@ -60,6 +61,7 @@ def _limrank(
 
 app.command()(retrieve)
 app.command()(rerank)
+app.command()(fuse)
 app.command("eval")(evaluate)
 app.command()(cost)
 app.command()(judge)

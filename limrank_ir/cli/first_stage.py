@@ -11,6 +11,7 @@ from limrank_ir.cli import console
 from limrank_ir.extras import need
 from limrank_ir.formats.corpus import Passage, iter_corpus
 from limrank_ir.formats.trec import Run, Topic
+from limrank_ir.ranking.fusion import fuse_runs
 from limrank_ir.retrieval import bm25, dense, minilm
 from limrank_ir.retrieval.bm25 import Bm25Settings
 from limrank_ir.retrieval.dense import DenseSettings
@@ -20,7 +21,7 @@ Make = Callable[[Iterator[Passage], Path, Callable[[int], None]], None]
 """Builds an index of passages in a folder, and reports progress."""
 
 BM25_PACKAGES = ("pyterrier_pisa",)
-DENSE_PACKAGES = ("sentence_transformers", "pyterrier_dr", "faiss", "pyterrier_alpha")
+DENSE_PACKAGES = ("sentence_transformers", "pyterrier_dr", "faiss")
 # Hybrid fuses lists this many times longer than the result, and never shorter than the minimum.
 HYBRID_DEPTH = 10
 MIN_HYBRID_DEPTH = 1000
@@ -60,7 +61,7 @@ def search(
         corpus: the corpus.
         topics: the topics.
         method: ``"bm25"``, ``"dense"``, or ``"hybrid"``: both, fused by their ranks
-            (`limrank_ir.retrieval.dense.reciprocal_rank_fusion`).
+            (`limrank_ir.ranking.fusion.fuse_runs`).
         bm25_settings: how BM25 weights terms.
         dense_settings: how the dense index embeds and searches.
         k: the number of documents per topic.
@@ -78,11 +79,13 @@ def search(
         if method == "hybrid":
             folder = Path(temporary) if index is None else index
             depth = max(MIN_HYBRID_DEPTH, HYBRID_DEPTH * k)
-            runs = [
-                _search_bm25(corpus, topics, bm25_settings, depth, folder / "bm25", save=save),
-                _search_dense(corpus, topics, dense_settings, depth, folder / "dense", save=save),
-            ]
-            return dense.reciprocal_rank_fusion(runs, k=k)
+            runs = {
+                "bm25": _search_bm25(corpus, topics, bm25_settings, depth, folder / "bm25", save=save),
+                "dense": _search_dense(corpus, topics, dense_settings, depth, folder / "dense", save=save),
+            }
+            scores = {name: {qid: dict(found) for qid, found in run.items()} for name, run in runs.items()}
+            fused = fuse_runs(scores, method="rrf", k=k).run
+            return {topic.qid: fused.get(topic.qid, []) for topic in topics}
         folder = Path(temporary, "index") if index is None else index
         if method == "bm25":
             return _search_bm25(corpus, topics, bm25_settings, k, folder, save=save)

@@ -94,6 +94,19 @@ FuseWeight = Annotated[
         help="Like --fuse, with this weight: 0 keeps the run's order, 1 uses only the verdicts.",
     ),
 ]
+FuseWith = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="RUN",
+        help="Also fuse this run's scores, or minilm: the passages are scored by MiniLM. Repeatable.",
+    ),
+]
+FuseWeights = Annotated[
+    str | None,
+    typer.Option(
+        metavar="W,W,...", help="Weights of the run, of each --fuse-with, and of the model.  [default: the model's]"
+    ),
+]
 AllowMismatch = Annotated[
     bool,
     typer.Option(

@@ -52,6 +52,8 @@ def rerank(
     stride: o.Stride = None,
     fuse: o.Fuse = False,
     fuse_weight: o.FuseWeight = None,
+    fuse_with: o.FuseWith = None,
+    fuse_weights: o.FuseWeights = None,
     engine: o.Engine = None,
     engine_option: o.EngineOption = None,
     device: o.Device = None,
@@ -76,7 +78,8 @@ def rerank(
 
     The model reads the best k documents of each query and ranks them by its verdicts; the others are left out.
     With --window, long documents are read to the end, and each is as relevant as its best window.
-    With --fuse, documents are ranked by w z(log-odds) + (1 - w) z(run score), with z-scores over the k documents.
+    With --fuse, documents are ranked by w z(log-odds) + (1 - w) z(run score), with z-scores over the k documents;
+    --fuse-with adds other runs, or MiniLM's scores of the passages. A document that a run lacks has its lowest score.
 
     For example:
 
@@ -86,9 +89,10 @@ def rerank(
     With --store, repeat the command after an interruption: it continues where it stopped, and the result is the same
     as without the interruption.
     """
+    from limrank_ir.cli.fusing import read_fusing
     from limrank_ir.formats.trec import check_writable
     from limrank_ir.ranking import candidates
-    from limrank_ir.ranking.fusion import fusion_weight
+    from limrank_ir.ranking.fusion import weights_text
     from limrank_ir.ranking.windows import windows
     from limrank_ir.reranker import LimRank
 
@@ -115,27 +119,34 @@ def rerank(
         batch_size=batch_size,
         allow_mismatch=allow_mismatch or None,
     )
-    weight = fusion_weight(fuse if fuse_weight is None else fuse_weight, limrank.model.fuse)
+    if fuse_weight is not None and fuse_weights is not None:
+        raise InputError("--fuse-weight and --fuse-weights: give one of them")
+    others = fuse_with or []
     check_places(
         {"-o": output, "--explain": explain, "--store": store, "--json": STDOUT if as_json else None},
-        {"--run": run, "--topics": topics, "--corpus": corpus, "--exclude": exclude},
+        {"--run": run, "--topics": topics, "--corpus": corpus, "--exclude": exclude}
+        | {f"--fuse-with {name}": Path(name) for name in others},
     )
+    option = fuse if fuse_weight is None else fuse_weight
+    fusing = read_fusing(run, others, option, fuse_weights, limrank.model, device)
     found = candidates.read_candidates(run, topics, passages(corpus, index), k=k, exclude=exclude, windows=split)
-    ranking = found.ranking(_judged(limrank, found.pairs()), weight)
+    other_scores = fusing.scores(found)
+    ranking = found.ranking(_judged(limrank, found.pairs()), fusing.weights, other_scores)
     if explain is not None:
         candidates.write_explanations(explain, ranking)
     save_run(output, candidates.scores(ranking), tag)
     done = limrank.stats
     documents = sum(map(len, ranking.values()))
     in_windows = "" if split is None else f" in {done.pairs} windows"
-    fused = "" if weight is None else f", fused with the run's scores (weight {weight:g}),"
+    weights = fusing.named(run)
+    fused = "" if weights is None else f", fused ({weights_text(weights)}),"
     console.log.info(
         f"{documents} documents{in_windows} of {len(ranking)} queries reranked by {limrank.model.name}{fused} "
         f"in {duration(done.seconds)} ({done.judged} judged, {done.stored} from the store), "
         f"written to {output_name(output)}"
     )
     if as_json:
-        summary = {"run": str(output), "model": limrank.model.name, "think": limrank.think, "fuse": weight}
+        summary = {"run": str(output), "model": limrank.model.name, "think": limrank.think, "fuse": weights}
         write_json({**summary, "queries": len(ranking), **dataclasses.asdict(done)})
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple, TypeAlias
 
 from limrank_ir.errors import InputError
@@ -20,7 +21,16 @@ from limrank_ir.formats.topics import Topic, read_topics
 from limrank_ir.formats.trec import Run, RunEntry, check_writable, columns, read_run, trec_order
 from limrank_ir.formats.words import some
 from limrank_ir.prompts import with_instruction
-from limrank_ir.ranking.fusion import fuse
+from limrank_ir.ranking.fusion import (
+    FIRST_STAGE,
+    MODEL,
+    Scores,
+    coverage,
+    filled,
+    fuse,
+    log_coverage,
+    need_shared_queries,
+)
 from limrank_ir.ranking.windows import Windows, best
 from limrank_ir.verdict import Verdict
 
@@ -38,6 +48,7 @@ class RankedDocument(NamedTuple):
         first_stage: its score in the first stage.
         verdict: the model's verdict on it, or on its best window.
         window: the number of that window, from 0; None without windows.
+        fused_with: its scores in the other runs that are fused, by name; None where a run lacks it.
     """
 
     docno: str
@@ -45,6 +56,7 @@ class RankedDocument(NamedTuple):
     first_stage: float
     verdict: Verdict
     window: int | None = None
+    fused_with: Mapping[str, float | None] = MappingProxyType({})
 
 
 Ranking: TypeAlias = dict[str, list[RankedDocument]]
@@ -83,13 +95,48 @@ class Candidates:
             return [passage.reader_text]
         return self.windows.split(passage.text, passage.title)
 
-    def ranking(self, verdicts: Iterable[Verdict], weight: float | None = None) -> Ranking:
+    def best_scores(self, scores: Iterable[float]) -> dict[str, dict[str, float]]:
+        """Scores of another model as a run; a document is as good as its best window.
+
+        Args:
+            scores: one score for each of `pairs`.
+
+        Returns:
+            qid to docno to score.
+        """
+        stream = iter(scores)
+        return {
+            qid: {entry.docno: max(next(stream) for _ in self._texts(entry.docno)) for entry in entries}
+            for qid, entries in self.documents.items()
+        }
+
+    def check_fused(self, runs: Mapping[str, Scores]) -> None:
+        """Check the runs that will be fused with the verdicts, and log what they lack. For before hours of judging.
+
+        Args:
+            runs: name to the run.
+
+        Raises:
+            InputError: a run has none of the queries.
+        """
+        documents = {qid: [entry.docno for entry in entries] for qid, entries in self.documents.items()}
+        for name, run in runs.items():
+            need_shared_queries(name, run, documents)
+            log_coverage(name, coverage(documents, run))
+
+    def ranking(
+        self,
+        verdicts: Iterable[Verdict],
+        weights: Mapping[str, float] | None = None,
+        fused_with: Mapping[str, Scores] = MappingProxyType({}),
+    ) -> Ranking:
         """Rank the documents by their verdicts, with ties ordered as in trec_eval.
 
         Args:
             verdicts: one verdict for each of `pairs`.
-            weight: the weight of the verdicts when they are fused with the first-stage scores (`limrank_ir.fuse`);
-                None ranks by the verdicts alone.
+            weights: the weights when the verdicts are fused with other scores (`limrank_ir.fuse`), those of the first
+                stage (`FIRST_STAGE`) and of `fused_with`; None ranks by the verdicts alone.
+            fused_with: name to another run. A document that it lacks has its lowest score for the query.
 
         Returns:
             The ranking; queries in the order of the run.
@@ -100,11 +147,20 @@ class Candidates:
         for qid, entries in self.documents.items():
             judged = [next(stream) for _ in entries]
             scores = [verdict.log_odds for verdict, _ in judged]
-            if weight is not None:
-                scores = fuse(scores, [entry.score for entry in entries], weight).tolist()
+            others = {name: run.get(qid, {}) for name, run in fused_with.items()}
+            if weights is not None:
+                docnos = [entry.docno for entry in entries]
+                both = {FIRST_STAGE: [entry.score for entry in entries], MODEL: scores}
+                both |= {name: filled(found, docnos) for name, found in others.items()}
+                scores = fuse(both, weights).tolist()
             ranked = {
                 entry.docno: RankedDocument(
-                    entry.docno, score, entry.score, verdict, None if self.windows is None else window
+                    entry.docno,
+                    score,
+                    entry.score,
+                    verdict,
+                    None if self.windows is None else window,
+                    {name: found.get(entry.docno) for name, found in others.items()},
                 )
                 for entry, score, (verdict, window) in zip(entries, scores, judged, strict=True)
             }
@@ -320,11 +376,14 @@ def write_explanations(path: Path, ranking: Ranking) -> None:
     """
     with open_output(path) as file:
         for qid, ranked in ranking.items():
-            for rank, (docno, score, first_stage, verdict, window) in enumerate(ranked, 1):
-                record = {"qid": qid, "docno": docno, "rank": rank, "score": score, "first_stage": first_stage}
-                if window is not None:
-                    record["window"] = window
-                record |= verdict_record(verdict)
+            for rank, document in enumerate(ranked, 1):
+                record: dict[str, Any] = {"qid": qid, "docno": document.docno, "rank": rank, "score": document.score}
+                record[FIRST_STAGE] = document.first_stage
+                if document.fused_with:
+                    record["fused_with"] = dict(document.fused_with)
+                if document.window is not None:
+                    record["window"] = document.window
+                record |= verdict_record(document.verdict)
                 file.write(json.dumps(record, ensure_ascii=False) + "\n")
 
 

@@ -1,4 +1,4 @@
-"""A dense first stage: embeddings in a pyterrier_dr index, searched with Faiss; and reciprocal rank fusion."""
+"""A dense first stage: embeddings in a pyterrier_dr index, searched with Faiss."""
 
 from __future__ import annotations
 
@@ -105,37 +105,6 @@ def search(
         run.update({topic.qid: documents.get(topic.qid, []) for topic in batch})
         advance(len(batch))
     return run
-
-
-def reciprocal_rank_fusion(runs: Sequence[Run], *, k: int) -> Run:
-    """Reciprocal rank fusion: the sum of 1 / (60 + rank), with ranks from 0 (pyterrier_alpha's ``rr_fusion``).
-
-    Args:
-        runs: qid to (docno, score), best first; for the same queries.
-        k: the number of documents per query.
-
-    Returns:
-        qid to (docno, fused score), best first.
-    """
-    import pandas as pd
-    from pyterrier_alpha.fusion import rr_fusion
-
-    frames = [
-        pd.DataFrame(
-            [
-                (qid, "", docno, score, rank)
-                for qid, documents in run.items()
-                for rank, (docno, score) in enumerate(documents)
-            ],
-            columns=["qid", "query", "docno", "score", "rank"],
-        )
-        for run in runs
-    ]
-    found = rr_fusion(*frames, num_results=k)
-    lists: dict[str, list[tuple[str, float]]] = {qid: [] for run in runs for qid in run}
-    for qid, docno, score in zip(found["qid"], found["docno"], found["score"], strict=True):
-        lists[qid].append((docno, float(score)))
-    return {qid: sorted(documents, key=lambda document: -document[1]) for qid, documents in lists.items()}
 
 
 def _encoder(dense: DenseSettings) -> Any:

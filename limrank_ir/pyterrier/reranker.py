@@ -1,13 +1,9 @@
-"""LimRank in PyTerrier: ``bm25 % 100 >> text >> LimRankReranker()``.
-
-Long documents: ``SlidingWindows(200, 100) >> LimRankReranker() >> pt.text.max_passage()`` ranks each document by its
-best window and keeps that window's reasoning. Unlike PyTerrier's `pt.text.sliding`, it never drops the end of a
-document. Rewritten queries: put ``pt.rewrite.reset()`` in front.
-"""
+"""The reranker as a PyTerrier transformer, alone and fused with the scores of earlier stages."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from copy import copy
 from typing import Any, ClassVar, Literal, Unpack
 
@@ -17,12 +13,14 @@ import pyterrier as pt
 
 from limrank_ir.errors import InputError
 from limrank_ir.models import DEFAULT, ModelOptions, set_options
+from limrank_ir.pyterrier.frames import need_texts
+from limrank_ir.ranking.fusion import MODEL, Fuse, fusion_weights
 from limrank_ir.ranking.fusion import fuse as fuse_scores
-from limrank_ir.ranking.fusion import fusion_weight
-from limrank_ir.ranking.windows import Windows, half
 from limrank_ir.reranker import LimRank, as_limrank
 
 log = logging.getLogger("limrank_ir")
+
+SCORE = "score"  # the column of the stage in front
 
 
 class LimRankReranker(pt.Transformer):
@@ -55,7 +53,7 @@ class LimRankReranker(pt.Transformer):
         text_field: str = "text",
         score: Literal["log_odds", "probability"] = "log_odds",
         explain: bool = False,
-        fuse: bool | float = False,
+        fuse: Fuse = False,
         top_k: int | None = None,
         verbose: bool = False,
         **options: Unpack[ModelOptions],
@@ -69,9 +67,10 @@ class LimRankReranker(pt.Transformer):
             score: ``"log_odds"`` (for ranking), or ``"probability"``: P(true), as in the paper. P(true) saturates, and
                 evaluation then breaks ties by document id.
             explain: add a column ``reasoning`` (None if the model did not think) and, with `fuse`, ``log_odds``.
-            fuse: rank by the model's log-odds and the frame's ``score`` together (`limrank_ir.fuse`), over the judged
-                rows of each query: True for the model's default weight (`limrank_ir.models.Model.fuse`), or a weight
-                from 0 (the frame's scores only) to 1 (the model only).
+            fuse: rank by the model's log-odds and the frame's scores together (`limrank_ir.fuse`), over the judged
+                rows of each query: True for the model's default weight (`limrank_ir.models.Model.fuse`), a weight
+                from 0 (the frame's ``score`` only) to 1 (the model only), or column to weight, where the model is
+                ``"limrank"``: ``{"score": 1, "minilm": 1, "limrank": 1}``.
             top_k: judge only the first k results of each query and drop the rest. The frame then needs ``rank``.
             verbose: draw a progress bar.
             options: how to run a model that is given by name (`limrank_ir.models.ModelOptions`).
@@ -92,8 +91,13 @@ class LimRankReranker(pt.Transformer):
         self.verbose = verbose
         self.options = set_options(options)
         self._limrank = as_limrank(model, options)
-        self._weight = fusion_weight(fuse, self._limrank.model.fuse)
-        if self._weight is not None and score == "probability":
+        self._columns = [SCORE]  # what is fused with the model
+        if isinstance(fuse, Mapping):
+            self._columns = [name for name in fuse if name != MODEL]
+            if not self._columns:
+                raise InputError(f"fuse={dict(fuse)!r} has no column to fuse with the model; give one, such as 'score'")
+        self._weights = fusion_weights(fuse, self._columns, self._limrank.model)
+        if self._weights is not None and score == "probability":
             raise InputError("score='probability' cannot be fused because it saturates; leave out score or fuse")
 
     def __repr__(self) -> str:
@@ -111,7 +115,8 @@ class LimRankReranker(pt.Transformer):
         """Everything that changes the output, so not `verbose`, `store`, `device`, or `batch_size`."""
         model = id(self.model) if isinstance(self.model, LimRank) else self.model
         options = {name: value for name, value in self.options.items() if name not in ("store", "device", "batch_size")}
-        own = (self.text_field, self.score, self.explain, self._weight, self.top_k)
+        weights = None if self._weights is None else tuple(sorted(self._weights.items()))
+        own = (self.text_field, self.score, self.explain, weights, self.top_k)
         return (type(self), model, tuple(sorted(options.items())), *own)
 
     def __eq__(self, other: object) -> bool:
@@ -124,8 +129,8 @@ class LimRankReranker(pt.Transformer):
         """Rerank a result frame.
 
         Args:
-            inp: a frame with the columns ``qid``, ``docno``, ``query``, the text field, ``score`` if `fuse` is set, and
-                ``rank`` if `top_k` is set. It is not modified.
+            inp: a frame with the columns ``qid``, ``docno``, ``query``, the text field, ``score`` (or the columns with
+                a weight) if `fuse` is set, and ``rank`` if `top_k` is set. It is not modified.
 
         Returns:
             The same rows in the same order with ``score`` (float64), ``rank`` (from 0), and, with ``explain=True``,
@@ -139,17 +144,17 @@ class LimRankReranker(pt.Transformer):
         self._validate(inp)
         if self.top_k is not None:
             inp = self._cut(inp, self.top_k)
-        first_stage = None if self._weight is None else self._first_stage(inp)  # checked before anything is judged
+        others = None if self._weights is None else self._others(inp)  # checked before anything is judged
         verdicts = self._judge(inp)
         log_odds = [verdict.log_odds for verdict in verdicts]
         scores = [verdict.probability for verdict in verdicts] if self.score == "probability" else log_odds
-        if first_stage is not None:
-            scores = self._fused(inp["qid"], np.array(log_odds), first_stage)
+        if others is not None:
+            scores = self._fused(inp["qid"], {**others, MODEL: np.array(log_odds)})
         added = {"score": pd.Series(scores, index=inp.index, dtype="float64")}
         if self.explain:
             thoughts = [verdict.reasoning for verdict in verdicts]
             added["reasoning"] = pd.Series(thoughts, index=inp.index, dtype="object")
-        if self.explain and first_stage is not None:
+        if self.explain and others is not None:
             added["log_odds"] = pd.Series(log_odds, index=inp.index, dtype="float64")
         return pt.model.add_ranks(inp.drop(columns=["rank", *added], errors="ignore").assign(**added))
 
@@ -166,36 +171,40 @@ class LimRankReranker(pt.Transformer):
         needed = ["query", self.text_field]
         if self.top_k is not None:
             needed.append("rank")
-        if self._weight is not None:
-            needed.append("score")
+        fused = [] if self._weights is None else self._columns
         try:
-            pt.validate.result_frame(frame, extra_columns=needed, context=self)
+            pt.validate.result_frame(frame, extra_columns=[*needed, *fused], context=self)
         except pt.validate.InputValidationError as error:
-            if self._weight is None or "score" in frame.columns:
+            missing = [column for column in fused if column not in frame.columns]
+            if not missing:
                 raise
-            hint = "fuse needs the first stage's column 'score'; put a retriever in front, or leave out fuse."
+            stage = "a retriever" if missing == [SCORE] else "the stage that makes it"
+            hint = f"fuse needs the column {missing[0]!r}; put {stage} in front, or leave out fuse."
             raise pt.validate.InputValidationError(f"{hint} {error.args[0]}", error.modes) from error
 
-    def _first_stage(self, frame: pd.DataFrame) -> np.ndarray:
-        scores = pd.to_numeric(frame["score"], errors="coerce").to_numpy(dtype="float64", na_value=np.nan)
-        missing = ~np.isfinite(scores)
-        if missing.any():
-            row = frame[missing].iloc[0]
-            raise InputError(
-                f"{self!r}: no finite 'score' to fuse for qid {row['qid']!r}, docno {row['docno']!r} "
-                f"({int(missing.sum())} rows); fill in or drop these rows, or leave out fuse"
-            )
-        return scores
+    def _others(self, frame: pd.DataFrame) -> dict[str, np.ndarray]:
+        """The scores to fuse with the model's, by column."""
+        found = {}
+        for column in self._columns:
+            scores = pd.to_numeric(frame[column], errors="coerce").to_numpy(dtype="float64", na_value=np.nan)
+            missing = ~np.isfinite(scores)
+            if missing.any():
+                row = frame[missing].iloc[0]
+                raise InputError(
+                    f"{self!r}: no finite {column!r} to fuse for qid {row['qid']!r}, docno {row['docno']!r} "
+                    f"({int(missing.sum())} rows); fill in or drop these rows, or leave out fuse"
+                )
+            found[column] = scores
+        return found
 
-    def _fused(self, qids: pd.Series, log_odds: np.ndarray, first_stage: np.ndarray) -> list[float]:
-        assert self._weight is not None  # for the type checker
-        scores = log_odds.copy()
+    def _fused(self, qids: pd.Series, scores: dict[str, np.ndarray]) -> list[float]:
+        fused = np.empty(len(qids))
         for rows in qids.groupby(qids, sort=False, dropna=False).indices.values():
-            scores[rows] = fuse_scores(log_odds[rows], first_stage[rows], self._weight)
-        return scores.tolist()
+            fused[rows] = fuse_scores({name: values[rows] for name, values in scores.items()}, self._weights)
+        return fused.tolist()
 
     def _judge(self, frame: pd.DataFrame) -> list[Any]:
-        _need_texts(frame, ["query", self.text_field], repr(self))
+        need_texts(frame, ["query", self.text_field], repr(self))
         pairs: list[Any] = list(zip(frame["query"], frame[self.text_field], strict=True))
         if "instruction" in frame.columns:
             instructions = frame["instruction"].astype(object).where(frame["instruction"].notna(), None)
@@ -216,76 +225,3 @@ class LimRankReranker(pt.Transformer):
         uncut = copy(self)
         uncut.top_k = None
         return pt.RankCutoff(self.top_k) >> uncut
-
-
-def _need_texts(frame: pd.DataFrame, columns: list[str], who: str) -> None:
-    missing = frame[columns].isna()
-    if missing.any(axis=None):
-        column = next(name for name in columns if missing[name].any())
-        row = frame[missing[column]].iloc[0]
-        raise InputError(
-            f"{who}: no {column!r} for qid {row['qid']!r}, docno {row['docno']!r} "
-            f"({int(missing[column].sum())} rows); drop these rows, or check the text loader"
-        )
-
-
-class SlidingWindows(pt.Transformer):
-    """Splits the documents of a frame into windows of words, which are then judged one by one.
-
-    Each row becomes one row per window, with ``docno`` as ``pt.text.max_passage`` expects it (``d1%p0``, ``d1%p1``,
-    ...) and all other columns unchanged. The last window ends where the document ends.
-
-    Example:
-        >>> best = SlidingWindows(200, 100) >> LimRankReranker() >> pt.text.max_passage()  # doctest: +SKIP
-        >>> pipeline = bm25 % 100 >> dataset.text_loader(["text"]) >> best  # doctest: +SKIP
-    """
-
-    schematic: ClassVar = {"label": "Windows", "help_url": "https://arxiv.org/abs/1905.09217"}
-
-    def __init__(
-        self, size: int, stride: int | None = None, *, text_field: str = "text", title_field: str | None = None
-    ) -> None:
-        """Choose the windows.
-
-        Args:
-            size: the number of words in a window.
-            stride: the number of words from the start of one window to the start of the next; None: half a window.
-            text_field: the column with the text. It will hold the window.
-            title_field: a column whose text is put in front of every window, or None.
-
-        Raises:
-            InputError: a number is invalid (`limrank_ir.ranking.windows.Windows`).
-        """
-        self.windows = Windows(size, half(size) if stride is None else stride)
-        self.text_field, self.title_field = text_field, title_field
-
-    def transform(self, inp: pd.DataFrame) -> pd.DataFrame:
-        """Split the documents of a frame.
-
-        Args:
-            inp: a frame with the columns ``qid``, ``docno``, ``query``, the text field, and the title field if it is
-                set.
-
-        Returns:
-            A frame with one row for each window.
-
-        Raises:
-            pt.validate.InputValidationError: a column is missing.
-            InputError: a text is missing.
-        """
-        needed = ["query", self.text_field]
-        if self.title_field is not None:
-            needed.append(self.title_field)
-        pt.validate.result_frame(inp, extra_columns=needed, context=self)
-        _need_texts(inp, [self.text_field], "SlidingWindows")
-        titles = [None] * len(inp)
-        if self.title_field is not None:
-            column = inp[self.title_field].astype(object)
-            titles = list(column.where(column.notna(), None))
-        parts = [self.windows.split(text, title) for text, title in zip(inp[self.text_field], titles, strict=True)]
-        rows = np.repeat(np.arange(len(inp)), [len(part) for part in parts])
-        out = inp.iloc[rows].reset_index(drop=True)
-        numbers = [number for part in parts for number in range(len(part))]
-        out["docno"] = [f"{docno}%p{number}" for docno, number in zip(out["docno"], numbers, strict=True)]
-        out[self.text_field] = pd.Series([window for part in parts for window in part], dtype="object")
-        return out
