@@ -2,26 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
-# Function words, and words about judging itself.
-_LISTED = """
-    a about above after again against all also although am an and any are as at be because been before being below
-    between both but by can cannot could did do does doing down during each either even every few for from further
-    had has have having he her here hers him his how however i if in into is it its itself just like may me might
-    more most much must my neither no nor not now of off often on once one only or other our out over own rather
-    same she should since so some still such than that the their them then there these they this those though
-    through thus to too two under until up upon us use used using very was we were what when where whether which
-    while who whose why will with within without would yes yet you your
+from limrank_ir.workshop.words import STOP_WORDS, words
+
+# Words about judging itself.
+_JUDGING = """
     query passage question answer answers relevant irrelevant relevance true false document text user asks asked
 """
-_COMMON = frozenset(_LISTED.split())
-
-
-def words(text: str) -> list[str]:
-    """The words of a text, in order and in lower case."""
-    return re.findall(r"\w+", text.lower())
+_COMMON = STOP_WORDS | frozenset(_JUDGING.split())
 
 
 def content_words(text: str) -> set[str]:

@@ -6,7 +6,7 @@ import pytest
 
 from limrank_ir.errors import LimRankError
 from limrank_ir.train.config import Data, DataSource
-from limrank_ir.train.mixture import check_license, data_hash, mix
+from limrank_ir.train.mixture import check_license, data_hash, excluded, mix
 from tests import training
 from tests.training import PAIR, write, write_rows
 
@@ -52,7 +52,7 @@ def test_sources_are_shuffled_together(tmp_path):
 
 
 def test_groups_have_one_positive_and_some_negatives(tmp_path):
-    row = {"query": "q", "pos": ["p1", "p2", "p3"], "neg": [f"n{i}" for i in range(9)], "licence": "MIT"}
+    row = {"query": "q", "pos": ["p1", "p2", "p3"], "neg": [f"n{i}" for i in range(9)], "license": "MIT"}
     path = write(tmp_path, row)
 
     def made(**settings):
@@ -70,7 +70,7 @@ def test_groups_have_one_positive_and_some_negatives(tmp_path):
 
 
 def test_reasoning_about_the_query_becomes_the_thought_of_all_its_passages(tmp_path):
-    path = write(tmp_path, {"query": "q", "pos": ["p"], "neg": ["n"], "reasoning": "why", "licence": "MIT"})
+    path = write(tmp_path, {"query": "q", "pos": ["p"], "neg": ["n"], "reasoning": "why", "license": "MIT"})
     mixed = {
         kind: mix(Data(folder=tmp_path, sources=(DataSource(path=path, reasoning=kind),)), 0)
         for kind in ("positives", "all")
@@ -81,7 +81,7 @@ def test_reasoning_about_the_query_becomes_the_thought_of_all_its_passages(tmp_p
 
 
 def test_a_query_without_positives_is_one_group_unless_negatives_is_0(tmp_path):
-    rows = [{"query": query, "passage": "p", "label": query == "a", "licence": "MIT"} for query in "abc"]
+    rows = [{"query": query, "passage": "p", "label": query == "a", "license": "MIT"} for query in "abc"]
     source = DataSource(path=write(tmp_path, *rows), groups_per_query=3)
     groups = mix(Data(folder=tmp_path, sources=(source,)), 0)
     assert sorted((group.query, [c.label for c in group.candidates]) for group in groups) == [
@@ -94,7 +94,7 @@ def test_a_query_without_positives_is_one_group_unless_negatives_is_0(tmp_path):
 
 
 def test_only_the_requested_words_and_instructions_are_kept(tmp_path):
-    row = {"query": "one  two three", "pos": [" a b\tc d"], "neg": ["e"], "instruction": "i", "licence": "MIT"}
+    row = {"query": "one  two three", "pos": [" a b\tc d"], "neg": ["e"], "instruction": "i", "license": "MIT"}
     rows = [row | {"query": f"{row['query']} {number}"} for number in range(40)]
     source = DataSource(path=write(tmp_path, *rows), query_words=2, passage_words=3, keep_instruction=0.5)
     groups = mix(Data(folder=tmp_path, sources=(source,)), 0)
@@ -107,8 +107,11 @@ def test_held_back_queries_are_not_trained_on(tmp_path):
     data = sources(tmp_path, 8)
     topics = tmp_path / "topics.tsv"
     topics.write_text("1\tFind  RED thing, number 0!\n2\tsomething else\n")
-    held = mix(data.model_copy(update={"exclude_topics": (topics,)}), 0)
-    assert {group.query for group in mix(data, 0)} - {group.query for group in held} == {"find red thing number 0"}
+    held_back = data.model_copy(update={"exclude_topics": (topics,)})
+    lost = {group.query for group in mix(data, 0)} - {group.query for group in mix(held_back, 0)}
+    assert lost == {"find red thing number 0"}
+    assert excluded(data.sources[0], held_back) == [("find red thing number 0", "Find  RED thing, number 0!")]
+    assert excluded(data.sources[0], data) == []
 
 
 @pytest.mark.parametrize(
@@ -135,7 +138,7 @@ def test_held_back_queries_are_not_trained_on(tmp_path):
 def test_closed_licenses_are_refused(tmp_path, license):
     data = sources(tmp_path, 3)
     rows = training.groups(3)
-    rows[1]["licence"] = license
+    rows[1]["license"] = license
     write_rows(tmp_path / "s0" / "train.jsonl", rows)
     with pytest.raises(LimRankError, match=r"train\.jsonl: the row 'q1' is not openly licensed .*open_licenses_only"):
         mix(data, 0)

@@ -6,7 +6,7 @@ import pytest
 
 from limrank_ir.errors import LimRankError
 from limrank_ir.train.config import Data, DataSource
-from limrank_ir.train.rankings import read_rankings
+from limrank_ir.train.rankings import excluded_rankings, read_rankings
 from tests.training import write
 
 LIST = {"instruction": "Rank the passages: e.g. [9] > [8].", "input": "[1] a [7]\n[2] b\n [3] c\nQuery: hot dogs?"}
@@ -49,6 +49,7 @@ def test_held_back_queries_are_not_in_rankings(tmp_path):
     data = Data(folder=tmp_path, sources=(DataSource(path=path),), layout="setwise", exclude_topics=(topics,))
     ((place, _, _),), _ = read_rankings(data, 1)
     assert place.endswith(":2")
+    assert [theirs for _, theirs in excluded_rankings(data.sources[0], data)] == ["Hot dogs"]
 
 
 @pytest.mark.parametrize(
@@ -70,7 +71,7 @@ def test_held_back_queries_are_not_in_rankings(tmp_path):
         ("setwise", {"output": "[2]", "input": "[1] a"}, r"must have two or more passages.*\(found: \[1\]\)"),
         ("setwise", {"output": "[1]", "input": "[1] a\n[1] b"}, "a different identifier"),
         ("setwise", {"output": None}, "the column 'output' is missing"),
-        ("setwise", {"output": "[2]", "licence": "CC BY-NC 4.0"}, "the row is not openly licensed"),
+        ("setwise", {"output": "[2]", "license": "CC BY-NC 4.0"}, "the row is not openly licensed"),
         ("setwise", {"output": "[2]", "license": None}, r"the row is not openly licensed \(not stated\)"),
     ],
 )

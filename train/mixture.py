@@ -13,9 +13,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from limrank_ir.errors import InputError
-from limrank_ir.formats.trec import read_topics
+from limrank_ir.workshop.contamination import Benchmarks
 
 from .config import Data, DataSource
+from .excluded import held_back_queries
 from .held_out import held_out
 from .rows import Candidate, Group, normalized, read_groups
 
@@ -40,15 +41,32 @@ def mix(data: Data, seed: int) -> list[Group]:
     Raises:
         InputError: a source cannot be read, is too small, or has rows without an open license.
     """
-    held_back = held_back_queries(data)
-    groups = [group for source in data.sources for group in _drawn(source, data, held_back, seed)]
+    held_back = held_back_queries(data.exclude_topics)
+    groups = [
+        replace(group, source_number=number)
+        for number, source in enumerate(data.sources)
+        for group in _drawn(source, data, held_back, seed)
+    ]
     random.Random(seed).shuffle(groups)
     return groups
 
 
-def held_back_queries(data: Data) -> set[str]:
-    """The queries of `Data.exclude_topics`, normalized."""
-    return {normalized(topic.query) for path in data.exclude_topics for topic in read_topics(path).values()}
+def excluded(source: DataSource, data: Data) -> list[tuple[str, str]]:
+    """The queries of a source that are not used because they contain a query of `Data.exclude_topics`.
+
+    Args:
+        source: the source.
+        data: the mixture.
+
+    Returns:
+        (training query, benchmark's query) for each row.
+
+    Raises:
+        InputError: a file cannot be read.
+    """
+    held_back = held_back_queries(data.exclude_topics)
+    found = ((group.query, held_back.find(group.query)) for group in read_groups(source.path))
+    return [(query, theirs) for query, theirs in found if theirs is not None]
 
 
 def check_license(license: str | None, where: str) -> None:
@@ -101,11 +119,13 @@ def data_hash(groups: Iterable[Group]) -> str:
     return digest.hexdigest()
 
 
-def _drawn(source: DataSource, data: Data, held_back: set[str], seed: int) -> list[Group]:
+def _drawn(source: DataSource, data: Data, held_back: Benchmarks, seed: int) -> list[Group]:
     rng = random_for(source, data, seed)
     rows = read_groups(source.path)
-    held_back = held_back | held_out(rows, data.held_out)
-    groups = [group for group in rows if normalized(group.query) not in held_back]
+    set_aside = held_out(rows, data.held_out)
+    groups = [
+        group for group in rows if normalized(group.query) not in set_aside and held_back.find(group.query) is None
+    ]
     if data.open_licenses_only:
         for group in groups:
             check_license(group.license, f"{source.path}: the row {group.qid!r}")

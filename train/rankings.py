@@ -1,6 +1,6 @@
 """Rows of whole rankings (listwise, setwise): a prompt with several passages, and an answer that ranks them.
 
-The layout is Alpaca's, ``{instruction, input?, output, licence?}``; the prompt is the instruction, a line feed, and the
+The layout is Alpaca's, ``{instruction, input?, output, license?}``; the prompt is the instruction, a line feed, and the
 input. Each passage starts on a new line of the prompt with its identifier, ``[1]``. A listwise answer names each
 identifier once, ``[2] > [1] > [3]``; a setwise answer names one, ``[2]``. A thought, ``<think>...</think>``, may come
 before the answer.
@@ -17,10 +17,12 @@ from typing import Any, NamedTuple
 
 from limrank_ir.errors import InputError
 from limrank_ir.formats.files import json_records
+from limrank_ir.workshop.contamination import Benchmarks
 
 from .config import Data, DataSource
-from .mixture import check_license, held_back_queries, random_for, sample_size
-from .rows import license_of, need_text, normalized
+from .excluded import find_in_prompt, held_back_queries
+from .mixture import check_license, random_for, sample_size
+from .rows import license_of, need_text
 
 
 class RankingExample(NamedTuple):
@@ -55,7 +57,7 @@ def read_rankings(data: Data, seed: int) -> tuple[list[RankingExample], str]:
         InputError: a source cannot be read or is too small, a row is not openly licensed, or an answer does not
             fit its prompt; the message names file and line.
     """
-    held_back = held_back_queries(data)
+    held_back = held_back_queries(data.exclude_topics)
     examples = [example for source in data.sources for example in _drawn(source, data, held_back, seed)]
     random.Random(seed).shuffle(examples)
     digest = hashlib.sha256()
@@ -64,15 +66,32 @@ def read_rankings(data: Data, seed: int) -> tuple[list[RankingExample], str]:
     return examples, digest.hexdigest()
 
 
-def _drawn(source: DataSource, data: Data, held_back: set[str], seed: int) -> list[RankingExample]:
+def excluded_rankings(source: DataSource, data: Data) -> list[tuple[str, str]]:
+    """The prompts of a source that are not used because they contain a query of `Data.exclude_topics`.
+
+    Args:
+        source: the source.
+        data: the mixture.
+
+    Returns:
+        (prompt, benchmark's query) for each row.
+
+    Raises:
+        InputError: a file cannot be read, or an answer does not fit its prompt.
+    """
+    held_back = held_back_queries(data.exclude_topics)
+    prompts = (_checked(place, record, data.layout).prompt for place, record in json_records(source.path))
+    found = ((prompt, find_in_prompt(held_back, prompt)) for prompt in prompts)
+    return [(prompt, theirs) for prompt, theirs in found if theirs is not None]
+
+
+def _drawn(source: DataSource, data: Data, held_back: Benchmarks, seed: int) -> list[RankingExample]:
     examples = []
     for place, record in json_records(source.path):
         example = _checked(place, record, data.layout)
         if data.open_licenses_only and record.keys() & {"licence", "license"}:
             check_license(license_of(place, record), f"{place}: the row")
-        # The query may be anywhere in the prompt, so a prompt that contains a held-back query anywhere is skipped.
-        words = f" {normalized(example.prompt)} "
-        if not any(f" {query} " in words for query in held_back):
+        if find_in_prompt(held_back, example.prompt) is None:
             examples.append(example)
     random_for(source, data, seed).shuffle(examples)
     return examples[: sample_size(source, data, len(examples))]

@@ -37,7 +37,7 @@ class Candidate:
         label: whether it is relevant.
         grade: soft label from 0 to 1, or None.
         reasoning: why it is or is not relevant, or None.
-        teacher: a teacher's score on any scale, or None.
+        teacher: the teacher's log-odds for it among its group, in a softmax, or None.
     """
 
     text: str
@@ -58,6 +58,7 @@ class Group:
         candidates: the passages, positives first.
         license: the license that the row states, or None.
         source: the collection that the row names, or else the file's name.
+        source_number: which of a run's sources it was drawn from (its place in `Data.sources`).
     """
 
     qid: str
@@ -66,6 +67,7 @@ class Group:
     candidates: tuple[Candidate, ...]
     license: str | None = None
     source: str = ""
+    source_number: int = 0
 
 
 def read_groups(path: Path) -> list[Group]:
@@ -118,8 +120,8 @@ def need_text(place: str, row: Mapping[str, Any], column: str) -> str:
 
 
 def license_of(place: str, row: Mapping[str, Any]) -> str | None:
-    """The license that a row states (``licence`` or ``license``), or None."""
-    return _optional(place, row, "licence") or _optional(place, row, "license")
+    """The license that a row states (``license``, or ``licence`` as in older rows), or None."""
+    return _optional(place, row, "license") or _optional(place, row, "licence")
 
 
 def _from_group(place: str, row: Mapping[str, Any]) -> Group:

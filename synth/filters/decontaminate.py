@@ -1,4 +1,4 @@
-"""Keep benchmarks clean: drop queries that share a word 8-gram with a benchmark query, or equal a shorter one."""
+"""Keep benchmarks clean: drop queries that contain a query of a benchmark (`limrank_ir.workshop.contamination`)."""
 
 from __future__ import annotations
 
@@ -8,24 +8,23 @@ from pathlib import Path
 from limrank_ir.formats.files import json_text, sniff
 from limrank_ir.formats.records import QUERY, QUERY_ID, records
 from limrank_ir.formats.topics import read_topics
+from limrank_ir.workshop.contamination import Benchmarks
 
 from ..records import WrittenQuery
-from ..words import ngrams
 from . import Sifted, sift
 
-GRAM = 8
 _LAYOUTS = {1: ("query",), 2: ("qid", "query"), 3: ("qid", "query", "instruction")}
 
 
 def uncontaminated(queries: Sequence[WrittenQuery], benchmarks: Iterable[str]) -> Sifted[WrittenQuery]:
-    """Keep queries that are in no benchmark.
+    """Keep queries that contain no query of a benchmark.
 
     Args:
         queries: the queries.
         benchmarks: the queries of benchmarks.
     """
-    theirs = {gram for query in benchmarks for gram in ngrams(query, GRAM)}
-    return sift(queries, lambda query: "in a benchmark" if theirs & set(ngrams(query.text, GRAM)) else None)
+    theirs = Benchmarks(benchmarks)
+    return sift(queries, lambda query: None if theirs.find(query.text) is None else "in a benchmark")
 
 
 def read_benchmarks(paths: Iterable[Path]) -> list[str]:
