@@ -101,7 +101,7 @@ def provenance(result: Synthesis, config: SynthConfig) -> Iterable[dict[str, Any
             "models": {"generator": config.generator.model, "judge": config.judge.model},
             "prompts": hashes,
             "limrank_ir": __version__,
-            **({} if config.license is None else {"licence": config.license}),
+            **({} if config.license is None else {"license": config.license}),
         }
 
 

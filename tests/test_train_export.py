@@ -26,7 +26,7 @@ ROWS = [
         "query": f"how do I copy file {number}?",
         "pos": [f"shutil.copy copies file {number}."],
         "neg": ["A cake needs flour.", "os.remove removes a file."],
-        "licence": "MIT",
+        "license": "MIT",
         "source": "Toy",
     }
     for number in range(4)
@@ -69,7 +69,7 @@ def home(tmp_path_factory, smol_folder):
     tiny.make(folder / "base-tokens", smol_folder, tie_word_embeddings=True, vocab_size=49152)
     (folder / "rows" / "toy").mkdir(parents=True)
     (folder / "rows" / "toy" / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in ROWS))
-    (folder / "rows" / "toy" / "README.md").write_text("# toy\n\n- source: github me/toy @ abc\n- licence: MIT (me)\n")
+    (folder / "rows" / "toy" / "README.md").write_text("# toy\n\n- source: github me/toy @ abc\n- license: MIT (me)\n")
     for name, lora in LORA.items():
         config = folder / f"{name}.yaml"
         config.write_text(CONFIG.format(model=folder / f"base-{name}", output=f"run-{name}", lora=lora))

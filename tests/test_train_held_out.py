@@ -21,7 +21,7 @@ def row(number, query, positives=1):
         "query": query,
         "pos": [f"Answer {number} {place}." for place in range(positives)],
         "neg": [f"Other {number}.", "An answer to everything."],
-        "licence": "MIT",
+        "license": "MIT",
     }
 
 

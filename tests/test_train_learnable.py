@@ -95,8 +95,8 @@ def model(tmp_path_factory, smol_folder):
 
 
 ROWS = {
-    "no negatives": [{"query": f"q {n}", "pos": [f"text {n}"], "neg": [], "licence": "MIT"} for n in range(3)],
-    "no positives": [{"query": "q", "passage": f"t {n}", "label": False, "licence": "MIT"} for n in range(3)],
+    "no negatives": [{"query": f"q {n}", "pos": [f"text {n}"], "neg": [], "license": "MIT"} for n in range(3)],
+    "no positives": [{"query": "q", "passage": f"t {n}", "label": False, "license": "MIT"} for n in range(3)],
 }
 
 

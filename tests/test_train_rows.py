@@ -16,7 +16,7 @@ from tests.training import GROUP, PAIR, write
 
 def test_groups(tmp_path):
     row = {"qid": "7", "query": "q", "pos": ["a", "b"], "neg": ["c"], "instruction": "i", "reasoning": "why"}
-    more = {"grades": [1, 0.5, 0], "licence": "MIT", "source": "here"}
+    more = {"grades": [1, 0.5, 0], "license": "MIT", "source": "here"}
     first, second = read_groups(write(tmp_path, row | more, {"query": "p", "pos": ["d"], "neg": []}))
     assert first == Group(
         "7",

@@ -24,7 +24,7 @@ def groups(count: int = 16) -> list[dict[str, Any]]:
                 "pos": [f"the thing is {color}"],
                 "neg": [f"the thing is {other}, not what was asked" for other in others[: 2 + number % 3]],
                 "reasoning": f"The passage says {color}. That was asked.",
-                "licence": "MIT",
+                "license": "MIT",
             }
         )
     return rows
