@@ -12,11 +12,13 @@ from pathlib import Path
 import pytest
 
 from limrank_ir.benchmarks.suite.plot import png
+from limrank_ir.benchmarks.suite.report import read_report
 from limrank_ir.benchmarks.suite.run import SuiteSettings, run_suite
 from limrank_ir.benchmarks.systems.dense import dense_system
 from limrank_ir.errors import LimRankError
 from limrank_ir.formats.trec import read_run
 from limrank_ir.models import ModelOptions
+from limrank_ir.ranking.evaluate import evaluate, parse_measures
 from limrank_ir.ranking.fusion import fuse
 from tests.suite_collections import DOCS, TOPICS, write_collections
 
@@ -59,8 +61,6 @@ def test_the_figures_are_those_of_the_runs_computed_another_way(measured, data):
 
 
 def test_the_figures_are_those_of_limrank_eval(measured, data):
-    from limrank_ir.ranking.evaluate import evaluate, parse_measures
-
     report, output = measured
     run = output / "runs" / "given" / "limrank-smol-fused.run.gz"
     (expected,) = evaluate(data / "given" / "qrels.txt", [run], parse_measures("nDCG@10 RR@10"))
@@ -95,6 +95,46 @@ def test_a_second_call_judges_nothing_and_gives_the_same_results(measured, data,
     )
     again = run_suite([data], ["limrank-smol"], output, SHALLOW, command=COMMAND)
     assert again.results == report.results
+
+
+def test_fusions_of_named_systems_are_rows_of_their_own(measured, data, tmp_path):
+    _, before = measured
+    output = shutil.copytree(before, tmp_path / "results")
+    even, uneven = "bm25 + limrank-smol", "0.25 bm25 + 0.75 limrank-smol"
+    asked = dataclasses.replace(SHALLOW, fuse=["bm25,limrank-smol", "bm25=1,limrank-smol=3"])
+    report = run_suite([data], ["limrank-smol"], output, asked, command=COMMAND)
+    assert report.labels == ["bm25", "limrank-smol", "limrank-smol, fused", even, uneven]
+    assert report.fusions[uneven] == {"bm25": 0.25, "limrank-smol": 0.75}
+    runs = [read_run(output / "runs" / "plain" / f"{name}.run.gz") for name in ("bm25", "limrank-smol")]
+    both = read_run(output / "runs" / "plain" / "0.25bm25+0.75limrank-smol-fused.run.gz")
+    for qid, entries in both.items():
+        columns = {name: [{e.docno: e.score for e in run[qid]}[entry.docno] for entry in entries]
+                   for name, run in zip(("bm25", "limrank-smol"), runs, strict=True)}  # fmt: skip
+        assert [entry.score for entry in entries] == pytest.approx(fuse(columns, report.fusions[uneven]).tolist())
+    (expected,) = evaluate(data / "plain" / "qrels.txt", [output / "runs/plain/bm25+limrank-smol-fused.run.gz"],
+                           parse_measures("nDCG@10 RR@10"))  # fmt: skip
+    assert report.on("plain")[even].mean == expected.mean
+    text = (output / "results.md").read_text()
+    assert f"| {even} |" in text and f"{uneven}: bm25 0.25, limrank-smol 0.75" in text
+    assert json.loads((output / "card.json").read_text())["settings"]["--fuse"] == report.fusions
+    rendered = read_report(output)
+    assert rendered.fusions == report.fusions and rendered.labels == report.labels
+
+
+@pytest.mark.parametrize(
+    ("fusion", "message"),
+    [
+        ("bm25,minilm", "'minilm' is not measured; name some of: bm25, limrank-smol"),
+        ("bm25", "name at least two of"),
+        ("bm25,bm25", "bm25 is named twice"),
+        ("bm25=1,limrank-smol=-1", "the fusion weight of 'limrank-smol' is -1"),
+    ],
+)
+def test_impossible_fusions_are_refused_before_anything_runs(data, tmp_path, fusion, message):
+    asked = dataclasses.replace(SHALLOW, fuse=[fusion])
+    with pytest.raises(LimRankError, match=message):
+        run_suite([data], ["limrank-smol"], tmp_path / "out", asked, command="")
+    assert not (tmp_path / "out").exists()
 
 
 def test_an_interrupted_call_resumes(data, tmp_path, monkeypatch):

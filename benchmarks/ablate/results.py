@@ -65,7 +65,7 @@ class Measured:
         figures: dict[Variant, dict[str, float]] = {variant: {} for variant in VARIANTS}
         queries: dict[Variant, dict[str, dict[str, float]]] = {variant: {} for variant in VARIANTS}
         for result in report.results:
-            if result.variant != "first stage":
+            if result.variant == "alone" or result.variant == "fused":
                 figures[result.variant][result.collection] = result.mean[MEASURE]
                 queries[result.variant][result.collection] = {
                     qid: values[MEASURE] for qid, values in result.per_query.items()

@@ -65,6 +65,13 @@ def suite(
         Literal["width", "mass"],
         typer.Option(metavar="KIND", help="Of --calibration: width (0 to 0.1, ...) or mass (as many pairs in each)."),
     ] = "width",
+    fuse: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME,NAME,...",
+            help="Report this fusion of systems, too: bm25,dense,limrank-smol, or bm25=1,dense=2. Repeatable.",
+        ),
+    ] = None,
     runs: Annotated[bool, typer.Option("--runs/--no-runs", help="Put the TREC runs into the folder.")] = True,
     quiet: o.Quiet = False,
 ) -> None:
@@ -109,6 +116,7 @@ def suite(
         statistics=Statistics(test, correction, equivalent),
         latency=latency,
         calibration=bins if calibration else None,
+        fuse=fuse or (),
     )
     report = run_suite(folders, system or DEFAULT_SYSTEMS, output, settings, command=command_line())
     console.table(*averages(report))

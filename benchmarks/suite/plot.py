@@ -57,7 +57,7 @@ def png(report: SuiteReport) -> bytes:
         _draw_means(upper, report, WIDE)
         upper.set_title(f"{PRIMARY}, mean over {len(report.collections)} collections", loc="left", fontsize=9.5)
         _draw_differences(lower, report, WIDE)
-        rows = -(-(len(report.systems) + 2) // _legend_columns(report))
+        rows = -(-(len(_rows(report)) + 2) // _legend_columns(report))
         lower.set_title(f"{PRIMARY}: difference from the first stage", loc="left", fontsize=9.5, pad=8 + 14 * rows)
         image = io.BytesIO()
         figure.savefig(image, format="png", dpi=160)
@@ -103,7 +103,7 @@ def _means_height(report: SuiteReport, width: float) -> float:
 
 
 def _differences_height(report: SuiteReport) -> float:
-    systems = max(len(report.systems), 1)
+    systems = max(len(_rows(report)), 1)
     return 1.1 + (0.14 + 0.09 * systems) * len(report.collections)
 
 
@@ -112,7 +112,7 @@ def _draw_means(axes: Axes, report: SuiteReport, width: float) -> None:
     colors = _colors(report)
     for y, row in enumerate(rows):
         color = colors.get(row.label, COLORS["soft"])
-        filled = row.label.endswith(", fused") or row.label == FIRST_STAGE
+        filled = row.label.endswith(", fused") or row.label == FIRST_STAGE or row.label in report.fusions
         face = color if filled else "none"
         axes.barh(y, row.mean, height=0.62, facecolor=face, edgecolor=color, linewidth=1.2)
         axes.annotate(f"{row.mean:.3f}", (row.mean, y), (4, 0), textcoords="offset points", va="center")
@@ -128,18 +128,19 @@ def _draw_differences(axes: Axes, report: SuiteReport, width: float) -> None:
 
     colors = _colors(report)
     names = list(report.collections)
-    systems = list(report.systems)
+    systems = _rows(report)
     for row, name in enumerate(names):
         found = report.on(name)
         first = report.first_stage(name).mean[PRIMARY]
         axes.axhline(row, color=COLORS["line"], linewidth=0.6)
         for number, system in enumerate(systems):
             y = row + (number - (len(systems) - 1) / 2) * 0.6 / max(len(systems), 1)
-            pair = [found[label] for label in (system, f"{system}, fused")]
+            pair = [found[label] for label in (system, f"{system}, fused") if label in found]
             values = [result.mean[PRIMARY] - first for result in pair]
             color = colors[system]
-            axes.plot(values, [y, y], color=color, linewidth=0.9, alpha=0.55, zorder=2)
-            for value, result, face in zip(values, pair, (COLORS["paper"], color), strict=True):
+            axes.plot(values, [y] * len(values), color=color, linewidth=0.9, alpha=0.55, zorder=2)
+            for value, result in zip(values, pair, strict=True):
+                face = COLORS["paper"] if result.variant == "alone" else color
                 axes.plot(value, y, "o", markersize=4.6, markerfacecolor=face, markeredgecolor=color, zorder=3)
                 if significant(result, PRIMARY):
                     axes.annotate(
@@ -180,13 +181,18 @@ def _draw_differences(axes: Axes, report: SuiteReport, width: float) -> None:
 
 def _legend_columns(report: SuiteReport) -> int:
     """How many names of the wide legend fit in a line."""
-    return max(1, min(LEGEND_COLUMNS, LEGEND_LETTERS // max(map(len, report.systems), default=1)))
+    return max(1, min(LEGEND_COLUMNS, LEGEND_LETTERS // max(map(len, _rows(report)), default=1)))
+
+
+def _rows(report: SuiteReport) -> list[str]:
+    """What has a line of its own for each collection: a reranker, alone and fused, or a fusion of several."""
+    return [*report.systems, *report.fusions]
 
 
 def _colors(report: SuiteReport) -> dict[str, str]:
     """A color for each reranker, by its labels alone and fused."""
     colors = {}
-    for number, system in enumerate(report.systems):
+    for number, system in enumerate(_rows(report)):
         colors[system] = colors[f"{system}, fused"] = COLORS[f"s{number % SYSTEM_COLORS}"]
     return colors
 

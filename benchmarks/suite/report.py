@@ -73,6 +73,7 @@ def read_report(folder: Path) -> SuiteReport:
             settings=settings,
             environment=found["environment"],
             statistics=statistics,
+            fusions=found.get("fusions", {}),
         )
     except OSError as error:
         raise InputError(f"{file}: cannot be read ({error.strerror}); name a folder that the suite wrote") from error
@@ -94,6 +95,7 @@ def as_json(report: SuiteReport) -> dict[str, Any]:
         "environment": report.environment,
         "collections": report.collections,
         "systems": report.systems,
+        **({"fusions": report.fusions} if report.fusions else {}),
         "averages": {
             measure: [dataclasses.asdict(summary) for summary in summaries(report.results, measure)]
             for measure in MEASURES

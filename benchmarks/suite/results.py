@@ -17,7 +17,7 @@ PRIMARY = MEASURES[0]
 SAME = 0.0005  # smaller differences print as 0.000 and count as neither above nor below
 BETTER = "better of the two"
 
-Variant = Literal["first stage", "alone", "fused"]
+Variant = Literal["first stage", "alone", "fused", "fusion"]
 
 
 @dataclass(frozen=True)
@@ -41,12 +41,12 @@ class SystemResult:
 
     Attributes:
         collection: the collection's name.
-        system: the reranker's label, or ``bm25``.
-        variant: the first stage, the reranker alone, or the reranker fused with the first stage.
+        system: the reranker's label, ``bm25``, or the label of a fusion.
+        variant: the first stage, the reranker alone, the reranker fused with the first stage, or a fusion of systems.
         mean: measure to its mean over the queries.
         per_query: qid to measure to value.
         missing: queries without any document; they count as 0.
-        work: what the reranker took (the same for alone and fused); None for the first stage.
+        work: what the reranker took (the same for alone and fused); None for the first stage and for fusions.
         tied: candidates whose score another candidate of the same query has, too (`cost.tied_scores`); None in results
             of older versions.
         query_tokens: tokens that the reranker read and wrote for each query; None if they are not known by query.
@@ -113,6 +113,7 @@ class SuiteReport:
         settings: how it was measured.
         environment: versions, hardware, command.
         statistics: how systems were compared.
+        fusions: the label of each fusion to the weights of what it fuses.
     """
 
     results: Sequence[SystemResult]
@@ -121,6 +122,7 @@ class SuiteReport:
     settings: dict[str, Any]
     environment: dict[str, str]
     statistics: Statistics = field(default_factory=Statistics)
+    fusions: dict[str, dict[str, float]] = field(default_factory=dict)
 
     @cached_property
     def overall(self) -> dict[str, dict[str, Comparison]]:
@@ -213,17 +215,19 @@ def summaries(results: Sequence[SystemResult], measure: str) -> list[Summary]:
         measure: one of `MEASURES`.
 
     Returns:
-        The first stage, and for each reranker: alone, fused, and the better of the two on each collection.
+        The first stage; for each reranker: alone, fused, and the better of the two on each collection; and the fusions.
     """
     first = {result.collection: result for result in results if result.variant == "first stage"}
     found = [_summary(FIRST_STAGE, list(first.values()), first, measure)]
-    for system in dict.fromkeys(result.system for result in results if result.variant != "first stage"):
+    for system in dict.fromkeys(result.system for result in results if result.variant == "alone"):
         alone = [result for result in results if result.system == system and result.variant == "alone"]
         fused = [result for result in results if result.system == system and result.variant == "fused"]
         best = [max(pair, key=lambda result: result.mean[measure]) for pair in zip(alone, fused, strict=True)]
         found.append(_summary(alone[0].label, alone, first, measure))
         found.append(_summary(fused[0].label, fused, first, measure))
         found.append(_summary(f"{system}, {BETTER}", best, first, measure, combined=True))
+    for label in dict.fromkeys(result.label for result in results if result.variant == "fusion"):
+        found.append(_summary(label, [result for result in results if result.label == label], first, measure))
     return found
 
 

@@ -31,6 +31,7 @@ from .calibrated import calibrated
 from .collection import Collection, read_collections
 from .cost import latency, query_tokens, sample, tied_scores
 from .first_stage import BM25, first_stage
+from .fusions import Fusion, fused, read_fusions
 from .report import write_report
 from .results import MEASURES, Statistics, SuiteReport, SystemResult, Variant, with_comparisons
 
@@ -53,6 +54,7 @@ class SuiteSettings:
         statistics: how to compare the systems.
         latency: how many sampled queries to judge one at a time, for seconds per query; None: none.
         calibration: whether to compare P(true) with the judgments, and in which bins; None: no.
+        fuse: fusions to report (`limrank_ir.benchmarks.suite.fusions.read_fusions`).
     """
 
     k: int = 20
@@ -63,6 +65,7 @@ class SuiteSettings:
     statistics: Statistics = dataclasses.field(default_factory=Statistics)
     latency: int | None = None
     calibration: Bins | None = None
+    fuse: Sequence[str] = ()
 
     @property
     def protocol(self) -> dict[str, Any]:
@@ -121,12 +124,13 @@ def run_suite(
     measures = parse_measures(" ".join(MEASURES))
     paths = SuitePaths(output, output / "work", (output if settings.runs else output / "work") / "runs")
     rerankers = read_systems(systems, settings.models, paths.work / "verdicts.sqlite")
+    fusions = read_fusions(settings.fuse, [FIRST_STAGE, *(system.label for system in rerankers)])
     with console.progress("checking the collections", None, "collections"):
         collections = read_collections(folders, queries=settings.queries, seed=settings.seed)
     if any(collection.source != "run" for collection in collections):
         need("bench suite", "bench", "pyterrier_pisa")
     claim(output, settings.protocol)
-    count = len(collections) * (1 + len(rerankers))
+    count = len(collections) * (1 + len(rerankers) + len(fusions))
     done: dict[tuple[str, str], list[SystemResult]] = {}
     stages: dict[str, dict[str, list[RunEntry]]] = {}
     facts = {system.label: _system_facts(system) for system in rerankers}
@@ -140,6 +144,10 @@ def run_suite(
                     facts[system.label]["latency"] = _latency(system, collections, stages, paths, settings)
                 if settings.calibration is not None and system.log_odds:
                     facts[system.label]["calibration"] = _calibration(system, collections, paths, settings.calibration)
+            files = {FIRST_STAGE: FIRST_STAGE, **{system.label: system.file_name for system in rerankers}}
+            for fusion in fusions:
+                for collection in collections:
+                    done[collection.name, fusion.label] = _fusion(fusion, collection, files, paths, measures)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(
             f"interrupted; {len(done)} of {count} measurements are saved in {paths.work}; "
@@ -147,7 +155,8 @@ def run_suite(
         ) from None
     results: list[SystemResult] = []
     for collection in collections:
-        for label in (FIRST_STAGE, *(system.label for system in rerankers)):
+        labels = [*(system.label for system in rerankers), *(fusion.label for fusion in fusions)]
+        for label in (FIRST_STAGE, *labels):
             results += done[collection.name, label]
     report = SuiteReport(
         results=with_comparisons(results, settings.statistics),
@@ -156,6 +165,7 @@ def run_suite(
             for collection in collections
         },
         systems=facts,
+        fusions={fusion.label: dict(fusion.weights) for fusion in fusions},
         settings={**dataclasses.asdict(settings), "bm25": dataclasses.asdict(BM25), "measures": list(MEASURES)},
         environment=environment(command, settings.models.get("device")),
         statistics=settings.statistics,
@@ -163,7 +173,8 @@ def run_suite(
     write_report(report, output)
     data = {collection.name: collection.fingerprint for collection in collections}
     device = settings.models.get("device")
-    write_card(output, run_card(settings=settings.protocol, data=data, systems=rerankers, device=device, usage=usage))
+    options = {**settings.protocol, "--fuse": {fusion.label: dict(fusion.weights) for fusion in fusions}}
+    write_card(output, run_card(settings=options, data=data, systems=rerankers, device=device, usage=usage))
     return report
 
 
@@ -227,6 +238,22 @@ def _rerank(
     write_run(alone_run, found.alone, tag=run_tag(system.label))
     write_run(fused_run, found.fused, tag=run_tag(system.label, "fused"))
     return found.work
+
+
+def _fusion(
+    fusion: Fusion, collection: Collection, files: Mapping[str, str], paths: SuitePaths, measures: Sequence[Any]
+) -> list[SystemResult]:
+    """Fuse the runs of several systems on a collection, or take the figures of an earlier call."""
+    keys = [read_json(paths.figures(collection, files[label]))["key"] for label in fusion.weights]
+    key = {"rules": METHOD, "weights": dict(fusion.weights), "fused": keys}
+    file, run = paths.figures(collection, fusion.file_name), paths.run(collection, fusion.file_name)
+    record = saved_record(file, key, [run])
+    if record is None:
+        runs = {label: paths.run(collection, files[label]) for label in fusion.weights}
+        write_run(run, fused(fusion, runs), tag=run_tag(fusion.label))
+        figures = evaluate(paths.work / collection.name / "qrels.txt", [run], measures)
+        record = _save(file, key, figures, None, [run], None)
+    return _results(record, collection, fusion.label, ("fusion",))
 
 
 def _save(

@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 from limrank_ir.formats.words import few, some
+from limrank_ir.ranking.fusion import weights_text
 from limrank_ir.ranking.statistics import ALPHA, Comparison, Interval, describe
 
 from ..markdown import Table
@@ -39,11 +40,20 @@ def notes(report: SuiteReport) -> list[str]:
         *(compared if tests else []),
         "Fused: w z(reranker) + (1 - w) z(first stage), with z-scores over a query's candidates and one w for all "
         "collections.",
+        *_fusions(report),
         "Better of the two: the better of alone and fused, chosen for each collection by its judgments. This is a "
         "bound, not a system.",
         f"The {CEILING}: these candidates sorted by their judgments. No reranker of these candidates can do better.",
         "Queries without any candidate count as 0.",
     ]
+
+
+def _fusions(report: SuiteReport) -> list[str]:
+    """The weights of the fusions."""
+    if not report.fusions:
+        return []
+    named = "; ".join(f"{label}: {weights_text(weights)}" for label, weights in report.fusions.items())
+    return [f"Fusions of several, in the same way, with these weights: {named}."]
 
 
 def percent(gain: float | None) -> str:
