@@ -109,7 +109,15 @@ def audit_page(pairs: Sequence[JudgedPair], name: str, *, show_labels: bool = Fa
             "passage": pair.passage.text,
             "label": pair.label,
             "reasoning": pair.judgments[0].reasoning,
-            "about": f"{pair.query.kind}, {pair.query.domain}, {pair.query.difficulty}; {pair.passage.document}",
+            "about": "; ".join(
+                (
+                    f"{pair.query.kind} {pair.query.brief.form}, {pair.query.brief.domain}",
+                    f"{pair.query.brief.difficulty}, {pair.passage.document}",
+                )
+            ),
+            # These give the label away: the page shows them with it.
+            "need": pair.need,
+            "made": pair.passage.kind if pair.passage.flaw is None else f"{pair.passage.kind}: {pair.passage.flaw}",
         }
         for pair in pairs
     ]

@@ -65,16 +65,19 @@ class Filters(Record):
     Attributes:
         relabel: what happens when all judgments contradict the intended label: true: the pair takes their label;
             false: it is dropped.
-        trace_words: the minimum and maximum number of words in a trace.
+        leak: how well the planned contents of passages may give their labels away (the area under the ROC curve of
+            `limrank_ir.synth.filters.leaks`). Above this by more than chance, the run stops before it pays for the
+            passages; None: never.
         duplicate: the Jaccard similarity of word 3-grams from which two texts count as duplicates.
-        hard: a negative must rank at least this high among all passages, by BM25 or the dense model; None: anywhere.
+        hard: BM25 or the dense model must rank a negative above its query's positive, or at most this many places
+            below it, among all passages; None: anywhere.
         benchmarks: files of topics; queries that share a word 8-gram with one of them are dropped.
     """
 
     relabel: bool = False
-    trace_words: tuple[int, int] = (10, 1000)
+    leak: float | None = Field(default=0.6, ge=0.5, le=1)
     duplicate: float = Field(default=0.7, gt=0, le=1)
-    hard: int | None = Field(default=50, ge=1)
+    hard: int | None = Field(default=10, ge=0)
     benchmarks: tuple[Path, ...] = ()
 
 

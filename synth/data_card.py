@@ -12,7 +12,7 @@ from string import Template
 from limrank_ir import __version__
 
 from .config import SynthConfig
-from .filters.leaks import label_leak
+from .filters.leaks import Leak, passage_leak
 from .pipeline import Synthesis
 from .templates import NAMES, read_prompts
 
@@ -41,24 +41,21 @@ def data_card(result: Synthesis, config: SynthConfig) -> str:
         generator=config.generator.model,
         judge=config.judge.model,
         samples={1: "once", 2: "twice"}.get(config.samples, f"{config.samples} times"),
-        domains=_counts(query.domain for query in queries),
-        difficulties=_counts(query.difficulty for query in queries),
+        domains=_counts(query.brief.domain for query in queries),
+        difficulties=_counts(query.brief.difficulty for query in queries),
+        forms=_counts(query.brief.form for query in queries),
         kinds=_counts(pair.passage.kind for pair in pairs),
         losses="\n".join(f"| {step} | {reason} | {count:,} |" for step, reason, count in result.losses),
-        leak=_leak(label_leak(pairs, seed=config.seed)),
+        content_leak=_leak(result.leak),
+        leak=_leak(passage_leak(pairs, seed=config.seed)),
         prompts=", ".join(f"{name} {prompts.version(name)}" for name in NAMES),
         seed=config.seed,
         version=__version__,
     )
 
 
-def _leak(auc: float | None) -> str:
-    if auc is None:
-        return "too few pairs to tell"
-    return (
-        "a classifier that sees the passage but not the query tells relevant passages from others with "
-        f"an area under the ROC curve of {auc:.2f} (0.5: chance, 1: a complete leak)"
-    )
+def _leak(leak: Leak | None) -> str:
+    return "too few to tell" if leak is None else f"{leak.auc:.2f} (standard error {leak.error:.2f})"
 
 
 def _counts(names: Iterable[str]) -> str:

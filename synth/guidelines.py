@@ -1,4 +1,4 @@
-"""The three guidelines as data: domains, difficulties, negatives, and document types (``guidelines.yaml``)."""
+"""The guidelines as data: domains, difficulties, forms, negatives, and document types (``guidelines.yaml``)."""
 
 from __future__ import annotations
 
@@ -7,13 +7,23 @@ from collections.abc import Iterable, Mapping
 from functools import cached_property
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from limrank_ir.workshop.settings import read_yaml, validated
 
 from .records import Persona, Record
+
+
+def _range(words: tuple[int, int]) -> tuple[int, int]:
+    if not 0 < words[0] <= words[1]:
+        raise ValueError("write the smallest and the largest number of words, as in [8, 20]")
+    return words
+
+
+Words = Annotated[tuple[int, int], AfterValidator(_range)]
+"""A smallest and a largest number of words."""
 
 
 class Domain(Record):
@@ -28,27 +38,47 @@ class Domain(Record):
 
 
 class Difficulty(Record):
-    """How far the query is from its answer. `relation` says what the positive passage does."""
+    """How far the query is from its answer.
+
+    `relation` says what the positive passage does, and `trace` how many words its judgments reason.
+    """
 
     name: str = Field(min_length=1)
     share: float = Field(gt=0)
     about: str
     relation: str
+    trace: Words
+
+
+class Form(Record):
+    """A form of queries. `question` says whether they end in a question mark; None: as they like."""
+
+    name: str = Field(min_length=1)
+    share: float = Field(gt=0)
+    about: str
+    words: Words
+    question: bool | None = None
 
 
 class NegativeType(Record):
-    """A way in which a passage on the same topic fails to help."""
+    """A way in which a passage on the same topic fails to help.
+
+    `made` says where it comes from: the outline (``"planned"``), the positive's content with one fact changed
+    (``"edited"``), something that the query rules out (``"tempting"``), or another query's positive (``"borrowed"``).
+    """
 
     name: str = Field(min_length=1)
+    share: float = Field(default=1, gt=0)
     about: str
+    made: Literal["planned", "edited", "tempting", "borrowed"] = "planned"
 
 
 class DocumentType(Record):
-    """A type of document, its register, and how many words its passages have (minimum, maximum)."""
+    """A type of document, its register, and how many words its passages have."""
 
     name: str = Field(min_length=1)
     register_: str = Field(alias="register")
-    words: tuple[int, int]
+    words: Words
 
 
 class Guidelines(Record):
@@ -56,12 +86,13 @@ class Guidelines(Record):
 
     domains: tuple[Domain, ...] = Field(min_length=1)
     difficulties: tuple[Difficulty, ...] = Field(min_length=1)
+    forms: tuple[Form, ...] = Field(min_length=1)
     negatives: tuple[NegativeType, ...] = Field(min_length=1)
     documents: tuple[DocumentType, ...] = Field(min_length=1)
 
     @model_validator(mode="after")
     def _check(self) -> Guidelines:
-        for listed in (self.domains, self.difficulties, self.negatives, self.documents):
+        for listed in (self.domains, self.difficulties, self.forms, self.negatives, self.documents):
             names = [each.name for each in listed]
             if twice := {name for name in names if names.count(name) > 1}:
                 raise ValueError(f"{sorted(twice)[0]!r} is listed twice")
@@ -73,8 +104,12 @@ class Guidelines(Record):
     @cached_property
     def by_name(self) -> Mapping[str, Mapping[str, Any]]:
         """List name to entry name to entry."""
-        lists = ("domains", "difficulties", "negatives", "documents")
+        lists = ("domains", "difficulties", "forms", "negatives", "documents")
         return {listed: {each.name: each for each in getattr(self, listed)} for listed in lists}
+
+    def made(self, negative: str) -> str:
+        """Where a kind of negative comes from; see `NegativeType`."""
+        return str(self.by_name["negatives"][negative].made)
 
     def fields(self, persona: Persona) -> list[str]:
         """The domains in which a persona can ask as an expert: its own, or those that share a word with its text."""

@@ -7,24 +7,36 @@ import re
 
 from .ask import Ask, Dropped, settle
 from .config import SynthConfig
-from .records import JudgedPair, Judgment, WrittenPassage, WrittenQuery
+from .guidelines import Guidelines
+from .records import JudgedPair, Judgment, Outline, WrittenPassage
 from .reply import Reply, Unusable
 from .requests import request
 from .templates import Prompts
+from .wording import talk
 
+SLACK = (0.7, 1.4)
+"""How much shorter and longer than asked a reasoning may be."""
+LEAST = 10
+"""How many words before the verdict are a reasoning. Otherwise, the model's thought is."""
 _LAST = re.compile(r"(?:^|[\s*_`\"'(.:])(true|false)[\s*_`\"').]*$", re.IGNORECASE)
 _DIGIT = re.compile(r"(?:^|[^\d.])([0-4])(?:\s*/\s*4)?[\s*_`\"').]*$")
 
 
 async def judge(
-    query: WrittenQuery, passage: WrittenPassage, config: SynthConfig, prompts: Prompts, ask: Ask
+    outline: Outline,
+    passage: WrittenPassage,
+    config: SynthConfig,
+    guidelines: Guidelines,
+    prompts: Prompts,
+    ask: Ask,
 ) -> JudgedPair:
-    """Have a pair judged.
+    """Have a pair judged, against what the outline says the query needs: the same for all passages of a query.
 
     Args:
-        query: the query.
+        outline: the query and what it needs.
         passage: the passage.
         config: the judge and the number of samples.
+        guidelines: how long a reasoning is.
         prompts: the wording.
         ask: gets answers.
 
@@ -35,11 +47,22 @@ async def judge(
         Dropped: a judgment has no usable answer.
         Waiting: an answer has not arrived yet.
     """
-    prompt = prompts.fill("judge", query=query.text, passage=passage.text)
+    query = outline.query
+    least, most = guidelines.by_name["difficulties"][query.brief.difficulty].trace
+    prompt = prompts.fill("judge", query=query.text, passage=passage.text, need=outline.need, least=least, most=most)
+
+    def read(reply: Reply) -> tuple[bool, str]:
+        label, reasoning = _verdict(reply)
+        count = len(reasoning.split())
+        if not SLACK[0] * least <= count <= SLACK[1] * most:
+            raise Unusable(f"a reasoning of the wrong length ({count} words, not {least} to {most})")
+        if fault := talk(reasoning):
+            raise Unusable(fault)
+        return label, reasoning
 
     async def sample(seed: int) -> Judgment:
         body = request(config.judge, prompt, seed=seed)
-        (label, reasoning), key = await settle(ask, config.judge, body, _verdict, prompts, attempts=config.attempts)
+        (label, reasoning), key = await settle(ask, config.judge, body, read, prompts, attempts=config.attempts)
         return Judgment(label=label, reasoning=reasoning, request=key)
 
     found = await asyncio.gather(*map(sample, range(config.samples)), return_exceptions=True)
@@ -49,7 +72,9 @@ async def judge(
     errors.sort(key=lambda error: isinstance(error, Dropped))
     if errors:
         raise errors[0]
-    return JudgedPair(query=query, passage=passage, judgments=tuple(judgments), label=passage.intended)
+    return JudgedPair(
+        query=query, need=outline.need, passage=passage, judgments=tuple(judgments), label=passage.intended
+    )
 
 
 async def grade(query: str, passage: str, config: SynthConfig, prompts: Prompts, ask: Ask) -> float:
@@ -79,11 +104,15 @@ async def grade(query: str, passage: str, config: SynthConfig, prompts: Prompts,
 
 
 def _verdict(reply: Reply) -> tuple[bool, str]:
-    """The label at the end of the answer, and the thought: the separate one, else the text before the label."""
+    """The label at the end of the answer, and the reasoning: the text before the label, else the model's thought.
+
+    The thought of a reasoning model is no draft for the length that the prompt asks for.
+    """
     found = _LAST.search(reply.text)
     if found is None:
         raise Unusable("no true or false at the end")
-    reasoning = reply.thought or reply.text[: found.start()].strip()
+    written = reply.text[: found.start()].strip()
+    reasoning = written if len(written.split()) >= LEAST else reply.thought or written
     if not reasoning:
         raise Unusable("a verdict without reasoning")
     return found[1].lower() == "true", reasoning

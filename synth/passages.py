@@ -12,12 +12,14 @@ from .records import Outline, WrittenPassage
 from .reply import Reply, Unusable
 from .requests import request
 from .templates import Prompts
+from .wording import talk, unfenced
 
-LEAST = 20  # words
+SLACK = (0.5, 1.8)
+"""How much shorter and longer than asked a passage may be."""
 GIVE_AWAY = re.compile(
     r"\b(?:this|the (?:above|following)) (?:passage|text|excerpt)\b"
     r"|\b(?:ir)?relevant to (?:the|your|this) (?:query|question)\b"
-    r"|\bthe (?:query|question) (?:asks|above)\b|\b(?:hard[- ])?negative (?:passage|example)\b|\bas an ai\b",
+    r"|\bthe (?:query|question) (?:asks|above)\b|\b(?:hard[- ])?negative (?:passage|example)\b",
     re.IGNORECASE,
 )
 """Wording that gives away that a passage was made for training or a test."""
@@ -29,8 +31,8 @@ async def write_passage(
     """Have the generator write one passage of an outline.
 
     Args:
-        outline: a query and descriptions.
-        place: the index of the description.
+        outline: a query and the passages to write.
+        place: the index of the passage.
         config: the generator.
         guidelines: what the document types are like.
         prompts: the wording.
@@ -43,33 +45,39 @@ async def write_passage(
         Dropped: no usable answer.
         Waiting: the answer has not arrived yet.
     """
-    query, description = outline.query, outline.descriptions[place]
-    document = guidelines.by_name["documents"][query.documents[place]]
-    name = f"{query.id}-p{place}"
-    words = random.Random(f"{config.seed} {name}").randint(*document.words)
+    query, planned = outline.query, outline.passages[place]
+    document = guidelines.by_name["documents"][planned.document]
+    # What differs from the positive in one fact is as long as it is.
+    same = place == 0 or guidelines.made(planned.kind) == "edited"
+    length = random.Random(f"{config.seed} {query.id}-p{0 if same else place}").randint(*document.words)
     prompt = prompts.fill(
         "passage",
         document=document.name,
         register=document.register_,
-        words=words,
-        description=description.text,
+        words=length,
+        content=planned.content,
     )
+
+    def read(reply: Reply) -> str:
+        text = unfenced(reply.text)
+        count = len(text.split())
+        if not SLACK[0] * length <= count <= SLACK[1] * length:
+            raise Unusable(f"a passage of the wrong length ({count} words, not {length})")
+        if fault := talk(text):
+            raise Unusable(fault)
+        if (found := GIVE_AWAY.search(text)) is not None:
+            raise Unusable(f"wording that gives it away ({found[0]!r})")
+        return text
+
     body = request(config.generator, prompt)
-    text, key = await settle(ask, config.generator, body, _read, prompts, attempts=config.attempts)
+    text, key = await settle(ask, config.generator, body, read, prompts, attempts=config.attempts)
     return WrittenPassage(
-        id=name,
+        id=f"{query.id}-p{place}",
         query=query.id,
-        kind=description.kind,
+        kind=planned.kind,
         text=text,
-        description=description.text,
+        content=planned.content,
+        flaw=planned.flaw,
         document=document.name,
         request=key,
     )
-
-
-def _read(reply: Reply) -> str:
-    if len(reply.text.split()) < LEAST:
-        raise Unusable("the passage is too short")
-    if (found := GIVE_AWAY.search(reply.text)) is not None:
-        raise Unusable(f"wording that gives it away ({found[0]!r})")
-    return reply.text

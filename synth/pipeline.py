@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeVar
 
+from limrank_ir.errors import InputError
+
 from .ask import Ask, StageOutcome, each
+from .borrowing import borrow
 from .config import SynthConfig
 from .filters import Sifted
 from .filters.agreement import agreed, both_kinds
 from .filters.decontaminate import read_benchmarks, uncontaminated
 from .filters.duplicates import different
-from .filters.hardness import bm25, dense, hard, remembered
-from .filters.leaks import not_copied
+from .filters.hardness import DEPTH, Ranks, bm25, dense, hard, remembered
+from .filters.leaks import Leak, content_leak, not_copied
 from .filters.traces import sound
 from .guidelines import Guidelines, read_guidelines
 from .judging import judge
@@ -40,8 +43,10 @@ class Synthesis:
     Attributes:
         queries: the queries that passed the filters.
         outlines: their outlines.
-        passages: the passages that passed the filters.
+        leak: how well the contents in the outlines give their labels away; None: too few to tell.
+        passages: the passages that passed the filters, the borrowed ones at the end.
         pairs: the pairs that passed the filters; empty until every request is answered.
+        ranks: retriever to its ranking of all passages; empty if the filter of hard negatives is off.
         losses: (step, reason, number of records dropped), in the order of the steps.
         counts: step to the number of records left.
         waiting: the stage that waits for answers; None: every request is answered.
@@ -49,8 +54,10 @@ class Synthesis:
 
     queries: list[WrittenQuery] = field(default_factory=list)
     outlines: list[Outline] = field(default_factory=list)
+    leak: Leak | None = None
     passages: list[WrittenPassage] = field(default_factory=list)
     pairs: list[JudgedPair] = field(default_factory=list)
+    ranks: Mapping[str, Ranks] = field(default_factory=dict)
     losses: list[tuple[str, str, int]] = field(default_factory=list)
     counts: dict[str, int] = field(default_factory=dict)
     waiting: str | None = None
@@ -78,7 +85,7 @@ async def synthesize(
         The synthesis. `Synthesis.waiting` says whether it is complete.
 
     Raises:
-        InputError: a file is invalid, or the quotas cannot be met.
+        InputError: a file is invalid, the quotas cannot be met, or the outlines give labels away.
     """
     guidelines, prompts, couples, benchmarks = prepare(config)
     result = Synthesis(counts={"couples": len(couples)})
@@ -103,10 +110,12 @@ async def synthesize(
     if _waits(result, "outlines", outlined):
         return result
     result.outlines = outlined.made
+    result.leak = content_leak(result.outlines, seed=config.seed)
     if until == "outlines":
         return result
+    _stop_at_leak(result.leak, config)
 
-    places = [(outline, place) for outline in result.outlines for place in range(len(outline.descriptions))]
+    places = [(outline, place) for outline in result.outlines for place in range(len(outline.passages))]
     with progress("passages", len(places)) as done:
         written = await each(places, lambda which: write_passage(*which, config, guidelines, prompts, ask), done)
     if _waits(result, "passages", written):
@@ -116,13 +125,16 @@ async def synthesize(
         "passages: near-duplicates",
         different(written.made, lambda passage: passage.text, similarity=similarity),
     )
+    result.passages += borrow(result.outlines, result.passages, guidelines)
     if until == "passages":
         return result
 
-    by_id = {query.id: query for query in result.queries}
+    by_id = {outline.query.id: outline for outline in result.outlines}
     with progress("judgments", len(result.passages)) as done:
         judged = await each(
-            result.passages, lambda passage: judge(by_id[passage.query], passage, config, prompts, ask), done
+            result.passages,
+            lambda passage: judge(by_id[passage.query], passage, config, guidelines, prompts, ask),
+            done,
         )
     if _waits(result, "judgments", judged):
         return result
@@ -160,14 +172,24 @@ def _filtered(result: Synthesis, config: SynthConfig, pairs: Sequence[JudgedPair
     """Apply the filters that follow the judgments."""
     filters = config.filters
     kept = _sifted(result, "pairs: agreement", agreed(pairs, relabel=filters.relabel))
-    kept = _sifted(result, "pairs: traces", sound(kept, words=filters.trace_words))
+    kept = _sifted(result, "pairs: traces", sound(kept))
     kept = _sifted(result, "pairs: leaks", not_copied(kept))
     if filters.hard is not None and kept:
         queries = {pair.query.id: pair.query.text for pair in kept}
         passages = {passage.id: passage.text for passage in result.passages}
-        rankings = [rank(queries, passages, filters.hard) for rank in (bm25, remembered(config.output / DENSE, dense))]
-        kept = _sifted(result, "pairs: hard negatives", hard(kept, rankings, within=filters.hard))
+        retrievers = {"BM25": bm25, "MiniLM": remembered(config.output / DENSE, dense)}
+        result.ranks = {name: rank(queries, passages, DEPTH) for name, rank in retrievers.items()}
+        kept = _sifted(result, "pairs: hard negatives", hard(kept, list(result.ranks.values()), within=filters.hard))
     return _sifted(result, "pairs: both kinds", both_kinds(kept))
+
+
+def _stop_at_leak(leak: Leak | None, config: SynthConfig) -> None:
+    limit = config.filters.leak
+    if leak is not None and limit is not None and leak.above(limit):
+        raise InputError(
+            f"the outlines give labels away: AUC {leak.auc:.2f} (standard error {leak.error:.2f}), above filters.leak: "
+            f"{limit:g}; look at them (limrank synth run --until outlines), and improve the prompts or raise the limit"
+        )
 
 
 def _waits(result: Synthesis, stage: str, outcome: StageOutcome[T]) -> bool:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from .config import SynthConfig
+from .guidelines import allot, read_guidelines
 from .prices import Prices
 
 # (prompt tokens, response tokens with the thought) per request: what the prompts ask for, at 4 tokens per 3 words.
-_EXPECTED = {"queries": (450, 200), "outlines": (450, 650), "passages": (200, 160), "judgments": (380, 700)}
+_EXPECTED = {"queries": (650, 150), "outlines": (700, 850), "passages": (250, 160), "judgments": (600, 700)}
 
 
 class Step(NamedTuple):
@@ -34,13 +35,16 @@ def plan(config: SynthConfig, prices: Prices, *, batch: bool = False) -> list[St
         One step per stage.
     """
     queries = 2 * config.couples
-    passages = queries * (config.negatives + 1)
+    pairs = queries * (config.negatives + 1)
+    negatives = read_guidelines(config.guidelines).negatives
+    kinds = allot(queries * config.negatives, [(each.name, each.share) for each in negatives])
+    borrowed = sum(kinds[each.name] for each in negatives if each.made == "borrowed")
     steps = []
     for stage, count, model in (
         ("queries", config.couples, config.generator.model),
         ("outlines", queries, config.generator.model),
-        ("passages", passages, config.generator.model),
-        ("judgments", passages * config.samples, config.judge.model),
+        ("passages", pairs - borrowed, config.generator.model),
+        ("judgments", pairs * config.samples, config.judge.model),
     ):
         prompt, response = (count * tokens for tokens in _EXPECTED[stage])
         cost = prices.cost(

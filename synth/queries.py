@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import re
+
 from pydantic import BaseModel, ConfigDict
 
 from .ask import Ask, settle
 from .config import SynthConfig
-from .guidelines import Guidelines
-from .records import Couple, Kind, WrittenQuery
+from .guidelines import Form, Guidelines
+from .records import Brief, Couple, Kind, WrittenQuery
 from .reply import Reply, Unusable, read_json
 from .requests import request
 from .templates import Prompts
+from .wording import refuses, talk
 
-WORDS = (12, 200)  # the prompt asks for 25 to 120; allow some slack
+EXCLUDES = re.compile(
+    r"\b(?:not?|non|without|except|excluding|other than|instead of|rather than|nor|neither|never|avoid\w*|besides|minus"
+    r"|cannot|\w+n't)\b|\w-free\b",
+    re.IGNORECASE,
+)
+"""Words by which a query rules something out."""
 
 
 class QueriesReply(BaseModel):
@@ -43,52 +51,62 @@ async def write_queries(
         Dropped: no usable answer.
         Waiting: the answer has not arrived yet.
     """
-    by = guidelines.by_name
-    prompt = prompts.fill(
-        "queries",
-        seed=couple.seed.query,
-        persona=couple.persona.text,
-        daily_domain=couple.daily.domain,
-        daily_about=by["domains"][couple.daily.domain].about,
-        daily_difficulty_about=by["difficulties"][couple.daily.difficulty].about,
-        expert_domain=couple.expert.domain,
-        expert_about=by["domains"][couple.expert.domain].about,
-        expert_difficulty_about=by["difficulties"][couple.expert.difficulty].about,
-    )
+    briefs: tuple[tuple[Kind, Brief], ...] = (("daily", couple.daily), ("expert", couple.expert))
+    values = {f"{kind}_{name}": value for kind, brief in briefs for name, value in _values(brief, guidelines).items()}
+    prompt = prompts.fill("queries", seed=couple.seed.query, persona=couple.persona.text, **values)
+
+    def read(reply: Reply) -> QueriesReply:
+        found = read_json(reply, QueriesReply)
+        found = QueriesReply(daily=" ".join(found.daily.split()), expert=" ".join(found.expert.split()))
+        for kind, brief in briefs:
+            if fault := _fault(getattr(found, kind), brief, guidelines):
+                raise Unusable(f"{fault}; the {kind} query")
+        if found.daily == found.expert:
+            raise Unusable("two identical queries")
+        return found
+
     body = request(config.generator, prompt, shape=QueriesReply)
-    found, key = await settle(ask, config.generator, body, _read, prompts, attempts=config.attempts)
-    kinds: tuple[Kind, Kind] = ("daily", "expert")
+    found, key = await settle(ask, config.generator, body, read, prompts, attempts=config.attempts)
     return [
         WrittenQuery(
             id=f"{couple.id}-{kind}",
             kind=kind,
-            domain=brief.domain,
-            difficulty=brief.difficulty,
-            text=text,
+            brief=brief,
+            text=getattr(found, kind),
             seed=couple.seed.id,
             persona=couple.persona.id,
-            negatives=negatives,
-            documents=documents,
             request=key,
         )
-        for kind, brief, text, negatives, documents in zip(
-            kinds,
-            (couple.daily, couple.expert),
-            (found.daily, found.expert),
-            couple.negatives,
-            couple.documents,
-            strict=True,
-        )
+        for kind, brief in briefs
     ]
 
 
-def _read(reply: Reply) -> QueriesReply:
-    found = read_json(reply, QueriesReply)
-    found = QueriesReply(daily=" ".join(found.daily.split()), expert=" ".join(found.expert.split()))
-    for kind, text in (("daily", found.daily), ("expert", found.expert)):
-        words = len(text.split())
-        if not WORDS[0] <= words <= WORDS[1]:
-            raise Unusable(f"a query of the wrong length ({kind}: {words} words)")
-    if found.daily == found.expert:
-        raise Unusable("two identical queries")
-    return found
+def rules_out(brief: Brief, guidelines: Guidelines) -> bool:
+    """Whether a query has to rule something out: one of its negatives is what it rules out."""
+    return any(guidelines.made(kind) == "tempting" for kind in brief.negatives)
+
+
+def _values(brief: Brief, guidelines: Guidelines) -> dict[str, str]:
+    by, form = guidelines.by_name, guidelines.by_name["forms"][brief.form]
+    return {
+        "domain": brief.domain,
+        "about": by["domains"][brief.domain].about,
+        "difficulty_about": by["difficulties"][brief.difficulty].about,
+        "form_about": form.about,
+        "words": f"{form.words[0]} to {form.words[1]}",
+        "rules_out": "yes" if rules_out(brief, guidelines) else "no",
+    }
+
+
+def _fault(text: str, brief: Brief, guidelines: Guidelines) -> str | None:
+    form: Form = guidelines.by_name["forms"][brief.form]
+    words = len(text.split())
+    if refuses(text) or talk(text):
+        return talk(text) or "a refusal in place of a query"
+    if not form.words[0] <= words <= form.words[1]:
+        return f"a query of the wrong length ({words} words, not {form.words[0]} to {form.words[1]})"
+    if form.question is not None and text.endswith("?") is not form.question:
+        return f"a query of the wrong form ({form.about})"
+    if rules_out(brief, guidelines) and EXCLUDES.search(text) is None:
+        return "a query that rules nothing out"
+    return None

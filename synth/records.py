@@ -33,10 +33,21 @@ class Persona(Record):
 
 
 class Brief(Record):
-    """What kind of query to write, by names from `limrank_ir.synth.guidelines`."""
+    """What kind of query to write, by names from `limrank_ir.synth.guidelines`.
+
+    Attributes:
+        domain: its domain.
+        difficulty: how far it is from its answer.
+        form: its form and length.
+        negatives: the kinds of its negatives. If one of them is tempting, the query rules something out.
+        documents: the document types of its passages, the positive first.
+    """
 
     domain: str
     difficulty: str
+    form: str
+    negatives: tuple[str, ...]
+    documents: tuple[str, ...]
 
 
 class Couple(Record):
@@ -47,10 +58,6 @@ class Couple(Record):
     persona: Persona
     daily: Brief
     expert: Brief
-    negatives: tuple[tuple[str, ...], tuple[str, ...]]
-    """The kinds of negatives for the daily and for the expert query."""
-    documents: tuple[tuple[str, ...], tuple[str, ...]]
-    """The document types of each query's passages, the positive first."""
 
 
 class WrittenQuery(Record):
@@ -58,41 +65,50 @@ class WrittenQuery(Record):
 
     id: str
     kind: Kind
-    domain: str
-    difficulty: str
+    brief: Brief
     text: str
     seed: str
     persona: str
-    negatives: tuple[str, ...]
-    documents: tuple[str, ...]
     request: str
 
 
-class Description(Record):
-    """What a passage has to say. `kind` is ``"positive"`` or a kind of negative."""
+class PassagePlan(Record):
+    """A passage to write.
+
+    Attributes:
+        kind: ``"positive"`` or a kind of negative.
+        document: the type of document that it is from.
+        content: the facts that it states. Its writer gets nothing else.
+        flaw: why it does not help with the query, for the record; None for a positive.
+    """
 
     kind: str
-    text: str
+    document: str
+    content: str
+    flaw: str | None = None
 
 
 class Outline(Record):
-    """A query, the reasoning about it, and the descriptions of its passages, the positive first."""
+    """A query, the reasoning about it, what a passage must supply, and the passages to write, the positive first."""
 
     query: WrittenQuery
     thought: str
-    descriptions: tuple[Description, ...]
+    need: str
+    passages: tuple[PassagePlan, ...]
     request: str
 
 
 class WrittenPassage(Record):
-    """A passage that a model wrote."""
+    """A passage for a query. `source` is the passage that it is borrowed from, another query's positive."""
 
     id: str
     query: str
     kind: str
     text: str
-    description: str | None = None
+    content: str | None = None
+    flaw: str | None = None
     document: str | None = None
+    source: str | None = None
     request: str | None = None
 
     @property
@@ -110,9 +126,10 @@ class Judgment(Record):
 
 
 class JudgedPair(Record):
-    """A query and a passage with their judgments."""
+    """A query and a passage with their judgments. `need` is what the judges were told that the query needs."""
 
     query: WrittenQuery
+    need: str
     passage: WrittenPassage
     judgments: tuple[Judgment, ...]
     label: bool

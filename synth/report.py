@@ -1,4 +1,4 @@
-"""A synthesis in figures: quotas, lengths, labels, losses, cost, leaks, and the audit."""
+"""A synthesis in figures: quotas, lengths, labels, hardness, losses, cost, leaks, and the audit."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from limrank_ir.llm.journal import Journal
 
 from .audit import Audit
 from .config import SynthConfig
-from .filters.leaks import label_leak
+from .filters.hardness import above
+from .filters.leaks import Leak, passage_leak
 from .guidelines import Guidelines, read_guidelines
 from .pipeline import Synthesis
 from .prices import Prices
@@ -41,6 +42,23 @@ class Lengths:
 
 
 @dataclass(frozen=True)
+class KindCount:
+    """A kind of passage.
+
+    Attributes:
+        name: the kind.
+        written: how many were written, or borrowed.
+        kept: how many passed the filters.
+        above: retriever to the share of those kept that it ranks above their query's positive.
+    """
+
+    name: str
+    written: int
+    kept: int
+    above: Mapping[str, float]
+
+
+@dataclass(frozen=True)
 class Cost:
     """What a model cost. Dollars are None if it has no price."""
 
@@ -61,12 +79,15 @@ class SynthReport:
         relevant: the number of relevant pairs.
         domains: the domains of daily-life and of expert queries, by kind.
         difficulties: the difficulties of all queries.
-        passages: (kind, number written, number kept).
+        forms: the forms of all queries.
+        passages: by kind.
+        above: retriever to the share of all negatives that it ranks above their query's positive.
         lengths: of queries, passages, and traces.
         losses: (step, reason, records dropped).
         counts: step to records left.
         costs: by model.
-        leak: the area under the ROC curve of a classifier that sees a passage only; None: too few pairs.
+        content_leak: how well planned contents alone give their labels away; None: too few to tell.
+        leak: how well passages alone do; None: too few to tell.
         audit: the human audit, or None.
     """
 
@@ -75,12 +96,15 @@ class SynthReport:
     relevant: int
     domains: Mapping[str, Sequence[Share]]
     difficulties: Sequence[Share]
-    passages: Sequence[tuple[str, int, int]]
+    forms: Sequence[Share]
+    passages: Sequence[KindCount]
+    above: Mapping[str, float]
     lengths: Sequence[Lengths]
     losses: Sequence[tuple[str, str, int]]
     counts: Mapping[str, int]
     costs: Sequence[Cost]
-    leak: float | None
+    content_leak: Leak | None
+    leak: Leak | None
     audit: Audit | None
 
 
@@ -99,34 +123,54 @@ def report(
     pairs = result.pairs
     queries = list({pair.query.id: pair.query for pair in pairs}.values())
     guidelines = read_guidelines(config.guidelines)
-    written = Counter(passage.kind for passage in result.passages)
-    kept = Counter(pair.passage.kind for pair in pairs)
+    counted = {name: above(pairs, ranks) for name, ranks in result.ranks.items()}
     return SynthReport(
         queries=len(queries),
         pairs=len(pairs),
         relevant=sum(pair.label for pair in pairs),
         domains={
             kind: _shares(
-                (query.domain for query in queries if query.kind == kind),
+                (query.brief.domain for query in queries if query.kind == kind),
                 {each.name: each.share for each in guidelines.domains if getattr(each, kind)},
             )
             for kind in ("daily", "expert")
         },
         difficulties=_shares(
-            (query.difficulty for query in queries), {each.name: each.share for each in guidelines.difficulties}
+            (query.brief.difficulty for query in queries), {each.name: each.share for each in guidelines.difficulties}
         ),
-        passages=[(kind, written[kind], kept[kind]) for kind in _kinds(guidelines)],
-        lengths=_lengths(pairs),
+        forms=_shares((query.brief.form for query in queries), {each.name: each.share for each in guidelines.forms}),
+        passages=_passages(result, guidelines, counted),
+        above={name: _share(kinds.values()) for name, kinds in counted.items()},
+        lengths=_lengths(pairs, guidelines),
         losses=result.losses,
         counts=result.counts,
         costs=_costs(journal, prices),
-        leak=label_leak(pairs, seed=config.seed),
+        content_leak=result.leak,
+        leak=passage_leak(pairs, seed=config.seed),
         audit=audit,
     )
 
 
-def _kinds(guidelines: Guidelines) -> list[str]:
-    return ["positive", *(each.name for each in guidelines.negatives)]
+def _passages(
+    result: Synthesis, guidelines: Guidelines, above: Mapping[str, Mapping[str, tuple[int, int]]]
+) -> list[KindCount]:
+    written = Counter(passage.kind for passage in result.passages)
+    kept = Counter(pair.passage.kind for pair in result.pairs)
+    kinds = ["positive", *(each.name for each in guidelines.negatives)]
+    return [
+        KindCount(
+            kind,
+            written[kind],
+            kept[kind],
+            {name: _share([counts[kind]]) for name, counts in above.items() if kind in counts},
+        )
+        for kind in kinds
+    ]
+
+
+def _share(counts: Iterable[tuple[int, int]]) -> float:
+    parts, totals = zip(*counts, strict=True)
+    return float(sum(parts) / max(1, sum(totals)))
 
 
 def _shares(names: Iterable[str], wanted: Mapping[str, float]) -> list[Share]:
@@ -135,12 +179,21 @@ def _shares(names: Iterable[str], wanted: Mapping[str, float]) -> list[Share]:
     return [Share(name, counts[name], counts[name] / found, share / asked) for name, share in wanted.items()]
 
 
-def _lengths(pairs: Sequence[JudgedPair]) -> list[Lengths]:
+def _lengths(pairs: Sequence[JudgedPair], guidelines: Guidelines) -> list[Lengths]:
+    queries = {pair.query.id: pair.query for pair in pairs}.values()
     texts = {
-        "daily-life queries": {pair.query.text for pair in pairs if pair.query.kind == "daily"},
-        "expert queries": {pair.query.text for pair in pairs if pair.query.kind == "expert"},
+        **{
+            f"queries: {form.name}": [query.text for query in queries if query.brief.form == form.name]
+            for form in guidelines.forms
+        },
         "relevant passages": [pair.passage.text for pair in pairs if pair.label],
         "other passages": [pair.passage.text for pair in pairs if not pair.label],
+        **{
+            f"traces: {level.name}": [
+                pair.judgments[0].reasoning for pair in pairs if pair.query.brief.difficulty == level.name
+            ]
+            for level in guidelines.difficulties
+        },
         "traces that end in true": [pair.judgments[0].reasoning for pair in pairs if pair.label],
         "traces that end in false": [pair.judgments[0].reasoning for pair in pairs if not pair.label],
     }

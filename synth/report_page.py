@@ -9,9 +9,10 @@ from typing import Any, NamedTuple
 from limrank_ir.workshop.page import render
 
 from .audit import QUESTIONS, Audit
+from .filters.leaks import Leak
 from .report import Share, SynthReport
 
-LEAKY = 0.75  # the page warns from this area under the curve
+LEAKY = 0.6  # the page warns above this area under the curve
 
 
 class Bar(NamedTuple):
@@ -31,7 +32,8 @@ def report_page(report: SynthReport, name: str, settings: Sequence[tuple[str, st
         name: of the synthesis.
         settings: names and values of what it was made with.
     """
-    written = sum(count for _, count, _ in report.passages)
+    written = sum(each.written for each in report.passages)
+    retrievers = list(report.above)
     return render(
         Path(__file__).with_name("report.html"),
         name=name,
@@ -41,13 +43,25 @@ def report_page(report: SynthReport, name: str, settings: Sequence[tuple[str, st
         daily=_bars(report.domains["daily"]),
         expert=_bars(report.domains["expert"]),
         difficulties=_bars(report.difficulties),
-        passages=[(kind, f"{count:,}", f"{kept:,}", _percent(kept, count)) for kind, count, kept in report.passages],
+        forms=_bars(report.forms),
+        passages=[
+            (
+                *(each.name, f"{each.written:,}", f"{each.kept:,}", _percent(each.kept, each.written)),
+                *(f"{each.above[name]:.0%}" if name in each.above else "" for name in retrievers),
+            )
+            for each in report.passages
+        ],
+        passage_head=("kind of passage", "written", "kept", "share", *(f"above: {name}" for name in retrievers)),
+        hardness=_hardness(report),
         losses=[(step, reason, f"{count:,}") for step, reason, count in report.losses] or [("none", "", "0")],
         lengths=[
             (each.name, f"{each.count:,}", f"{each.short:,}", f"{each.median:,}", f"{each.long:,}")
             for each in report.lengths
         ],
-        leak=_leak(report.leak),
+        leaks=[
+            _leak("planned contents", report.content_leak),
+            _leak("passages", report.leak),
+        ],
         audit=None if report.audit is None else _audit(report.audit),
         costs=[
             (
@@ -74,16 +88,22 @@ def _bars(shares: Sequence[Share]) -> list[Bar]:
     ]
 
 
-def _leak(auc: float | None) -> str:
-    if auc is None:
-        return "There are too few pairs to measure whether a passage alone gives its label away."
-    found = (
-        "A classifier that sees the words of a passage but not the query tells relevant passages from others with an "
-        f"area under the ROC curve of {auc:.2f}: 0.5 is chance, 1 a complete leak."
-    )
-    if auc < LEAKY:
-        return found
-    return f"{found} Passages give their label away: look at what the relevant ones have in common."
+def _hardness(report: SynthReport) -> str:
+    if not report.above:
+        return "Whether negatives are hard was not measured (filters.hard is off)."
+    shares = " and ".join(f"{name} ranks {share:.0%}" for name, share in report.above.items())
+    return f"{shares} of the negatives above their query's positive, among all passages of the set."
+
+
+def _leak(what: str, leak: Leak | None) -> tuple[str, str, str]:
+    """What, its area under the curve with the 95% interval, and what to think of it."""
+    if leak is None:
+        return what, "", "too few to tell"
+    half = 1.959964 * leak.error
+    said = "no leak beyond chance" if not leak.above(0.5) else "a small leak"
+    if leak.auc > LEAKY:
+        said = "labels leak: look at what the relevant ones have in common"
+    return what, f"{leak.auc:.2f} ({leak.auc - half:.2f} to {min(1, leak.auc + half):.2f})", said
 
 
 def _audit(audit: Audit) -> dict[str, Any]:

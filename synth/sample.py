@@ -1,4 +1,4 @@
-"""The first stage: draw seeds and personas, and assign domains and difficulties by the guidelines' quotas."""
+"""The first stage: draw seeds and personas, and write a brief for each query by the guidelines' quotas."""
 
 from __future__ import annotations
 
@@ -46,21 +46,34 @@ def sample(
     draw = random.Random(seed)
     experts = _experts(personas, guidelines, couples, draw)
     daily = _shuffled(allot(couples, [(each.name, each.share) for each in guidelines.domains if each.daily]), draw)
-    levels = [
-        _shuffled(allot(couples, [(each.name, each.share) for each in guidelines.difficulties]), draw) for _ in range(2)
-    ]
     chosen = draw.sample(list(seeds), couples)
-    kinds = [each.name for each in guidelines.negatives]
-    types = [each.name for each in guidelines.documents]
+    levels, forms = (
+        [_shuffled(allot(couples, [(each.name, each.share) for each in listed]), draw) for _ in range(2)]
+        for listed in (guidelines.difficulties, guidelines.forms)
+    )
+    kinds = _dealt([(each.name, each.share) for each in guidelines.negatives], 2 * couples, negatives, draw)
+
+    def brief(number: int, which: int, domain: str) -> Brief:
+        # Borrowed passages come last, as they are not planned.
+        listed = sorted(kinds[2 * number + which], key=lambda kind: guidelines.made(kind) == "borrowed")
+        types = _spread([each.name for each in guidelines.documents], negatives + 1, draw)
+        edited = [guidelines.made(kind) == "edited" for kind in listed]
+        return Brief(
+            domain=domain,
+            difficulty=levels[which][number],
+            form=forms[which][number],
+            negatives=tuple(listed),
+            # A passage that differs from the positive in one fact is from the same type of document.
+            documents=(types[0], *(types[0] if same else name for same, name in zip(edited, types[1:], strict=True))),
+        )
+
     return [
         Couple(
             id=f"c{number:05d}",
             seed=chosen[number],
             persona=persona,
-            daily=Brief(domain=daily[number], difficulty=levels[0][number]),
-            expert=Brief(domain=domain, difficulty=levels[1][number]),
-            negatives=(_spread(kinds, negatives, draw), _spread(kinds, negatives, draw)),
-            documents=(_spread(types, negatives + 1, draw), _spread(types, negatives + 1, draw)),
+            daily=brief(number, 0, daily[number]),
+            expert=brief(number, 1, domain),
         )
         for number, (domain, persona) in enumerate(experts)
     ]
@@ -100,6 +113,15 @@ def _shuffled(parts: dict[str, int], draw: random.Random) -> list[str]:
     names = [name for name, count in parts.items() for _ in range(count)]
     draw.shuffle(names)
     return names
+
+
+def _dealt(shares: Sequence[tuple[str, float]], hands: int, size: int, draw: random.Random) -> list[list[str]]:
+    """Deal `size` names to each hand. The shares are met exactly, and a hand has a name twice only if it must."""
+    parts = allot(hands * size, draw.sample(list(shares), len(shares)))
+    deck = [name for name, count in parts.items() for _ in range(count)]
+    dealt = [draw.sample(deck[start::hands], size) for start in range(hands)]
+    draw.shuffle(dealt)
+    return dealt
 
 
 def _spread(names: Sequence[str], count: int, draw: random.Random) -> tuple[str, ...]:

@@ -19,13 +19,16 @@ _VALUES: Mapping[str, frozenset[str]] = {
     "queries": frozenset(
         {
             *("seed", "persona"),
-            *("daily_domain", "daily_about", "daily_difficulty_about"),
-            *("expert_domain", "expert_about", "expert_difficulty_about"),
+            *(
+                f"{kind}_{name}"
+                for kind in ("daily", "expert")
+                for name in ("domain", "about", "difficulty_about", "form_about", "words", "rules_out")
+            ),
         }
     ),
-    "outline": frozenset({"query", "relation", "count", "negatives", "slots"}),
-    "passage": frozenset({"document", "register", "words", "description"}),
-    "judge": frozenset({"query", "passage"}),
+    "outline": frozenset({"query", "relation", "document", "least", "most", "count", "negatives", "slots"}),
+    "passage": frozenset({"document", "register", "words", "content"}),
+    "judge": frozenset({"query", "passage", "need", "least", "most"}),
     "grade": frozenset({"query", "passage"}),
     RETRY: frozenset({"reason"}),
 }

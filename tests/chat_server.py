@@ -15,7 +15,6 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 Answer = Callable[[dict[str, Any]], dict[str, Any]]
-GOOD = "what is asked for:"
 FAULTS = ("429", "500", "cut", "slow", "drop", "refusal", "empty", "shape", "length", "null", "hidden", "latin")
 
 
@@ -119,28 +118,41 @@ def serving(answer: Answer, faults: Mapping[str, float] | None = None, *, status
 
 
 def write(body: dict[str, Any]) -> dict[str, Any]:
-    """Play the generator and the judge of the synthesizer. The same first message always gets the same answer."""
+    """Play the generator and the judge of the synthesizer. The same first message always gets the same answer.
+
+    A passage helps if it has the code that its query needs, so nothing else gives its label away.
+    """
     prompt = body["messages"][0]["content"]
     draw = random.Random(prompt)
 
     def text(words: int) -> str:
-        return " ".join(f"word{draw.randrange(5000)}" for _ in range(words))
+        return " ".join(["thing", *(f"word{draw.randrange(5000)}" for _ in range(words - 1))])
 
     if '- "daily"' in prompt:
-        return said(json.dumps({"daily": text(30), "expert": text(40)}))
-    if "First reason about it" in prompt:
-        negatives = int(re.search(r'"negatives": (\d+)', prompt)[1])
+        forms = re.findall(r"Form: (.*?) (\d+) to (\d+) words\. Rules something out: (yes|no)", prompt)
+        queries = [
+            text(draw.randint(int(least), int(most)) - 1)
+            + (" not" if rules_out == "yes" else " so")
+            + ("?" if "ends in a question mark" in about else "")
+            for about, least, most, rules_out in forms
+        ]
+        return said(json.dumps(dict(zip(("daily", "expert"), queries, strict=True))))
+    if prompt.startswith("Someone asks"):
+        good, rest = f"code{draw.randrange(10**9)}", text(30)
+        kinds = re.findall(r"^  \d+\. (.*?), from this kind of text", prompt, re.MULTILINE)
+        contents = [f"code{draw.randrange(10**9)} {rest if kind == 'minimal pair' else text(30)}" for kind in kinds]
         plan = {
             "thought": text(120),
-            "positive": f"{GOOD} {text(20)}",
-            "negatives": [text(20) for _ in range(negatives)],
+            "need": f"It needs {good}.",
+            "positive": f"{good} {rest}",
+            "negatives": [{"content": content, "flaw": text(10)} for content in contents],
         }
         return said(json.dumps(plan))
     if prompt.startswith("Write a passage"):
-        return said(f"{'Indeed' if GOOD in prompt else 'However'} {text(60)}")
+        words = int(re.search(r"about (\d+) words", prompt)[1])
+        return said(f"{re.search('code[0-9]+', prompt)[0]} {text(words - 1)}")
     if prompt.startswith("How well"):
         return said(f"The passage is so.\n{draw.randrange(5)}")
     words = prompt.split("Passage: ")[1].split("\n")[0].split()
-    thought = f"It says {' '.join(words[:8])}, and that is what counts here."
-    label = "true" if words[0] == "Indeed" else "false"
-    return said(label, reasoning_content=thought)
+    thought = f"It says {' '.join(words[:8])}, and {text(int(re.search('in ([0-9]+) to', prompt)[1]))}"
+    return said("true" if f"It needs {words[0]}." in prompt else "false", reasoning_content=thought)

@@ -29,7 +29,7 @@ def test_a_dry_run_asks_nothing_and_says_what_it_would_cost(home):
     assert [row[:3] for row in rows[1:5]] == [
         ["queries", "gpt-4o", "100"],
         ["outlines", "gpt-4o", "200"],
-        ["passages", "gpt-4o", "800"],
+        ["passages", "gpt-4o", "725"],
         ["judgments", "deepseek-reasoner", "1,600"],
     ]
     assert "dollars (an estimate); batch files cost half" in rows[-1][0] and not (home / "out").exists()
@@ -95,14 +95,14 @@ def test_all_faults_of_prompts_are_named_before_anything_is_asked(home):
     (prompts / "judge.md").write_text("Is $pasage relevant to $query?")
     (prompts / "retry.md").write_text("It costs 5 $ to ask again.")
     (prompts / "outline.md").write_text("")
-    (prompts / "passage.md").write_bytes(b"caf\xe9 $description")
+    (prompts / "passage.md").write_bytes(b"caf\xe9 $content")
     with serving(write) as server:
         config = write_config(home, server.url, prompts="prompts")
         for result in (synth("run", config), synth("run", config, "--dry-run")):
             assert result.exit_code == 2 and server.asked == [] and result.stderr.count("\n") == 1
             for fault in (
                 "grade.md: no such file; copy it from the package's synth/prompts; ",
-                "judge.md: unknown $pasage; choose from $passage, $query",
+                "judge.md: unknown $pasage; choose from $least, $most, $need, $passage, $query",
                 "retry.md: a $ without a name; write $$ for a dollar sign, or one of $reason",
                 "outline.md: the file is empty; write the prompt",
                 "passage.md: not UTF-8 (byte 0xe9); convert the file to UTF-8",

@@ -12,27 +12,26 @@ from limrank_ir import LimRankError
 from limrank_ir.synth.filters.agreement import agreed, both_kinds
 from limrank_ir.synth.filters.decontaminate import read_benchmarks, uncontaminated
 from limrank_ir.synth.filters.duplicates import different
-from limrank_ir.synth.filters.hardness import bm25, dense, hard, remembered
-from limrank_ir.synth.filters.leaks import label_leak, not_copied
+from limrank_ir.synth.filters.hardness import above, bm25, dense, hard, remembered
+from limrank_ir.synth.filters.leaks import label_leak, not_copied, passage_leak
 from limrank_ir.synth.filters.traces import sound
-from limrank_ir.synth.records import JudgedPair, Judgment, WrittenPassage, WrittenQuery
+from limrank_ir.synth.records import Brief, JudgedPair, Judgment, WrittenPassage, WrittenQuery
 from limrank_ir.synth.words import content_words, ngrams
 
 TEXT = "The river otter hunts crayfish at night and rests in burrows along the bank during the day."
+NEED = "It has to say that otters look for food at night."
 TRACE = "The query wants to know when otters hunt. The passage says that the river otter hunts at night, so it answers."
 
 
 def query(name="q1", text="When do otters look for food, and where are they the rest of the time?"):
-    return WrittenQuery(
-        id=name, kind="daily", domain="biology", difficulty="direct", text=text, seed="s", persona="p",
-        negatives=("wrong",), documents=("forum answer",) * 2, request="r",
-    )  # fmt: skip
+    brief = Brief(domain="biology", difficulty="direct", form="question", negatives=("wrong",), documents=("blog",) * 2)
+    return WrittenQuery(id=name, kind="daily", brief=brief, text=text, seed="s", persona="p", request="r")
 
 
 def pair(*labels, intended=True, name="q1", text=TEXT, trace=TRACE, place=0, asked=None):
     passage = WrittenPassage(id=f"{name}-p{place}", query=name, kind="positive" if intended else "wrong", text=text)
     judgments = tuple(Judgment(label=label, reasoning=trace, request=f"r{n}") for n, label in enumerate(labels))
-    return JudgedPair(query=asked or query(name), passage=passage, judgments=judgments, label=intended)
+    return JudgedPair(query=asked or query(name), need=NEED, passage=passage, judgments=judgments, label=intended)
 
 
 # Agreement
@@ -87,23 +86,23 @@ def test_a_query_needs_both_kinds():
         (TRACE, True, None),
         (f"{TRACE} So the answer is true.", True, None),
         (f"{TRACE} So the answer is false.", True, "the trace ends in the opposite verdict"),
-        ("Otters hunt crayfish at night.", True, "the trace is too short"),
-        (" ".join([TRACE] * 60), True, "the trace is too long"),
+        (TRACE.replace("at night", "at 9 p.m. in Norway"), True, "the trace has a number that is in no source"),
+        (TRACE.replace("at night", '"by the light of day"'), True, "the trace has a quote that is in no source"),
         (TRACE.replace("passage", "<think>"), True, "the trace has think tags"),
         ("It is about cooking, which has nothing at all to do with that, so no.", False, "the trace is not about"),
     ],
 )
 def test_traces_must_be_fit_to_learn_from(trace, label, reason):
-    found = sound([pair(label, intended=label, trace=trace)], words=(10, 1000))
+    found = sound([pair(label, intended=label, trace=trace)])
     assert len(found.kept) == (reason is None)
     assert all(why.startswith(reason) for why in found.dropped)
 
 
 def test_the_first_fit_trace_becomes_the_target():
     judged = pair(True, True)
-    bad = judged.judgments[0].model_copy(update={"reasoning": "too short"})
-    (found,) = sound([judged.model_copy(update={"judgments": (bad, judged.judgments[1])})], words=(10, 1000)).kept
-    assert [judgment.reasoning for judgment in found.judgments] == [TRACE, "too short"]
+    bad = judged.judgments[0].model_copy(update={"reasoning": "of something else"})
+    (found,) = sound([judged.model_copy(update={"judgments": (bad, judged.judgments[1])})]).kept
+    assert [judgment.reasoning for judgment in found.judgments] == [TRACE, "of something else"]
 
 
 # Duplicates, benchmarks, and copies
@@ -159,7 +158,7 @@ def test_a_passage_that_repeats_the_query_is_dropped():
 # Hardness
 
 
-def test_negatives_that_nothing_finds_are_not_hard():
+def test_negatives_are_hard_where_a_retriever_ranks_them_near_the_positive():
     queries = {"q1": "When do otters hunt for food?"}
     passages = {
         "good": TEXT,
@@ -169,18 +168,21 @@ def test_negatives_that_nothing_finds_are_not_hard():
     found = [rank(queries, passages, 2) for rank in (bm25, dense)]
     for ranks in found:
         assert set(ranks["q1"]) == {"good", "near"} and sorted(ranks["q1"].values()) == [1, 2]
-    pairs = [
-        JudgedPair(
-            query=query(),
-            passage=WrittenPassage(id=name, query="q1", kind=kind, text=passages[name]),
-            judgments=(),
-            label=label,
-        )
-        for name, kind, label in (("good", "positive", True), ("near", "wrong", False), ("far3", "wrong", False))
-    ]
-    sifted = hard(pairs, found, within=2)
+
+    def judged(name, kind, label):
+        passage = WrittenPassage(id=name, query="q1", kind=kind, text=passages[name])
+        return JudgedPair(query=query(), need=NEED, passage=passage, judgments=(), label=label)
+
+    pairs = [judged("good", "positive", True), judged("near", "wrong", False), judged("far3", "minimal pair", False)]
+    sifted = hard(pairs, found, within=1)
     assert [each.id for each in sifted.kept] == ["good", "near"]
-    assert sifted.dropped == {"not hard: no retriever finds it": 1}
+    assert sifted.dropped == {"not hard: no retriever ranks it near the positive": 1}
+
+    ranks = {"q1": {"near": 4, "good": 5, "far3": 7}}
+    assert len(hard(pairs, [ranks], within=2).kept) == 3 and len(hard(pairs, [ranks], within=1).kept) == 2
+    assert above(pairs, ranks) == {"wrong": (1, 1), "minimal pair": (0, 1)}
+    # A positive that is not found is below all that are; a negative that is not found is not hard.
+    assert len(hard(pairs, [{"q1": {"near": 150}}], within=0).kept) == 2
 
 
 # Leaks
@@ -208,14 +210,24 @@ def test_a_label_leak_is_measured():
     draw = random.Random(0)
     words = [f"word{number}" for number in range(300)]
 
-    def pairs(mark):
-        made = []
-        for number in range(60):
-            for label in (True, False):
-                text = " ".join(draw.choices(words, k=40)) + (f" {mark}" if label else "")
-                made.append(pair(label, intended=label, name=f"q{number}", text=text))
-        return made
+    def texts(mark="", shorter=0, count=60):
+        return [
+            (f"q{number}", " ".join(draw.choices(words, k=40 if label else 40 - shorter)) + mark * label, label)
+            for number in range(count)
+            for label in (True, False)
+        ]
 
-    assert label_leak(pairs("indeed certainly")) > 0.8
-    assert 0.3 < label_leak(pairs("")) < 0.7
-    assert label_leak(pairs("")[:18]) is None
+    found = label_leak(texts(" indeed certainly"))
+    assert found.auc > 0.8 and found.error < 0.05 and found.above(0.6) and not found.above(1.0)
+    assert label_leak(texts(shorter=8)).above(0.6)  # length alone gives it away
+    found = label_leak(texts())
+    assert 0.3 < found.auc < 0.7 and not found.above(0.6)
+    assert label_leak(texts(count=9)) is None
+
+
+def test_borrowed_passages_are_left_out_of_the_leak_check():
+    pairs = [pair(label, intended=label, name=f"q{number}") for number in range(20) for label in (True, False)]
+    borrowed = [
+        each.model_copy(update={"passage": each.passage.model_copy(update={"source": "q1-p0"})}) for each in pairs[1::2]
+    ]
+    assert passage_leak(pairs) is not None and passage_leak([*pairs[::2], *borrowed]) is None

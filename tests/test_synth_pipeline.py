@@ -52,9 +52,9 @@ def whole(tmp_path_factory):
 
 def test_what_comes_out(whole):
     folder, asked, said_ = whole
-    # 20 couples, 40 queries with outlines, 160 passages judged twice
-    assert asked == 20 + 40 + 160 + 320
-    assert "540 requests; deepseek-reasoner: 320 answers" in said_ and "160 pairs for 40 queries, 40 relevant" in said_
+    # 20 couples, 40 queries with outlines, 160 passages judged twice, 15 of them borrowed
+    assert asked == 20 + 40 + 145 + 320
+    assert "525 requests; deepseek-reasoner: 320 answers" in said_ and "160 pairs for 40 queries, 40 relevant" in said_
     rows = json.loads((folder / "out/dataset/train_limrank.json").read_text())
     assert len(rows) == 160 and set(rows[0]) == {"instruction", "input", "output"}
     assert all(row["output"].startswith("<think>\n") for row in rows)
@@ -78,10 +78,12 @@ def test_every_row_says_where_it_comes_from(whole):
         assert row["models"] == {"generator": "gpt-4o", "judge": "deepseek-reasoner"}
         assert row["seed"].startswith("s") and row["persona"].startswith("p") and len(row["judgments"]) == 2
         prompts = [journal[key]["messages"][0]["content"] for key in row["requests"].values()]
-        assert row["query"] in prompts[1] and row["description"] in prompts[2]
+        assert row["query"] in prompts[1] and row["content"] in prompts[2]
+        assert row["query"] not in prompts[2] and row["flaw"] not in (*prompts[2:], "")
         for judgment in row["judgments"]:
             prompt = journal[judgment["request"]]["messages"][0]["content"]
-            assert row["query"] in prompt and row["passage"] in prompt
+            assert row["query"] in prompt and row["passage"] in prompt and row["need"] in prompt
+            assert not row["flaw"] or row["flaw"] not in prompt
         assert set(row["prompts"]) == {"queries", "outline", "passage", "judge", "grade"}
 
 
@@ -102,7 +104,7 @@ def test_two_thousand_requests_with_faults_give_the_same_file(home):
     made = {}
     for name, befallen in (("faults", faults), ("none", {})):
         with serving(write, befallen) as server:
-            config = write_config(home, server.url, couples=75, output=name)
+            config = write_config(home, server.url, couples=78, output=name)
             result = synth("run", config)
             assert result.exit_code == 0, result.output
             assert len(server.asked) >= 2000
@@ -155,7 +157,7 @@ def test_the_stages_one_by_one(home, whole):
     folder, count, _ = whole
     with serving(write) as server:
         config = write_config(home, server.url)
-        for stage, asked in (("queries", 20), ("outlines", 60), ("passages", 220)):
+        for stage, asked in (("queries", 20), ("outlines", 60), ("passages", 205)):
             result = synth("run", config, "--until", stage)
             assert result.exit_code == 0 and f"the {stage} are complete: see " in result.stderr
             assert f"{home}/out/{stage}.jsonl; to continue, leave out --until" in result.stderr
@@ -245,11 +247,14 @@ def test_errors_that_an_older_version_saved_are_dropped_or_repeated(home, whole)
             rows = [(json.dumps(OLD[number % len(OLD)]), key) for number, key in enumerate(keys)]
             database.executemany("UPDATE answers SET answer = ? WHERE key = ?", rows)
         result = synth("run", config)
-        assert result.exit_code == 0 and server.asked == [], result.output
+        # Without some positives, others are borrowed, and judged.
+        borrowed = len(server.asked)
+        assert result.exit_code == 0 and borrowed <= 20, result.output
+        assert all(body["model"] == "deepseek-reasoner" for body in server.asked)
         assert " saved answers are errors" in result.stderr and "unusable answer: no answer" in result.stderr
         assert results(home / "out") != results(folder / "out")
         result = synth("run", config, "--again", "--max-requests", 3)
-        assert result.exit_code == 1 and len(server.asked) == 3
+        assert result.exit_code == 1 and len(server.asked) == borrowed + 3
         requests, answers = home / "requests.jsonl", home / "answers.jsonl"
         assert synth("batch-write", config, requests, "--again").exit_code == 0
         answered(requests, answers)
@@ -258,18 +263,16 @@ def test_errors_that_an_older_version_saved_are_dropped_or_repeated(home, whole)
         assert synth("run", config, "--again").exit_code == 0
         result = synth("run", config)
         assert result.exit_code == 0 and "saved answers are errors" not in result.stderr
-        assert len(server.asked) < len(keys)
+        assert len(server.asked) < borrowed + len(keys)
     assert results(home / "out") == results(folder / "out")
-    assert len(Journal(place)) == count
+    assert count <= len(Journal(place)) <= count + borrowed
 
 
 def test_unusable_answers_are_dropped_and_counted(home):
     def bad(body):
         prompt = body["messages"][0]["content"]
         if prompt.startswith("Write a passage") and "official guidance" in prompt:
-            return said(
-                "This passage is relevant to the query, as everybody can see at once who reads it with care, and so on."
-            )
+            return said(" ".join(["This passage is relevant to the query, as everybody can see at once."] * 7))
         return write(body)
 
     with serving(bad) as server:

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from limrank_ir import LimRankError
 from limrank_ir.cli.app import app
 from limrank_ir.synth.audit import BLIND, QUESTIONS, Audit, Marks, audit_page, read_audit, samples, wilson
-from limrank_ir.synth.records import JudgedPair, Judgment, WrittenPassage, WrittenQuery
+from limrank_ir.synth.records import Brief, JudgedPair, Judgment, WrittenPassage, WrittenQuery
 from tests.chat_server import serving, write
 from tests.synthesis import write_config, write_sources
 
@@ -36,13 +36,12 @@ def home(tmp_path_factory):
 
 
 def pairs(count=4, text="a <script>alert(1)</script> & text"):
-    query = WrittenQuery(
-        id="q", kind="daily", domain="law", difficulty="direct", text=text, seed="s", persona="p",
-        negatives=(), documents=(), request="r",
-    )  # fmt: skip
+    brief = Brief(domain="law", difficulty="direct", form="post", negatives=(), documents=())
+    query = WrittenQuery(id="q", kind="daily", brief=brief, text=text, seed="s", persona="p", request="r")
     return [
         JudgedPair(
             query=query,
+            need=text,
             passage=WrittenPassage(id=f"q-p{number}", query="q", kind="positive", text=text, document="blog"),
             judgments=(Judgment(label=True, reasoning=text, request="r"),),
             label=number % 2 == 0,
@@ -56,7 +55,12 @@ def test_the_report(home):
     assert result.exit_code == 0, result.output
     page = (home / "out/report.html").read_text()
     assert "160 judged pairs for 40 queries" in page and "40 of these are relevant (25%)" in page
-    assert "Nobody has audited it yet" in page and "under the ROC curve of" in page
+    assert "Nobody has audited it yet" in page and "Whether negatives are hard was not measured" in page
+    leaks = re.search(r"planned contents.*?passages.*?</table>", page, re.DOTALL)[0]
+    assert len(re.findall(r"0\.\d\d \(0\.\d\d to 0\.\d\d\)", leaks)) == 2
+    assert re.search(r"keywords</div>.*?12 \(30%, target 30%\)", page, re.DOTALL)
+    assert re.search(r"minimal pair</t.>.*?23.*?23.*?100%", page, re.DOTALL)
+    assert re.search(r"traces: multi-hop.*?traces: constrained", page, re.DOTALL)
     assert re.search(r"health</div>.*?2 \(10%, target 10%\)", page, re.DOTALL)
     assert "deepseek-reasoner" in page and ">0.05<" in page  # 320 answers of 100 and 50 tokens
     (home / "prices.yaml").write_text("deepseek: [1000, 2000]\n")

@@ -149,10 +149,19 @@ def test_quotas_are_met(couples):
         briefs = [getattr(couple, kind) for couple in found]
         assert Counter(brief.domain for brief in briefs) == +Counter(allot(couples, domains))
         assert Counter(brief.difficulty for brief in briefs) == +Counter(allot(couples, levels))
+        forms = [(each.name, each.share) for each in GUIDELINES.forms]
+        assert Counter(brief.form for brief in briefs) == +Counter(allot(couples, forms))
+    briefs = [brief for couple in found for brief in (couple.daily, couple.expert)]
+    kinds = Counter(kind for brief in briefs for kind in brief.negatives)
+    shares = {each.name: each.share / sum(each.share for each in GUIDELINES.negatives) for each in GUIDELINES.negatives}
+    assert all(abs(kinds[name] - 6 * couples * share) < 1 for name, share in shares.items())
+    for brief in briefs:
+        assert len(brief.documents) == 4 and (couples == 1 or len(set(brief.negatives)) == 3)
+        assert "borrowed" not in brief.negatives[:-1]
+        if "minimal pair" in brief.negatives:
+            assert brief.documents[brief.negatives.index("minimal pair") + 1] == brief.documents[0]
     for couple in found:
         assert couple.expert.domain == couple.persona.domain
-        assert all(len(set(kinds)) == 3 for kinds in couple.negatives)
-        assert all(len(types) == 4 for types in couple.documents)
 
 
 def test_the_seed_decides():

@@ -1,4 +1,4 @@
-"""Hard negatives must be hard: a first stage must find them among the other passages."""
+"""Hard negatives must be hard: a first stage must rank them near their query's positive, or above it."""
 
 from __future__ import annotations
 
@@ -19,24 +19,60 @@ Ranks = Mapping[str, Mapping[str, int]]
 """Query id to passage id to rank (from 1), for the best passages of a retriever."""
 
 
+DEPTH = 200
+"""How deep retrievers rank. A passage that is missing from a ranking is below all others."""
+
+
 def hard(pairs: Sequence[JudgedPair], rankings: Sequence[Ranks], *, within: int) -> Sifted[JudgedPair]:
-    """Keep positives, and negatives that a retriever ranks high for their query among all passages.
+    """Keep positives, and negatives that a retriever ranks above their query's positive or a few places below it.
 
     Args:
         pairs: the pairs.
         rankings: the rankings of each retriever over all passages of the synthesis.
-        within: the last rank that counts as hard.
+        within: how many places below the best positive still count as hard.
     """
+    best = [_best(pairs, ranks) for ranks in rankings]
 
     def reason(pair: JudgedPair) -> str | None:
         if pair.label:
             return None
-        for ranks in rankings:
-            if ranks.get(pair.query.id, {}).get(pair.passage.id, within + 1) <= within:
+        for ranks, positives in zip(rankings, best, strict=True):
+            rank = ranks.get(pair.query.id, {}).get(pair.passage.id)
+            if rank is not None and rank <= positives.get(pair.query.id, DEPTH + 1) + within:
                 return None
-        return "not hard: no retriever finds it"
+        return "not hard: no retriever ranks it near the positive"
 
     return sift(pairs, reason)
+
+
+def above(pairs: Sequence[JudgedPair], ranks: Ranks) -> dict[str, tuple[int, int]]:
+    """Count the negatives that a retriever ranks above their query's positive.
+
+    Args:
+        pairs: the pairs.
+        ranks: the ranking of a retriever.
+
+    Returns:
+        Kind of negative to (how many are above the positive, how many there are).
+    """
+    best = _best(pairs, ranks)
+    found: dict[str, tuple[int, int]] = {}
+    for pair in pairs:
+        if not pair.label:
+            rank = ranks.get(pair.query.id, {}).get(pair.passage.id, DEPTH + 1)
+            over, count = found.get(pair.passage.kind, (0, 0))
+            found[pair.passage.kind] = (over + (rank < best.get(pair.query.id, DEPTH + 1)), count + 1)
+    return found
+
+
+def _best(pairs: Sequence[JudgedPair], ranks: Ranks) -> dict[str, int]:
+    """The rank of each query's best positive."""
+    found: dict[str, int] = {}
+    for pair in pairs:
+        if pair.label:
+            rank = ranks.get(pair.query.id, {}).get(pair.passage.id, DEPTH + 1)
+            found[pair.query.id] = min(rank, found.get(pair.query.id, rank))
+    return found
 
 
 Retrieve = Callable[[Mapping[str, str], Mapping[str, str], int], Ranks]
