@@ -90,6 +90,8 @@ def test_a_dry_run_predicts_the_run_and_writes_nothing(home, run):
     found = dict(facts)
     assert (found["examples"], found["batch"], found["steps"]) == ("4", "2", str(record["steps"]))
     assert found["data"] == record["data_sha256"]
+    seen = [entry["num_tokens"] for entry in record["history"] if "num_tokens" in entry]  # of one epoch
+    assert found["tokens"] == f"{seen[-1]:,} in an epoch, 12 of them in responses"
     assert not (home / "dry").exists() and not (home / "out").exists()
 
 
@@ -97,7 +99,7 @@ def test_a_setting_can_be_changed_on_the_command_line(home):
     result = train(
         home, "--dry-run", "--output", home / "dry", "--set", "training.max_steps=7", "--set", "data.share=.5"
     )
-    facts = dict(line.split("\t") for line in result.stdout.splitlines()[-4:])
+    facts = dict(line.split("\t") for line in result.stdout.splitlines()[-5:])
     assert (facts["steps"], facts["examples"]) == ("7", "2")
 
 
@@ -199,6 +201,7 @@ def test_the_7b_configurations_have_the_published_values(name, rate, epochs, bat
     assert config.lora.add_tokens == tokens and config.lora.layers is None
     assert (config.data.cutoff, config.dtype, config.objectives) == (2500, "bfloat16", {"traces": 1.0})
     assert [source.path.name for source in config.data.sources] == ["train_limrank.json"]
+    assert (config.data.layout, config.data.cut) == ("rows", "proportional")
     # transformers accepts the settings; without use_cpu, bf16 would need a GPU.
     arguments = TrainingArguments(output_dir="none", use_cpu=True, **config.training)
     assert (arguments.learning_rate, arguments.num_train_epochs) == (rate, epochs)

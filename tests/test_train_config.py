@@ -46,7 +46,20 @@ BAD_CONFIGS = {
     "seed": ({"seed": -1}, "seed: .* greater than or equal to 0"),
     "prompt format": ({"prompt_format": "rank2"}, "prompt_format: unknown prompt format 'rank2'; choose one of"),
     "teacher": ({"objectives": {"distill": 1}}, "the objective distill needs data.teacher, such as: minilm"),
-    "layout": ({"data": {"layout": "listwise"}}, "listwise rows have no verdicts; their only objective is traces"),
+    "layout": ({"data": {"layout": "listwise"}}, "with data.layout: listwise, the only objective is traces"),
+    "rows": ({"data": {"layout": "rows"}}, "with data.layout: rows, the only objective is traces"),
+    "cut": ({"data": {"cut": "proportional"}}, "cut: proportional needs layout: rows"),
+    "negatives of rows": (
+        {
+            "data": {"layout": "rows", "sources": [{"path": "rows.jsonl", "negatives": 7}]},
+            "objectives": {"traces": 1},
+        },
+        "with layout: rows, every row is used; remove negatives",
+    ),
+    "rows without reasoning": (
+        {"data": {"layout": "rows"}, "objectives": {"traces": 1}},
+        r"rows\.jsonl: the row 'q\d+' has no reasoning \(47 of 63 rows\)",
+    ),
     "packed": (
         {"packed": True, "training": {"gradient_checkpointing": True}},
         "packed does not work with gradient_checkpointing",

@@ -14,7 +14,15 @@ from limrank_ir.engines.tokens import PromptTokenizer
 from limrank_ir.errors import LimRankError
 from limrank_ir.formats.corpus import Passage
 from limrank_ir.prompts import QWEN3, RANK1, whole_sentences
-from limrank_ir.train.encode import QUERY_SHARE, THOUGHT_SHARE, ranking_sequences, trace_sequences, verdict_sequences
+from limrank_ir.train.encode import (
+    QUERY_SHARE,
+    THOUGHT_SHARE,
+    proportional_lengths,
+    ranking_sequences,
+    row_sequences,
+    trace_sequences,
+    verdict_sequences,
+)
 from limrank_ir.train.rows import Candidate, Group
 from limrank_ir.train.trainer import survey
 from tests.engines import reading
@@ -163,50 +171,102 @@ def test_sequences_fit_and_lose_only_what_they_must(tokenizer, query, passage, t
     ours = encoder(tokenizer)
     query, passage, thought = (" ".join(["so", *words]) for words in (query, passage, thought))
     one = group(query, passage, reasoning=thought)
-    (verdict,) = verdict_sequences([one], RANK1, ours, cutoff)
-    (trace,) = trace_sequences([one], RANK1, ours, cutoff)
-    assert len(verdict.ids) <= cutoff and len(trace.ids) <= cutoff
-    (whole,) = verdict_sequences([one], RANK1, ours, 99999)
-    query_tokens = len(ours.encode_text(query))
-    if len(whole.ids) <= cutoff and query_tokens <= cutoff * QUERY_SHARE:
-        assert verdict.cut == 0 and verdict.ids.tolist() == whole.ids.tolist()
-    else:
-        assert verdict.cut > 0
-    # The query is whole, or cut to half of the cutoff.
-    text = ours.decode(trace.ids.tolist())
-    shown = text.removeprefix(RANK1.before.split("{query}")[0]).split("\nPassage: ")[0]
-    if query_tokens <= cutoff * QUERY_SHARE:
-        assert shown == query
-    else:
-        assert query.startswith(shown) and len(ours.encode_text(shown)) <= cutoff * QUERY_SHARE
-    # The thought is whole, or its longest beginning in whole sentences that fits into a quarter.
-    response = ours.decode(trace.ids[trace.prompt :].tolist())
-    end = "\n</think> true"
-    kept = response.removeprefix("\n").removesuffix(end)
-    most = int(cutoff * THOUGHT_SHARE)
-    assert response == f"\n{kept}{end}"
-    if len(ours.encode_text(f"\n{thought.strip()}", end)) <= cutoff * THOUGHT_SHARE:
-        assert kept == thought.strip()
-    else:
-        assert thought.startswith(kept) and kept == whole_sentences(kept) and trace.cut > 0
-        assert trace.prompt + most >= len(trace.ids)
-        for longer in range(len(kept) + 1, len(thought)):
-            more = whole_sentences(thought[:longer])
-            if len(more) > len(kept):
-                assert len(ours.encode_text(f"\n{more}", end)) > most
-                break
-    # The passage keeps as much of its beginning as fits, except for a few tokens of a word that does not.
-    for row, end in ((trace, "\n<think>"), (verdict, "\n<think>\n\n</think>")):
+    for make, end in ((verdict_sequences, "\n<think>\n\n</think>"), (trace_sequences, "\n<think>")):
+        (row,) = make([one], RANK1, ours, cutoff)
+        (whole,) = make([one], RANK1, ours, 99999)
+        excess = len(whole.ids) - cutoff
+        assert whole.cut == 0 and row.cut == len(whole.ids) - len(row.ids)
+        if excess <= 0:
+            assert row.ids.tolist() == whole.ids.tolist()
+            continue
+        assert len(row.ids) <= cutoff
         prompt = ours.decode(row.ids[: row.prompt].tolist())
-        assert prompt.endswith(end)
-        shown = prompt.split("\nPassage: ")[1].removesuffix(end).strip()
-        assert passage.strip().startswith(shown)
+        shown, text = prompt.removeprefix(RANK1.before.split("{query}")[0]).split("\nPassage: ")
+        # The query is whole, or loses the excess, but is not cut below half of the cutoff.
+        tokens = len(ours.encode_text(query))
+        most = max(int(cutoff * QUERY_SHARE), tokens - excess)
+        saved = tokens - len(ours.encode_text(shown))
+        assert query.startswith(shown) and saved >= 0
+        assert shown == query if tokens <= most else tokens - saved <= most < tokens - saved + 6
+        if make is trace_sequences:
+            saved += shorter_thought(ours, row, whole, excess - saved, cutoff)
+        # The passage keeps as much of its beginning as fits, except for a few tokens of a word that does not.
+        shown = text.removesuffix(end).strip()
+        assert prompt.endswith(end) and passage.strip().startswith(shown)
         assert shown == passage.strip() or cutoff - len(row.ids) <= 6
+        if saved > excess + 6:
+            assert shown == passage.strip()
+
+
+def shorter_thought(ours, row, whole, excess, cutoff):
+    """How many tokens the thought lost: none, or down to its longest beginning in whole sentences that fits."""
+    end = "\n</think> true"
+    kept, thought = (ours.decode(each.ids[each.prompt :].tolist()).removesuffix(end) for each in (row, whole))
+    before, after = len(whole.ids) - whole.prompt, len(row.ids) - row.prompt
+    most = max(int(cutoff * THOUGHT_SHARE), before - excess)
+    if before <= most:
+        assert kept == thought
+        return 0
+    assert thought.startswith(kept) and kept == f"\n{whole_sentences(kept)}" and after <= most
+    for longer in range(len(kept) + 1, len(thought)):
+        more = f"\n{whole_sentences(thought[:longer])}"
+        if len(more) > len(kept):
+            assert len(ours.encode_text(more, end)) > most
+            break
+    return before - after
+
+
+def test_a_thought_that_fits_is_not_cut_however_long_it_is(tokenizer):
+    ours = encoder(tokenizer)
+    one = group("what is red?", "the thing is red", reasoning="It names red, and so it is. " * 120)
+    (row,) = trace_sequences([one], RANK1, ours, 2500)
+    assert row.cut == 0 and len(row.ids) - row.prompt > 2500 * THOUGHT_SHARE + 300
+    total = len(row.ids)
+    assert [trace_sequences([one], RANK1, ours, total - less)[0].cut > 0 for less in (0, 1)] == [False, True]
+    (short,) = trace_sequences([one], RANK1, ours, total - 1)
+    assert 1 <= short.cut <= 12  # one sentence, and not three quarters
+
+
+def test_a_long_query_is_cut_only_for_the_passages_that_need_it(tokenizer):
+    ours = encoder(tokenizer)
+    one = group("so why? " * 30, "red", "blue " * 60)
+    short, long = verdict_sequences([one], RANK1, ours, 150)
+    assert short.cut == 0 and long.cut > 0 and len(long.ids) <= 150
+
+
+# Rows
+
+
+@pytest.mark.parametrize("cut", ["texts", "proportional"])
+def test_the_response_of_a_row_begins_with_the_tag_and_has_no_end_token(tokenizer, cut):
+    ours = encoder(tokenizer)
+    one = group("what is red?", "the thing is red", reasoning="It names red.")
+    (row,) = row_sequences([one], RANK1, ours, 500, cut)
+    (trace,) = trace_sequences([one], RANK1, ours, 500)
+    response = "<think>\nIt names red.\n</think> true"
+    assert row.ids[row.prompt :].tolist() == tokenizer(response, add_special_tokens=False).input_ids
+    assert row.ids.tolist() == trace.ids.tolist() and tokenizer.eos_token_id not in row.ids and row.cut == 0
+
+
+def test_rows_are_cut_in_proportion_at_the_ends_of_prompt_and_response(tokenizer):
+    ours = encoder(tokenizer)
+    one = group("what is red?", "the thing is red " * 30, reasoning="It names red. " * 30)
+    (whole,) = row_sequences([one], RANK1, ours, 9999, "proportional")
+    prompt, response = whole.ids[: whole.prompt], whole.ids[whole.prompt :]
+    (row,) = row_sequences([one], RANK1, ours, 100, "proportional")
+    first, second = proportional_lengths(len(prompt), len(response), 100)
+    assert row.ids.tolist() == [*prompt[:first], *response[:second]] and row.prompt == first
+    assert len(row.ids) == 100 and row.cut == len(whole.ids) - 100
+    # The other rule keeps the verdict.
+    (row,) = row_sequences([one], RANK1, ours, 100, "texts")
+    assert len(row.ids) <= 100 and row.ids[-1] == ours.label_ids[0]
 
 
 def test_a_thought_without_spaces_is_cut_and_not_dropped(tokenizer):
-    (row,) = trace_sequences([group("q", "p", reasoning="这段话说的是红色" * 60)], RANK1, encoder(tokenizer), 400)
-    assert 80 < len(row.ids) - row.prompt <= 100
+    (row,) = trace_sequences(
+        [group("q", "p " * 400, reasoning="这段话说的是红色" * 60)], RANK1, encoder(tokenizer), 400
+    )
+    assert 80 < len(row.ids) - row.prompt <= 100 and 380 < len(row.ids) <= 400
 
 
 def test_a_query_that_leaves_no_room_is_an_error_before_the_run(tokenizer):

@@ -80,6 +80,21 @@ def test_reasoning_about_the_query_becomes_the_thought_of_all_its_passages(tmp_p
     assert data_hash(mixed["positives"]) != data_hash(mixed["all"])
 
 
+def test_each_row_is_an_example_if_the_layout_is_rows(tmp_path):
+    row = {"query": "q", "pos": ["p1", "p2"], "neg": ["n1", "n2", "n3"], "reasoning": "why", "licence": "MIT"}
+    pairs = [PAIR | {"query": query, "passage": text, "label": label, "licence": "MIT"} for query, text, label in PAIRS]
+    for path, expected in (
+        (write(tmp_path, row), [("q", text, text < "o") for text in ("n1", "n2", "n3", "p1", "p2")]),
+        (write(tmp_path, *pairs, name="pairs.jsonl"), [(query, text, not label) for query, text, label in PAIRS]),
+    ):
+        data = Data(folder=tmp_path, layout="rows", sources=(DataSource(path=path, reasoning="all"),))
+        found = [(group.query, *group.candidates) for group in mix(data, 3)]
+        assert sorted((query, one.text, not one.label) for query, one in found) == sorted(expected)
+
+
+PAIRS = [("a", "x", True), ("a", "y", True), ("a", "x", True), ("a", "z", False), ("b", "x", False)]
+
+
 def test_a_query_without_positives_is_one_group_unless_negatives_is_0(tmp_path):
     rows = [{"query": query, "passage": "p", "label": query == "a", "license": "MIT"} for query in "abc"]
     source = DataSource(path=write(tmp_path, *rows), groups_per_query=3)

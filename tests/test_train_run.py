@@ -61,9 +61,9 @@ def weights(adapter: Path) -> dict[str, torch.Tensor]:
     return load_file(adapter / "adapter_model.safetensors")
 
 
-def losses(adapter: Path) -> list[float]:
+def losses(adapter: Path, name: str = "loss") -> list[float]:
     history = json.loads((adapter.parent / "run.json").read_text())["history"]
-    return [entry["loss"] for entry in history if "loss" in entry]
+    return [entry[name] for entry in history if name in entry]
 
 
 # Packed and padded
@@ -84,7 +84,7 @@ def gradients(folder, place, *, pack, **changes):
         model=model,
         args=arguments(config, path),
         train_dataset=[0],
-        encode=encoder(RANK1, prompts, 128, ALL, "pointwise"),
+        encode=encoder(RANK1, prompts, config.data, ALL),
         objectives=ALL,
         labels=tuple(prompts.label_ids),
         pack=pack,
@@ -243,6 +243,7 @@ def test_a_killed_run_ends_with_the_same_weights(trained, place, llama, when, la
     for name, weight in weights(adapter).items():
         torch.testing.assert_close(weight, expected[name], rtol=0, atol=1e-5)
     assert losses(adapter) == pytest.approx(losses(trained[1]), abs=1e-5)
+    assert losses(adapter, "num_tokens") == losses(trained[1], "num_tokens")
     assert json.loads((place / when / "run.json").read_text())["resumed"] is True
 
 
@@ -286,37 +287,58 @@ def test_a_run_can_be_moved_to_another_folder(trained, llama, tmp_path):
 # Several batches per step
 
 
-def test_two_processes_and_accumulation_equal_one_batch(llama, place):
-    def run(name, batch, *, processes=1, steps=1, pack=True):
+@pytest.fixture(scope="module")
+def batches(llama, place):
+    """Runs with the same examples a step: in one batch, accumulated, and accumulated in two processes."""
+    kinds = {
+        "groups": {"objectives": ALL},
+        "rows": {"objectives": {"traces": 1.0}, "data": {"layout": "rows", "sources": [{"path": "thoughts.jsonl"}]}},
+    }
+    thoughts = ["Yes.", "It is so, and that is why it is what was asked. " * 3, "It says nothing of that."]
+    rows = [
+        {"query": f"q{number}", "passage": f"p {number}", "label": number % 3 < 2, "reasoning": thoughts[number % 3]}
+        for number in range(16)
+    ]
+    write_rows(place / "thoughts.jsonl", [{**row, "license": "MIT"} for row in rows])
+
+    def config(kind, name, batch, steps):
         settings = {"per_device_train_batch_size": batch, "gradient_accumulation_steps": steps}
         # Not Adam, which turns a gradient near 0 into a full step of either sign.
         settings |= {"optim": "sgd", "learning_rate": 0.3}
-        path = write_config(place / f"{name}.yaml", llama, output=name, training=settings, objectives=ALL, packed=pack)
-        if processes == 1:
-            return train(path)
-        program = place / "program.py"
-        program.write_text(
-            "import sys; from pathlib import Path; from limrank_ir.train.run import train; train(Path(sys.argv[1]))"
-        )
-        command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-        made = subprocess.run(
-            [*command, str(program), str(path)],
-            capture_output=True,
-            text=True,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-        )
-        assert made.returncode == 0, made.stderr[-3000:]
-        return place / name / "adapter"
+        return write_config(place / f"{name}.yaml", llama, output=name, training=settings, **kinds[kind])
 
-    one = run("one", 4)
+    made = {
+        kind: [train(config(kind, f"{kind}-{name}", 4 // n, n)) for name, n in (("one", 1), ("steps", 2))]
+        for kind in kinds
+    }
+    program = place / "program.py"
+    program.write_text(
+        "import sys; from pathlib import Path; from limrank_ir.train.run import train\n"
+        "for path in sys.argv[1:]: train(Path(path))"
+    )
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(program)]
+    ran = subprocess.run(
+        [*command, *(str(config(kind, f"{kind}-both", 1, 2)) for kind in kinds)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    assert ran.returncode == 0, ran.stderr[-3000:]
+    return {kind: [*adapters, place / f"{kind}-both" / "adapter"] for kind, adapters in made.items()}
+
+
+@pytest.mark.parametrize("kind", ["groups", "rows"])
+def test_two_processes_and_accumulation_equal_one_batch(batches, kind):
+    one, *others = batches[kind]
     record = json.loads((one.parent / "run.json").read_text())
     expected = [entry for entry in record["history"] if "loss" in entry]
-    for adapter in (run("steps", 2, steps=2), run("both", 1, processes=2, steps=2)):
+    parts = [f"loss_{name}" for name in ALL] if kind == "groups" else []
+    for adapter, processes in zip(others, (1, 2), strict=True):
         record = json.loads((adapter.parent / "run.json").read_text())
-        assert record["processes"] == (1 if adapter.parent.name == "steps" else 2)
+        assert record["processes"] == processes
         found = [entry for entry in record["history"] if "loss" in entry]
         for entry, other in zip(found, expected, strict=True):
-            for name in ("loss", *(f"loss_{name}" for name in ALL)):
+            for name in ("loss", "num_tokens", *parts):
                 assert entry[name] == pytest.approx(other[name], rel=1e-5, abs=1e-4), (adapter, name)
         kept = weights(one)
         for name, weight in weights(adapter).items():

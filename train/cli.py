@@ -160,6 +160,7 @@ def _show(report: DryRunReport, *, main: bool) -> None:
     digest = report.digest if report.digest_final else f"{report.digest} (without the teacher's scores)"
     facts = {
         "examples": f"{report.examples:,}",
+        "tokens": f"{report.tokens[0]:,} in an epoch, {report.tokens[1]:,} of them in responses",
         "batch": f"{report.batch:,}{processes}",
         "steps": f"{report.steps:,}",
         "data": digest,

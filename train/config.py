@@ -54,23 +54,46 @@ class Data(_Part):
     Attributes:
         folder: where the sources are, relative to the configuration file.
         sources: the files.
-        layout: ``"pointwise"``, or ``"listwise"`` or ``"setwise"`` for rows of whole rankings.
+        layout: ``"pointwise"``: an example is a query with its passages; ``"rows"``: it is one row, as in SFT with
+            LLaMA-Factory, and the loss is the mean over the response tokens of a step; or ``"listwise"`` or
+            ``"setwise"`` for rows of whole rankings.
         share: the fraction of each source's queries to use, above 0 and up to 1. A smaller share is a subset of a
             larger one, so shares can be the points of a learning curve.
         open_licenses_only: refuse rows whose license is missing, not stated, or non-commercial.
+        held_out: how many queries of each source are not trained on, so that choices can be made with them: ``limrank
+            train --held-out FOLDER`` writes them as test collections (`limrank_ir.train.held_out`).
         exclude_topics: topics files, relative to `folder`, whose queries must not be trained on.
         teacher: ``"minilm"``, or a sentence-transformers model (`limrank_ir.train.teacher`), or None.
         cutoff: the maximum number of tokens of prompt and response together.
+        cut: what is cut of rows that are longer: ``"texts"``: query, thought, and passage
+            (`limrank_ir.train.encode`); ``"proportional"``: the ends of prompt and response, by LLaMA-Factory's rule
+            (only with the layout ``"rows"``).
     """
 
     folder: Path = Path()
     sources: tuple[DataSource, ...] = Field(min_length=1)
-    layout: Literal["pointwise", "listwise", "setwise"] = "pointwise"
+    layout: Literal["pointwise", "rows", "listwise", "setwise"] = "pointwise"
     share: float = Field(default=1.0, gt=0, le=1)
     open_licenses_only: bool = True
+    held_out: int = Field(default=0, ge=0)
     exclude_topics: tuple[Path, ...] = ()
     teacher: str | None = None
     cutoff: int = Field(default=2500, ge=16)
+    cut: Literal["texts", "proportional"] = "texts"
+
+    @property
+    def whole_rankings(self) -> bool:
+        """Whether the rows are whole rankings (`limrank_ir.train.rankings`) and not pairs."""
+        return self.layout in ("listwise", "setwise")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Data:
+        if self.cut == "proportional" and self.layout != "rows":
+            raise ValueError("cut: proportional needs layout: rows")
+        for source in self.sources if self.layout == "rows" else ():
+            if unused := source.model_fields_set & {"negatives", "groups_per_query"}:
+                raise ValueError(f"with layout: rows, every row is used; remove {' and '.join(sorted(unused))}")
+        return self
 
 
 class Lora(_Part):
@@ -151,7 +174,9 @@ class TrainConfig(_Part):
     @model_validator(mode="after")
     def _consistent(self) -> TrainConfig:
         if self.data.layout != "pointwise" and set(self.objectives) != {"traces"}:
-            raise ValueError(f"{self.data.layout} rows have no verdicts; their only objective is traces")
+            raise ValueError(f"with data.layout: {self.data.layout}, the only objective is traces")
+        if self.data.held_out and self.data.whole_rankings:
+            raise ValueError(f"data.held_out does not work with {self.data.layout} rows; use exclude_topics")
         if "distill" in self.objectives and self.data.teacher is None:
             raise ValueError("the objective distill needs data.teacher, such as: minilm")
         if self.packed and self.training.get("gradient_checkpointing"):

@@ -35,7 +35,8 @@ class DryRunReport:
     Attributes:
         sources: for each source, what the run would use of it, the lengths of its sequences in tokens, and how many of
             them were cut.
-        examples: the number of training examples: groups, or whole rankings.
+        examples: the number of training examples: groups, rows, or whole rankings (`Data.layout`).
+        tokens: the number of tokens of an epoch, and how many of them are in responses, which the model learns.
         batch: examples per step, over all processes.
         processes: the number of processes.
         steps: the number of optimizer steps.
@@ -47,6 +48,7 @@ class DryRunReport:
 
     sources: Sequence[tuple[SourceFacts, np.ndarray, int]]
     examples: int
+    tokens: tuple[int, int]
     batch: int
     processes: int
     steps: int
@@ -83,11 +85,12 @@ def dry_run(
     settings = arguments(config, path)
     encode = _encoder(config, base)
     digest, final = _digest(config)
-    sources, examples = [], 0
+    sources, examples, responses = [], 0, 0
     for facts, drawn in read_sources(config):
-        lengths, cut = _lengths(drawn, encode)
+        lengths, learned, cut = _lengths(drawn, encode)
         sources.append((facts, lengths, cut))
         examples += len(drawn)
+        responses += learned
     checkpoint = last_checkpoint(config, resume=resume)
     if checkpoint is not None and final:
         check_settings(config, digest)
@@ -95,6 +98,7 @@ def dry_run(
     return DryRunReport(
         sources=sources,
         examples=examples,
+        tokens=(sum(int(lengths.sum()) for _, lengths, _ in sources), responses),
         batch=batch * settings.gradient_accumulation_steps,
         processes=settings.world_size,
         steps=_steps(math.ceil(examples / batch), settings),
@@ -152,17 +156,18 @@ def _encoder(config: TrainConfig, base: Model) -> Any:
             f"{base.weights}: its tokenizer is not available ({reason}); check the name and the network"
         ) from error
     fmt = trainable_format(base)
-    return encoder(fmt, PromptTokenizer(tokenizer, fmt), config.data.cutoff, config.objectives, config.data.layout)
+    return encoder(fmt, PromptTokenizer(tokenizer, fmt), config.data, config.objectives)
 
 
-def _lengths(examples: Sequence[Any], encode: Any) -> tuple[np.ndarray, int]:
-    """The length of every sequence in tokens, and in how many of them a text was cut."""
-    lengths, cut = [], 0
+def _lengths(examples: Sequence[Any], encode: Any) -> tuple[np.ndarray, int, int]:
+    """The length of every sequence in tokens, that of all responses, and in how many sequences a text was cut."""
+    lengths, responses, cut = [], 0, 0
     for start in range(0, len(examples), BATCH):
         for sequences in encode(examples[start : start + BATCH]).values():
             lengths += [len(sequence.ids) for sequence in sequences]
+            responses += sum(len(sequence.ids) - sequence.prompt for sequence in sequences)
             cut += sum(sequence.cut > 0 for sequence in sequences)
-    return np.array(lengths, dtype=np.int64), cut
+    return np.array(lengths, dtype=np.int64), responses, cut
 
 
 def _digest(config: TrainConfig) -> tuple[str, bool]:

@@ -63,7 +63,7 @@ def train(
     config = read_config(path, data=data, output=output, changes=changes)
     base = base_model(config, path)
     fmt = trainable_format(base)
-    if config.data.layout == "pointwise" and "traces" in config.objectives and not fmt.end_of_thought:
+    if not config.data.whole_rankings and "traces" in config.objectives and not fmt.end_of_thought:
         raise InputError(f"{path}: objectives: the prompt format {fmt.name} cannot think; remove traces")
     examples, digest = read_examples(config)
     settings = arguments(config, path)
@@ -119,7 +119,7 @@ def read_examples(config: TrainConfig) -> tuple[list[Any], str]:
     Raises:
         InputError: the data cannot be used, or there is nothing to learn from them.
     """
-    if config.data.layout != "pointwise":
+    if config.data.whole_rankings:
         examples, digest = read_rankings(config.data, config.seed)
         return list(examples), digest
     groups = mix(config.data, config.seed)
@@ -214,7 +214,7 @@ def _trainer(config: TrainConfig, base: Model, examples: list[Any], settings: An
     fmt = trainable_format(base)
     tokenizer = load_tokenizer(weights, config.lora)
     prompts = PromptTokenizer(tokenizer, fmt)
-    encode = encoder(fmt, prompts, config.data.cutoff, config.objectives, config.data.layout)
+    encode = encoder(fmt, prompts, config.data, config.objectives)
     cut, count = survey(encode, examples)
     if cut:
         log.info("%d of %d prompts were cut to fit into %d tokens", cut, count, config.data.cutoff)
@@ -234,4 +234,5 @@ def _trainer(config: TrainConfig, base: Model, examples: list[Any], settings: An
         objectives=config.objectives,
         labels=(prompts.label_ids[0], prompts.label_ids[1]),
         pack=pack,
+        per_token=config.data.layout == "rows",
     )

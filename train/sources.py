@@ -59,7 +59,7 @@ def read_sources(config: TrainConfig) -> Iterator[tuple[SourceFacts, list[Any]]]
         path = Path(os.path.relpath(source.path, source.folder or config.data.folder)).as_posix()
         stated = _stated(source.path.parent / "README.md")
         origin, terms = stated.get("source"), stated.get("license")
-        if data.layout != "pointwise":
+        if data.whole_rankings:
             examples, _ = read_rankings(data, config.seed)
             yield SourceFacts(path, len(examples), origin=origin, terms=terms), list(examples)
             continue
@@ -68,7 +68,7 @@ def read_sources(config: TrainConfig) -> Iterator[tuple[SourceFacts, list[Any]]]
         yield (
             SourceFacts(
                 path=path,
-                queries=len(groups),
+                queries=len({(group.qid, group.query, group.instruction) for group in groups}),
                 pairs=len(labels),
                 positives=sum(labels),
                 licenses=tuple(sorted({group.license or "not stated" for group in groups})),

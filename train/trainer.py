@@ -15,10 +15,12 @@ from transformers.trainer import TRAINER_STATE_NAME
 from limrank_ir.engines.tokens import PromptTokenizer
 from limrank_ir.prompts import PromptFormat
 
-from .encode import TokenSequence, ranking_sequences, trace_sequences, verdict_sequences
+from .config import Data
+from .encode import TokenSequence, ranking_sequences, row_sequences, trace_sequences, verdict_sequences
 from .forward import packed, padded
 from .objectives import Verdicts, objective
 from .objectives.traces import loss as trace_loss
+from .objectives.traces import loss_per_token
 from .rows import Group
 
 Encode = Callable[[Sequence[Any]], dict[str, list[TokenSequence]]]
@@ -38,6 +40,7 @@ class VerdictTrainer(Trainer):
         objectives: dict[str, float],
         labels: tuple[int, int],
         pack: bool,
+        per_token: bool = False,
         **kwargs: Any,
     ) -> None:
         """Create the trainer.
@@ -48,14 +51,28 @@ class VerdictTrainer(Trainer):
             objectives: the weight of each objective.
             labels: ids of the positive and the negative label token.
             pack: whether to run batches packed.
+            per_token: whether the loss of ``traces`` is the mean over all response tokens of a step, over accumulated
+                batches and processes, and not over groups.
             **kwargs: arguments of transformers' Trainer.
         """
         super().__init__(*args, data_collator=encode, **kwargs)
         self._objectives, self._labels = objectives, labels
         self._forward = packed if pack else padded
-        # The loss is a mean over groups, so Trainer must divide it by the accumulation steps and nothing else.
-        self.model_accepts_loss_kwargs = False
+        # Trainer must divide a mean over groups by the accumulation steps, and a mean over a step's tokens by nothing.
+        self.model_accepts_loss_kwargs = per_token
         self._parts: list[list[float]] = []
+
+    def get_batch_samples(self, *args: Any, **kwargs: Any) -> tuple[list[Any], Any]:
+        """The batches of a step and, if the loss is per token, how many response tokens all processes have in it.
+
+        `Trainer` counts them only in batches of tensors.
+        """
+        batches, _ = super().get_batch_samples(*args, **kwargs)
+        rows = [sequence for batch in batches for sequences in batch.values() for sequence in sequences]
+        counts = [sum(len(row.ids) for row in rows), sum(len(row.ids) - row.prompt for row in rows)]
+        every, learned = self.accelerator.gather(torch.tensor([counts], device=self.args.device)).sum(0)
+        self.state.num_input_tokens_seen += int(every)
+        return batches, learned if self.model_accepts_loss_kwargs else None
 
     def compute_loss(
         self,
@@ -64,21 +81,30 @@ class VerdictTrainer(Trainer):
         return_outputs: bool = False,
         num_items_in_batch: Any = None,
     ) -> Any:
-        """The weighted sum of the objectives over a batch, a scalar."""
+        """The weighted sum of the objectives over a batch, a scalar.
+
+        Args:
+            model: the model.
+            inputs: the batch.
+            return_outputs: as in Trainer.
+            num_items_in_batch: the number of response tokens of the whole step (`get_batch_samples`), or None.
+        """
         parts: dict[str, torch.Tensor] = {}
         if sequences := inputs.get("verdicts"):
             verdicts = self._verdicts(model, sequences)
             for name in sorted(self._objectives.keys() - {"traces"}):
                 parts[name] = objective(name)(verdicts).mean()
         if sequences := inputs.get("traces"):
-            parts["traces"] = self._traces(model, sequences).mean()
+            parts["traces"] = self._traces(model, sequences, num_items_in_batch)
         # A batch without traces counts as 0 in their mean, so that the logged parts add up to the loss.
         self._parts.append([parts[name].item() if name in parts else 0.0 for name in self._objectives])
         total = sum((self._objectives[name] * value for name, value in sorted(parts.items())), torch.zeros(()))
         return (total, {}) if return_outputs else total
 
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
-        """Log each objective next to their sum, if there are several."""
+        """Log the tokens of prompts and responses so far, and each objective next to their sum if there are several."""
+        if "loss" in logs:
+            logs["num_tokens"] = self.state.num_input_tokens_seen  # the name is trl's
         if "loss" in logs and len(self._objectives) > 1 and self._parts:
             mean = torch.tensor(self._parts, device=self.args.device).mean(0, keepdim=True)
             means = self.accelerator.gather(mean).mean(0).tolist()  # all processes log at the same steps
@@ -90,13 +116,16 @@ class VerdictTrainer(Trainer):
         """Leave the sequences alone; they become tensors on the right device when they are run."""
         return inputs
 
-    def _traces(self, model: Any, sequences: Sequence[TokenSequence]) -> torch.Tensor:
+    def _traces(self, model: Any, sequences: Sequence[TokenSequence], step_tokens: Any) -> torch.Tensor:
         logits, sequence = self._forward(model, sequences)
         device = logits.device
         targets = torch.cat([torch.from_numpy(each.ids[each.prompt :]).long() for each in sequences]).to(device)
         token_loss = cross_entropy(logits.float(), targets, reduction="none")
+        if step_tokens is not None:
+            # The processes' gradients are averaged, and their losses are added up.
+            return loss_per_token(token_loss, step_tokens) * self.accelerator.num_processes
         group = torch.tensor([each.group for each in sequences], device=device)
-        return trace_loss(token_loss, sequence, group, sequences[0].groups)
+        return trace_loss(token_loss, sequence, group, sequences[0].groups).mean()
 
     def _verdicts(self, model: Any, sequences: Sequence[TokenSequence]) -> Verdicts:
         logits, _ = self._forward(model, sequences)
@@ -128,31 +157,30 @@ class VerdictTrainer(Trainer):
         )
 
 
-def encoder(
-    fmt: PromptFormat, tokenizer: PromptTokenizer, cutoff: int, objectives: dict[str, float], layout: str
-) -> Encode:
+def encoder(fmt: PromptFormat, tokenizer: PromptTokenizer, data: Data, objectives: dict[str, float]) -> Encode:
     """The function that turns a batch into token sequences.
 
     Args:
         fmt: the prompt format.
         tokenizer: the engine's tokenizer.
-        cutoff: the maximum number of tokens of a sequence.
+        data: the mixture, for its layout and its cutoff.
         objectives: the run's objectives, which decide what sequences are needed.
-        layout: the layout of the data (`Data.layout`).
 
     Returns:
         The data collator of `VerdictTrainer`.
     """
 
     def encode(batch: Sequence[Any]) -> dict[str, list[TokenSequence]]:
-        if layout != "pointwise":
-            return {"traces": ranking_sequences(batch, tokenizer, cutoff)}
+        if data.whole_rankings:
+            return {"traces": ranking_sequences(batch, tokenizer, data.cutoff)}
         groups: Sequence[Group] = batch
+        if data.layout == "rows":
+            return {"traces": row_sequences(groups, fmt, tokenizer, data.cutoff, data.cut)}
         encoded = {}
         if objectives.keys() - {"traces"}:
-            encoded["verdicts"] = verdict_sequences(groups, fmt, tokenizer, cutoff)
+            encoded["verdicts"] = verdict_sequences(groups, fmt, tokenizer, data.cutoff)
         if "traces" in objectives:
-            encoded["traces"] = trace_sequences(groups, fmt, tokenizer, cutoff)
+            encoded["traces"] = trace_sequences(groups, fmt, tokenizer, data.cutoff)
         return encoded
 
     return encode
