@@ -42,7 +42,8 @@ def batch_write(
     if result.waiting is None:
         finish(settings, result)
         return
-    paths = write_batch(requests, {key: body for key, (_, body) in offline.missing.items()})
+    # By hash: in the order of the stage, who answers one by one could tell a positive by its place.
+    paths = write_batch(requests, {key: offline.missing[key][1] for key in sorted(offline.missing)})
     (model,) = {model.model for model, _ in offline.missing.values()}
     count = len(offline.missing)
     console.log.info("%d requests to %s (%s) written to %s", count, model, result.waiting, ", ".join(map(str, paths)))

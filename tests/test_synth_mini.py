@@ -20,6 +20,7 @@ from limrank_ir.train.rows import read_groups
 from tests.conftest import SHARED
 
 MINI = Path(__file__).parents[1] / "data" / "limrank-synth-mini"
+NEXT = MINI.with_name("limrank-synth-mini-2")  # of the present prompts; its answers come in rounds
 PAIRS = MINI / "dataset" / "pairs.jsonl"
 
 
@@ -28,19 +29,20 @@ def rows():
     return [json.loads(line) for line in PAIRS.read_text().splitlines()]
 
 
+@pytest.mark.skipif(not (NEXT / "answers.jsonl.gz").exists(), reason=f"{NEXT.name} is not answered yet")
 def test_its_answers_reproduce_it_byte_for_byte(tmp_path):
-    for path in MINI.iterdir():
+    for path in NEXT.iterdir():
         if path.suffix in (".tsv", ".jsonl", ".yaml", ".gz"):
             shutil.copy(path, tmp_path)
-    shutil.copytree(MINI / "prompts", tmp_path / "prompts")
+    shutil.copytree(NEXT / "prompts", tmp_path / "prompts")
     # the title of its card is the name of the folder
-    home = tmp_path / MINI.name
+    home = tmp_path / NEXT.name
     result = CliRunner().invoke(
         app, ["synth", "replay", str(tmp_path / "synth.yaml"), str(tmp_path / "answers.jsonl.gz"), "-o", str(home)]
     )
     assert result.exit_code == 0, result.output
     assert {path.name: path.read_bytes() for path in (home / "dataset").iterdir()} == {
-        path.name: path.read_bytes() for path in (MINI / "dataset").iterdir()
+        path.name: path.read_bytes() for path in (NEXT / "dataset").iterdir()
     }
 
 
@@ -48,8 +50,8 @@ def test_missing_answers_are_named(tmp_path):
     answers = tmp_path / "answers.jsonl"
     line = {"custom_id": "0" * 32, "response": {"status_code": 200, "body": {"choices": []}}}
     answers.write_text(json.dumps(line) + "\n")
-    result = CliRunner().invoke(app, ["synth", "replay", str(MINI / "synth.yaml"), str(answers), "-o", str(tmp_path)])
-    assert result.exit_code == 2 and "116 answers for the queries are in none of these files" in result.stderr
+    result = CliRunner().invoke(app, ["synth", "replay", str(NEXT / "synth.yaml"), str(answers), "-o", str(tmp_path)])
+    assert result.exit_code == 2 and "150 answers for the queries are in none of these files" in result.stderr
 
 
 def test_what_is_in_it(rows):

@@ -247,8 +247,7 @@ def test_errors_that_an_older_version_saved_are_dropped_or_repeated(home, whole)
             rows = [(json.dumps(OLD[number % len(OLD)]), key) for number, key in enumerate(keys)]
             database.executemany("UPDATE answers SET answer = ? WHERE key = ?", rows)
         result = synth("run", config)
-        # Without some positives, others are borrowed, and judged.
-        borrowed = len(server.asked)
+        borrowed = len(server.asked)  # judgments: without some positives, others are borrowed
         assert result.exit_code == 0 and borrowed <= 20, result.output
         assert all(body["model"] == "deepseek-reasoner" for body in server.asked)
         assert " saved answers are errors" in result.stderr and "unusable answer: no answer" in result.stderr
@@ -337,6 +336,8 @@ def test_batches_give_the_same_data_at_half_the_price(home, whole):
         if not requests.exists():
             break
         stages.append(result.stderr.split("(")[1].split(")")[0])
+        keys = [json.loads(line)["custom_id"] for line in requests.read_text().splitlines()]
+        assert keys == sorted(keys)  # the order does not tell which passage is the positive
         answered(requests, answers, lose=lambda number: number % 7 == 3 and len(stages) < 2)
         result = synth("batch-read", config, requests, answers)
         assert result.exit_code == 0, result.output
