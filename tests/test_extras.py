@@ -47,6 +47,12 @@ MISSING = [
     ("statsmodels", "eval --qrels qrels.txt run.txt run.txt --significance", "eval needs", "pyterrier"),
     ("scipy", "eval --qrels qrels.txt run.txt run.txt --significance", "eval needs", "pyterrier"),
     ("pyserini", f"rerank {RUN} --index index -o out.txt", "yserini", "pyserini"),
+    (
+        "sentence_transformers",
+        f"rerank {RUN} --corpus corpus.tsv -o out.txt --fuse-with minilm",
+        "the encoder minilm needs sentence_transformers;",
+        "dense",
+    ),
     ("pyserini", f"requests {RUN} --index index -o out.jsonl", "yserini", "pyserini"),
     ("uvicorn", "serve", "serve needs uvicorn", "serve"),
     ("fastapi", "serve", "serve needs fastapi", "serve"),
@@ -108,7 +114,21 @@ def test_dense_without_its_weights_is_refused_before_indexing(folder):
 
 
 HELP = (
-    *("", "rerank", "retrieve", "eval", "judge", "models", "demo", "serve", "requests", "rank-llm", "export", "push"),
+    *(
+        "",
+        "rerank",
+        "fuse",
+        "retrieve",
+        "eval",
+        "judge",
+        "models",
+        "demo",
+        "serve",
+        "requests",
+        "rank-llm",
+        "export",
+        "push",
+    ),
     *("bench", "bench suite", "bench speed"),
 )
 

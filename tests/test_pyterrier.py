@@ -15,6 +15,7 @@ from limrank_ir import LimRank, LimRankError, fuse
 from limrank_ir.pyterrier import DenseScores, LimRankReranker, SlidingWindows
 from limrank_ir.retrieval.similarity import DenseScorer
 
+THREE = {"score": 1, "minilm": 1, "limrank": 2}
 SHARED = LimRank()  # no weights are loaded yet; the transformers below share them
 
 
@@ -40,15 +41,7 @@ def TestFuse():
 
 @pt.testing.transformer_test_class
 def TestFuseTopK():
-    return LimRankReranker(SHARED, fuse=0.25, top_k=3)
-
-
-THREE = {"score": 1, "minilm": 1, "limrank": 2}
-
-
-@pt.testing.transformer_test_class
-def TestFuseColumns():
-    return LimRankReranker(SHARED, fuse=THREE)
+    return LimRankReranker(SHARED, fuse=THREE, top_k=3)
 
 
 @pt.testing.transformer_test_class
