@@ -17,6 +17,7 @@ EXTRAS = {
     "bench": "bench",
     "synth": "synth",
     "train": "train",
+    "average": "train",
     "export": "train",
 }
 """For each command, the extra that installs everything it may need beyond a plain install."""

@@ -68,7 +68,7 @@ def naive(name, group):
     if name == "contrastive":
         positives = sum(weight for weight, row in zip(weights, group, strict=True) if row[2])
         return 0.0 if len({row[2] for row in group}) < 2 else -math.log(positives / sum(weights))
-    teacher = [math.exp(20 * row[4]) for row in group]
+    teacher = [math.exp(row[4]) for row in group]
     pairs = [(t / sum(teacher), s / sum(weights)) for t, s in zip(teacher, weights, strict=True)]
     return sum(t * math.log(t / s) for t, s in pairs)
 
@@ -106,8 +106,17 @@ def test_contrastive_pulls_the_positive_up_and_the_others_down():
 
 
 def test_distill_is_zero_where_the_student_has_the_teachers_scores():
-    group = [(20 * teacher + 3, 0.0, 0.0, 0.0, teacher) for teacher in (0.3, -0.2, 0.25)]
+    group = [(teacher + 3, 0.0, 0.0, 0.0, teacher) for teacher in (6.0, -4.0, 5.0)]
     assert objective("distill")(batch([group])).item() == pytest.approx(0, abs=1e-6)
+
+
+def test_distill_learns_nothing_from_a_group_without_a_teacher():
+    known = [(odds, 0.0, 0.0, 0.0, teacher) for odds, teacher in ((1.0, 0.0), (-1.0, 2.0))]
+    verdicts = batch([[(*row[:4], math.nan) for row in known], known])
+    losses = objective("distill")(verdicts)
+    losses.sum().backward()
+    assert losses[0] == 0 and losses[1] > 0.5
+    assert not verdicts.log_odds.grad[0].any() and verdicts.log_odds.grad[1].all()
 
 
 def test_traces_are_averaged_over_tokens_then_sequences_then_groups():

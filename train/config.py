@@ -10,7 +10,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from limrank_ir.errors import InputError
-from limrank_ir.models import Dtype
+from limrank_ir.models import MODELS, Dtype
 from limrank_ir.prompts import FORMATS
 from limrank_ir.workshop.settings import read_yaml, validated
 
@@ -35,6 +35,10 @@ class DataSource(_Part):
             reasoning is about the query (what one has to know) and not about a passage.
         query_words: how many words of a query to keep, from its beginning; None: all.
         passage_words: how many words of a passage to keep, from its beginning; None: all.
+        teacher: how `distill` uses the source's rows: ``"anchored"``: the teacher's scores with the relevant passages
+            put at the top; ``"as-is"``: its scores alone, also where they contradict the labels; ``"none"``: not.
+        drop_false_negatives: drop a negative whose fused score is above the best positive's by more than this, in
+            standard deviations of the teachers' scores (`limrank_ir.train.teacher.fusion`); None: drop none.
     """
 
     path: Path
@@ -46,6 +50,8 @@ class DataSource(_Part):
     reasoning: Literal["positives", "all"] = "positives"
     query_words: int | None = Field(default=None, ge=1)
     passage_words: int | None = Field(default=None, ge=1)
+    teacher: Literal["anchored", "as-is", "none"] = "anchored"
+    drop_false_negatives: float | None = Field(default=None, ge=0)
 
 
 class Data(_Part):
@@ -62,8 +68,18 @@ class Data(_Part):
         open_licenses_only: refuse rows whose license is missing, not stated, or non-commercial.
         held_out: how many queries of each source are not trained on, so that choices can be made with them: ``limrank
             train --held-out FOLDER`` writes them as test collections (`limrank_ir.train.held_out`).
-        exclude_topics: topics files, relative to `folder`, whose queries must not be trained on.
-        teacher: ``"minilm"``, or a sentence-transformers model (`limrank_ir.train.teacher`), or None.
+        exclude_topics: topics files, relative to `folder`; training queries that contain one of their queries are
+            not used (`limrank_ir.workshop.contamination`).
+        teacher: the teachers of `distill` and their weights: one name, a list of names with equal weights, or a mapping
+            of names to weights. A name is ``"minilm"``, ``"bm25"``, a model of ``limrank models`` (with an adapter:
+            ``NAME+ADAPTER``), ``cross-encoder:NAME``, or the name of an encoder; the last two are folders or hub ids
+            of sentence-transformers.
+        teacher_scale: from the fused scores to the log-odds of the teacher's softmax; the default makes it as decided
+            as MiniLM's cosines times 20, the scale that such encoders are trained with.
+        teacher_margin: how far an anchored positive is above every negative at least, in standard deviations of the
+            teachers' scores.
+        teacher_cache: the folder of the teachers' scores, relative to the configuration file, so that several runs
+            share them; None: the output folder.
         cutoff: the maximum number of tokens of prompt and response together.
         cut: what is cut of rows that are longer: ``"texts"``: query, thought, and passage
             (`limrank_ir.train.encode`); ``"proportional"``: the ends of prompt and response, by LLaMA-Factory's rule
@@ -77,7 +93,10 @@ class Data(_Part):
     open_licenses_only: bool = True
     held_out: int = Field(default=0, ge=0)
     exclude_topics: tuple[Path, ...] = ()
-    teacher: str | None = None
+    teacher: dict[str, float] = Field(default_factory=dict)
+    teacher_scale: float = Field(default=3.5, gt=0, lt=math.inf)
+    teacher_margin: float = Field(default=0.5, ge=0, lt=math.inf)
+    teacher_cache: Path | None = None
     cutoff: int = Field(default=2500, ge=16)
     cut: Literal["texts", "proportional"] = "texts"
 
@@ -95,6 +114,25 @@ class Data(_Part):
                 raise ValueError(f"with layout: rows, every row is used; remove {' and '.join(sorted(unused))}")
         return self
 
+    @field_validator("teacher", mode="before")
+    @classmethod
+    def _named_teachers(cls, given: Any) -> Any:
+        """One name or a list of names as a mapping to weights; null for no teacher is what older records have."""
+        names = [given] if isinstance(given, str) else given or []
+        if isinstance(names, dict):
+            return names
+        if not isinstance(names, (list, tuple)) or len(set(map(str, names))) < len(names):
+            raise ValueError("must be a name, a list of different names, or names with their weights")
+        return dict.fromkeys(names, 1.0)
+
+    @field_validator("teacher")
+    @classmethod
+    def _weighed_teachers(cls, teacher: dict[str, float]) -> dict[str, float]:
+        for name, weight in teacher.items():
+            if not 0 < weight < math.inf:
+                raise ValueError(f"the weight of {name} is {weight}; it must be a number above 0")
+        return teacher
+
 
 class Lora(_Part):
     """The LoRA adapter.
@@ -106,6 +144,8 @@ class Lora(_Part):
         targets: PEFT's ``target_modules``: module names, or ``"all-linear"``.
         layers: indices of the layers to adapt; None: all.
         add_tokens: tokens to add to the vocabulary; embeddings and head are then trained and saved in full.
+        start: an adapter to start from: a model of ``limrank models`` that has one, or a folder, relative to the
+            configuration file. Modules, layers, and rank must include those of the start (`limrank_ir.train.start`).
     """
 
     rank: int = Field(default=32, ge=1)
@@ -114,6 +154,13 @@ class Lora(_Part):
     targets: str | tuple[str, ...] = "all-linear"
     layers: tuple[int, ...] | None = None
     add_tokens: tuple[str, ...] = ()
+    start: str | None = None
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Lora:
+        if self.start is not None and self.add_tokens:
+            raise ValueError("start does not work with add_tokens; remove one of them")
+        return self
 
 
 class TrainConfig(_Part):
@@ -130,6 +177,8 @@ class TrainConfig(_Part):
         packed: run batches without padding and compute each query's prefix once; None: on a CPU, unless
             ``gradient_checkpointing`` is set.
         training: settings of transformers' ``TrainingArguments``, under their own names.
+        ema: also keep an exponential moving average of the trained weights, with this decay per step, such as 0.999
+            (`limrank_ir.train.ema`); None: none.
         output: the folder for checkpoints and results, relative to the configuration file.
         seed: the seed of everything that is random.
     """
@@ -143,8 +192,14 @@ class TrainConfig(_Part):
     objectives: dict[str, float] = Field(min_length=1)
     packed: bool | None = None
     training: dict[str, Any] = Field(default_factory=dict)
+    ema: float | None = Field(default=None, gt=0, lt=1)
     output: Path
     seed: int = Field(default=12345, ge=0, lt=2**32)
+
+    @property
+    def teacher_cache(self) -> Path:
+        """The folder of the teachers' scores."""
+        return self.data.teacher_cache or self.output
 
     @field_validator("objectives")
     @classmethod
@@ -177,8 +232,12 @@ class TrainConfig(_Part):
             raise ValueError(f"with data.layout: {self.data.layout}, the only objective is traces")
         if self.data.held_out and self.data.whole_rankings:
             raise ValueError(f"data.held_out does not work with {self.data.layout} rows; use exclude_topics")
-        if "distill" in self.objectives and self.data.teacher is None:
+        if "distill" in self.objectives and not self.data.teacher:
             raise ValueError("the objective distill needs data.teacher, such as: minilm")
+        if "distill" in self.objectives and all(source.teacher == "none" for source in self.data.sources):
+            raise ValueError("the objective distill has no source: each says teacher: none")
+        if not self.data.teacher and any(source.drop_false_negatives is not None for source in self.data.sources):
+            raise ValueError("drop_false_negatives needs data.teacher, such as: minilm")
         if self.packed and self.training.get("gradient_checkpointing"):
             raise ValueError("packed does not work with gradient_checkpointing; remove one of them")
         return self
@@ -239,9 +298,14 @@ def _resolved(config: TrainConfig, folder: Path, given_rows: Path | None, given_
     for source in data.sources:
         place = rows if source.folder is None else at(source.folder)
         sources.append(source.model_copy(update={"path": place / source.path, "folder": place}))
-    update = {
+    update: dict[str, Any] = {
         "folder": rows,
         "sources": tuple(sources),
         "exclude_topics": tuple(rows / path for path in data.exclude_topics),
     }
-    return config.model_copy(update={"data": data.model_copy(update=update), "output": output})
+    if data.teacher_cache is not None:
+        update["teacher_cache"] = at(data.teacher_cache)
+    lora = config.lora
+    if lora.start is not None and lora.start not in MODELS:
+        lora = lora.model_copy(update={"start": str(at(Path(lora.start)))})
+    return config.model_copy(update={"data": data.model_copy(update=update), "lora": lora, "output": output})

@@ -18,10 +18,9 @@ from .config import TrainConfig, read_config
 from .learnable import check_learnable
 from .mixture import mix
 from .model import lora_config
-from .objectives.distill import SCALE
 from .rows import Group
-from .run import SAVE_MEMORY, arguments, base_model, last_checkpoint
-from .teacher import add_teacher_scores
+from .run import SAVE_MEMORY, arguments, base_model, last_checkpoint, uses_teacher
+from .teacher import teach
 
 TINY_SHARE = 1e-6  # stands for a share of 0, which has no logarithm
 
@@ -56,12 +55,14 @@ def train_cross_encoder(
     config = read_config(path, data=data, output=output, changes=changes)
     if config.data.layout != "pointwise":
         raise InputError(f"{path}: data.layout: a cross-encoder needs pointwise rows, not {config.data.layout} ones")
+    if config.lora.start is not None:
+        raise InputError(f"{path}: lora.start: a cross-encoder starts from the base model; remove it")
     weights = locate(base_model(config, path).weights)
     groups = mix(config.data, config.seed)
     objectives = config.objectives.keys() & {"contrastive", "distill"} or {"contrastive"}
     check_learnable(groups, objectives)
-    if config.data.teacher is not None:
-        groups = add_teacher_scores(groups, config.data.teacher, config.output / "teacher.json")
+    if uses_teacher(config):
+        groups = teach(config.data, groups, config.teacher_cache).groups
     from datasets import Dataset
     from sentence_transformers.cross_encoder import CrossEncoderTrainer, CrossEncoderTrainingArguments, losses
     from transformers import set_seed
@@ -145,7 +146,7 @@ def _shares(group: Group, objectives: dict[str, float]) -> list[float] | None:
     if both:
         targets.append((objectives.get("contrastive", 0.0), [label / sum(labels) for label in labels]))
     if group.candidates[0].teacher is not None and len(labels) > 1:
-        odds = [math.exp(SCALE * (candidate.teacher or 0.0)) for candidate in group.candidates]
+        odds = [math.exp(candidate.teacher or 0.0) for candidate in group.candidates]
         targets.append((objectives.get("distill", 0.0), [each / sum(odds) for each in odds]))
     total = sum(weight for weight, _ in targets)
     if not total:  # neither objective is used: learn from the labels

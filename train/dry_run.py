@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import shutil
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,13 +17,13 @@ from limrank_ir.weights import locate
 from .config import TrainConfig, read_config
 from .formats import trainable_format
 from .mixture import data_hash
-from .run import arguments, base_model, last_checkpoint, read_examples
+from .run import arguments, base_model, last_checkpoint, read_examples, uses_teacher
 from .run_record import check_settings
 from .sources import SourceFacts, read_sources
-from .teacher import add_teacher_scores
+from .teacher import FUSED, teach
 
 BATCH = 64  # examples that are tokenized at a time
-HEADER = ("source", "licenses", "queries", "pairs", "positive", "tokens, median", "95%", "longest", "cut")
+HEADER = ("source", "licenses", "queries", "pairs", "positive", "tokens, median", "95%", "longest", "cut", "excluded")
 
 
 @dataclass(frozen=True)
@@ -121,6 +119,26 @@ def table(report: DryRunReport) -> tuple[tuple[str, ...], list[tuple[str, ...]]]
     return HEADER, [*rows, _row("all", (), report.sources)]
 
 
+TEACHER_HEADER = ("source", "teacher", "positive first", "pairs in order", "negatives dropped", "queries dropped")
+
+
+def teacher_table(facts: Sequence[SourceFacts]) -> list[tuple[str, ...]]:
+    """How far the teachers agree with the labels.
+
+    Args:
+        facts: the sources.
+
+    Returns:
+        The rows below `TEACHER_HEADER`: one for each source and teacher with known scores.
+    """
+    rows = []
+    for each in facts:
+        for name, found in each.agreement.items():
+            dropped = [f"{count:,}" if name == FUSED else "" for count in (each.false_negatives, each.lost_groups)]
+            rows.append((each.path, name, f"{found.first:.0%}", f"{found.pairs:.0%}", *dropped))
+    return rows
+
+
 def _row(name: str, licenses: Sequence[str], sources: Sequence[tuple[SourceFacts, np.ndarray, int]]) -> tuple[str, ...]:
     pairs = sum(facts.pairs for facts, _, _ in sources)
     positives = sum(facts.positives for facts, _, _ in sources)
@@ -136,6 +154,7 @@ def _row(name: str, licenses: Sequence[str], sources: Sequence[tuple[SourceFacts
         f"{positives / pairs:.0%}" if pairs else "",
         *tokens,
         f"{sum(cut for _, _, cut in sources):,}",
+        f"{sum(facts.excluded for facts, _, _ in sources):,}",
     )
 
 
@@ -172,12 +191,11 @@ def _lengths(examples: Sequence[Any], encode: Any) -> tuple[np.ndarray, int, int
 
 def _digest(config: TrainConfig) -> tuple[str, bool]:
     """The data's hash, and whether it is final (`DryRunReport`)."""
-    teacher, cache = config.data.teacher, config.output / "teacher.json"
     examples, digest = read_examples(config)
-    if teacher is None or not cache.exists():
-        return digest, teacher is None
-    with tempfile.TemporaryDirectory() as folder:  # a copy, because a dry run must not change the cache
-        return data_hash(add_teacher_scores(examples, teacher, Path(shutil.copy(cache, folder)))), True
+    if not uses_teacher(config):
+        return digest, True
+    taught = teach(config.data, examples, config.teacher_cache, cached_only=True)
+    return (data_hash(taught.groups), True) if taught.complete else (digest, False)
 
 
 def _steps(batches: int, arguments: Any) -> int:

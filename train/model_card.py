@@ -197,7 +197,7 @@ def _data(trained: Trained) -> str:
         (row[0], source["origin"]) for row, source in zip(rows, trained.sources, strict=True) if source["origin"]
     ]
     where = "\n".join(f"- {name}: {origin}" for name, origin in origins)
-    teacher = "all-MiniLM-L6-v2" if config["data"]["teacher"] == minilm.NAME else config["data"]["teacher"]
+    teacher = _teachers(config["data"]["teacher"])
     parts = ["## Training data", _table(header, [*rows, ["all", "", "", *total]], left=3)]
     if teacher:
         parts.append(f"The model also learned the order of a query's passages from the scores of {teacher}.")
@@ -222,6 +222,8 @@ def _training(trained: Trained) -> str:
     facts = {
         "objectives and weights": objectives,
         "LoRA": f"rank {lora['rank']}, alpha {lora['alpha']:g}, dropout {lora['dropout']:g}, {_targets(lora)}",
+        "starts from": _start(record),
+        "average of": ", ".join(f"{each['checkpoint']} ({each['weight']:g})" for each in record.get("average", [])),
         "added tokens": ", ".join(f"`{token}`" for token in lora["add_tokens"]),
         "tokens of prompt and response": f"at most {config['data']['cutoff']:,}",
         "precision of the frozen weights": config["dtype"] + (" (4 bit)" if config["quantize"] else ""),
@@ -339,6 +341,19 @@ def _targets(lora: dict[str, Any]) -> str:
     if list(layers) == list(range(layers[0], layers[-1] + 1)):
         return f"{targets} of layers {layers[0]}-{layers[-1]}"
     return f"{targets} of layers {', '.join(map(str, layers))}"
+
+
+def _start(record: dict[str, Any]) -> str:
+    """The adapter, or the checkpoint of another run, that a run began with."""
+    adapter = record.get("start")
+    known = [f"{adapter['adapter']} ({adapter['identity']})"] if adapter else []
+    return ", ".join([*known, *([record["branch"]] if record.get("branch") else [])])
+
+
+def _teachers(teacher: str | dict[str, float] | None) -> str:
+    """The names of a run's teachers; in older records, there is one name or none."""
+    names = [teacher] if isinstance(teacher, str) else list(teacher or ())
+    return ", ".join({minilm.NAME: "all-MiniLM-L6-v2", "bm25": "BM25"}.get(name, name) for name in names)
 
 
 def _first(names: Sequence[str], most: int = 4) -> str:

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +67,7 @@ class Group:
     candidates: tuple[Candidate, ...]
     license: str | None = None
     source: str = ""
-    source_number: int = 0
+    source_number: int = field(default=0, compare=False)
 
 
 def read_groups(path: Path) -> list[Group]:

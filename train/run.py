@@ -20,8 +20,9 @@ from .learnable import check_learnable
 from .mixture import data_hash, mix
 from .rankings import read_rankings
 from .rows import Group
-from .run_record import check_settings, write_run_record
-from .teacher import add_teacher_scores
+from .run_record import check_same_run, check_settings, write_run_record
+from .start import start_folder
+from .teacher import teach
 
 log = logging.getLogger("limrank_ir")
 
@@ -39,7 +40,9 @@ def train(
     output: Path | None = None,
     changes: Sequence[str] = (),
     resume: bool = True,
-) -> Path:
+    max_minutes: float | None = None,
+    decay: tuple[Path, int] | None = None,
+) -> Path | None:
     """Train an adapter.
 
     Under ``accelerate launch`` or ``torchrun``, every process calls this, with the same data and the same result.
@@ -51,43 +54,69 @@ def train(
         changes: settings that override those of the file (`read_config`).
         resume: continue from the last complete checkpoint in the output folder; otherwise the folder must not contain
             any.
+        max_minutes: save a checkpoint and stop after this time; the same call goes on from there.
+        decay: (a checkpoint of a run with this configuration, a number of steps): end that run from there with a decay
+            of the learning rate (`limrank_ir.train.pieces`), in another output folder.
 
     Returns:
-        The adapter's folder.
+        The adapter's folder; None if the run stopped before its end because of `max_minutes`.
 
     Raises:
         InputError: the configuration or the data are wrong (checked before any weights load), or the checkpoint comes
             from a run with other settings.
         EngineError: memory ran out.
     """
+    started = time.time()
     config = read_config(path, data=data, output=output, changes=changes)
+    if decay is not None:
+        from .pieces import decayed
+
+        config = decayed(config, *decay)
     base = base_model(config, path)
     fmt = trainable_format(base)
     if not config.data.whole_rankings and "traces" in config.objectives and not fmt.end_of_thought:
         raise InputError(f"{path}: objectives: the prompt format {fmt.name} cannot think; remove traces")
     examples, digest = read_examples(config)
     settings = arguments(config, path)
-    if config.data.layout == "pointwise" and config.data.teacher is not None:
-        with settings.main_process_first(desc="the teacher"):  # the other processes read the cached scores
-            examples = add_teacher_scores(examples, config.data.teacher, config.output / "teacher.json")
+    if uses_teacher(config):
+        with settings.main_process_first(desc="the teachers"):  # the other processes read the saved scores
+            examples = teach(config.data, examples, config.teacher_cache).groups
+        check_learnable(examples, config.objectives)
         digest = data_hash(examples)
     from limrank_ir.engines.adapters import record_base
     from limrank_ir.engines.out_of_memory import within_memory
 
-    started = time.time()
+    from .ema import FOLDER as EMA
+
     main = settings.process_index == 0
-    checkpoint = last_checkpoint(config, resume=resume)
+    branch = None if decay is None else decay[0]
+    if branch is not None:
+        check_same_run(config, digest, branch)
+    checkpoint = last_checkpoint(config, resume=resume) or branch
     if main:
         check_settings(config, digest)
     with within_memory(str(path), SAVE_MEMORY):
         trainer = _trainer(config, base, examples, settings)
+        if config.ema is not None:
+            trainer.keep_average(config.ema, checkpoint)
+        if max_minutes is not None:
+            from .pieces import StopAfter
+
+            trainer.add_callback(StopAfter(max_minutes, started))
         result = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    if trainer.state.global_step < trainer.state.max_steps:
+        return None
     adapter = config.output / "adapter"
     trainer.save_model(str(adapter))
     if main:
         record_base(adapter, base)
+        if trainer.ema is not None:
+            trainer.ema.save(config.output / EMA)
+            record_base(config.output / EMA, base)
         resumed = checkpoint is not None
-        write_run_record(config, trainer, digest, len(examples), result.metrics, started, resumed=resumed)
+        write_run_record(
+            config, trainer, digest, len(examples), result.metrics, started, resumed=resumed, branch=branch
+        )
     return adapter
 
 
@@ -99,11 +128,16 @@ def base_model(config: TrainConfig, path: Path) -> Model:
         path: the configuration file, for the error message.
 
     Raises:
-        InputError: the model is unknown, or already has an adapter.
+        InputError: the model is unknown, or already has an adapter, or there is no adapter to start from.
     """
     base = resolve(config.model, prompt_format=config.prompt_format)
     if base.adapter is not None:
-        raise InputError(f"{path}: model: {base.name} already has an adapter; train {base.name}-untrained instead")
+        raise InputError(
+            f"{path}: model: {base.name} already has an adapter; train {base.name}-untrained instead, with "
+            f"lora.start: {base.name} to start from that adapter"
+        )
+    if config.lora.start is not None:
+        start_folder(config.lora.start)
     return base
 
 
@@ -127,6 +161,11 @@ def read_examples(config: TrainConfig) -> tuple[list[Any], str]:
         _check_traces(groups, alone=len(config.objectives) == 1)
     check_learnable(groups, config.objectives)
     return list(groups), data_hash(groups)
+
+
+def uses_teacher(config: TrainConfig) -> bool:
+    """Whether the run's examples get teachers' scores."""
+    return bool(config.data.teacher) and config.data.layout == "pointwise"
 
 
 def _check_traces(groups: list[Group], *, alone: bool) -> None:
@@ -208,6 +247,7 @@ def _trainer(config: TrainConfig, base: Model, examples: list[Any], settings: An
     from limrank_ir.engines.tokens import PromptTokenizer
 
     from .model import load_model, load_tokenizer
+    from .start import start_from
     from .trainer import VerdictTrainer, encoder, survey
 
     weights = locate(base.weights)
@@ -225,6 +265,8 @@ def _trainer(config: TrainConfig, base: Model, examples: list[Any], settings: An
 
     set_seed(config.seed)  # the adapter starts from random weights
     model = load_model(config, weights, tokenizer, pack=pack)
+    if config.lora.start is not None:
+        start_from(model, config.lora.start, base)
     return VerdictTrainer(
         model=model,
         args=settings,

@@ -14,8 +14,14 @@ from limrank_ir.errors import InputError
 from limrank_ir.formats.files import replacing
 
 from .config import TrainConfig
+from .start import start_record
 
 RECORD, SETTINGS = "run.json", "settings.json"
+# What may be different in a run that goes on from another one's checkpoint.
+_MAY_DIFFER = {
+    *("max_steps", "num_train_epochs", "lr_scheduler_type", "lr_scheduler_kwargs", "warmup_steps", "warmup_ratio"),
+    *("save_steps", "save_strategy", "save_total_limit", "logging_steps", "report_to", "disable_tqdm"),
+}
 _PACKAGES = ("limrank-ir", "torch", "transformers", "peft", "accelerate")
 
 
@@ -30,7 +36,7 @@ def check_settings(config: TrainConfig, digest: str) -> None:
         InputError: the output folder contains checkpoints of a run with other settings or data.
     """
     place = config.output / SETTINGS
-    settings = _portable(config)
+    settings, start = portable(config), start_record(config.lora.start)
     if any(config.output.glob("checkpoint-*")):
         try:
             before = json.loads(place.read_text(encoding="utf-8"))
@@ -41,13 +47,42 @@ def check_settings(config: TrainConfig, digest: str) -> None:
         changed = [name for name in settings if before["config"].get(name) != settings[name]]
         if before["data_sha256"] != digest and "data" not in changed:
             changed.append("the rows")
+        if before.get("start") != start and "lora" not in changed:
+            changed.append("the content of lora.start")
         if changed:
             raise InputError(
                 f"{config.output}: contains checkpoints of a run with other settings ({', '.join(changed)}); "
                 "use another output folder, or remove them"
             )
     with replacing(place) as file:
-        json.dump({"config": settings, "data_sha256": digest}, file, indent=2)
+        json.dump({"config": settings, "data_sha256": digest, "start": start}, file, indent=2)
+
+
+def check_same_run(config: TrainConfig, digest: str, checkpoint: Path) -> None:
+    """Check that a checkpoint is from a run with the same settings and data, except for length and learning rate.
+
+    Args:
+        config: the run.
+        digest: the hash of its data.
+        checkpoint: a checkpoint in the folder of its run.
+
+    Raises:
+        InputError: it is from another run, or its run is not known.
+    """
+    try:
+        before = json.loads((checkpoint.absolute().parent / SETTINGS).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"{checkpoint}: no readable {SETTINGS} of its run beside it; name a run's checkpoint"
+        ) from error
+    old, new = before["config"], portable(config)
+    changed = [name for name in new if name not in ("training", "ema") and old.get(name) != new[name]]
+    names = (old["training"].keys() | new["training"].keys()) - _MAY_DIFFER
+    changed += sorted(f"training.{name}" for name in names if old["training"].get(name) != new["training"].get(name))
+    if before["data_sha256"] != digest and "data" not in changed:
+        changed.append("the rows")
+    if changed:
+        raise InputError(f"{checkpoint}: from a run with other settings ({', '.join(changed)}); name one of this run")
 
 
 def write_run_record(
@@ -59,6 +94,7 @@ def write_run_record(
     started: float,
     *,
     resumed: bool,
+    branch: Path | None = None,
 ) -> None:
     """Write run.json and the loss plot to the output folder.
 
@@ -70,11 +106,14 @@ def write_run_record(
         metrics: what the trainer returned.
         started: when this process started, in seconds since the epoch.
         resumed: whether it continued from a checkpoint, so that the run took longer than this process.
+        branch: the checkpoint of another run that it began with, or None.
     """
     history = trainer.state.log_history
     record = {
-        "config": _portable(config),
+        "config": portable(config),
         "data_sha256": digest,
+        "start": start_record(config.lora.start),
+        "branch": None if branch is None else f"{branch.absolute().parent.name}/{branch.name}",
         "examples": examples,
         "steps": trainer.state.global_step,
         "processes": trainer.args.world_size,
@@ -118,10 +157,12 @@ def plot_loss(history: list[dict[str, float]], place: Path) -> None:
     plt.close(figure)
 
 
-def _portable(config: TrainConfig) -> dict[str, Any]:
+def portable(config: TrainConfig) -> dict[str, Any]:
     """The settings without this machine's folders, so that a run can be resumed in another place."""
-    settings = config.model_dump(mode="json", exclude={"output": True, "data": {"folder": True}})
+    settings = config.model_dump(mode="json", exclude={"output": True, "data": {"folder": True, "teacher_cache": True}})
     folder = config.data.folder
+    if config.lora.start is not None:
+        settings["lora"]["start"] = Path(config.lora.start).name
     for source in settings["data"]["sources"]:
         source["path"] = Path(os.path.relpath(source["path"], source.pop("folder") or folder)).as_posix()
     settings["data"]["exclude_topics"] = [

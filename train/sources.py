@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from .config import TrainConfig
-from .mixture import mix
-from .rankings import read_rankings
+from .mixture import excluded, mix
+from .rankings import excluded_rankings, read_rankings
+from .teacher import Agreement, Teaching, teach
 
 # "- source: github owner/name @ commit" in the README.md next to a file of rows
 _STATED = re.compile(r"^[-*]\s*(?P<name>source|licen[cs]e)s?\s*:\s*(?P<value>.+)$", re.IGNORECASE | re.MULTILINE)
@@ -29,7 +30,12 @@ class SourceFacts:
         licenses: the licenses that the rows state.
         collections: the collections that the rows name.
         origin: where it was published, if a README.md next to the file says so ("- source: ...").
-        terms: its license in words, from the same README.md ("- licence: ...").
+        terms: its license in words, from the same README.md ("- license: ...").
+        agreement: how far each teacher, and the fused one, agrees with the labels; only those with saved scores.
+        false_negatives: how many negatives were dropped because the teacher puts them too far above the positive.
+        lost_groups: how many groups were dropped with them, because no negative was left.
+        excluded: how many of its rows are not used because they contain a query of `Data.exclude_topics`.
+        excluded_example: the first of them: (training query, benchmark's query), or None.
     """
 
     path: str
@@ -40,10 +46,15 @@ class SourceFacts:
     collections: tuple[str, ...] = ()
     origin: str | None = None
     terms: str | None = None
+    agreement: Mapping[str, Agreement] = field(default_factory=dict)
+    false_negatives: int = 0
+    lost_groups: int = 0
+    excluded: int = 0
+    excluded_example: tuple[str, str] | None = None
 
 
 def read_sources(config: TrainConfig) -> Iterator[tuple[SourceFacts, list[Any]]]:
-    """Draw each source separately, exactly as the run draws it.
+    """Draw each source separately, exactly as the run draws it. No teacher is run; saved scores are used.
 
     Args:
         config: the run.
@@ -61,9 +72,15 @@ def read_sources(config: TrainConfig) -> Iterator[tuple[SourceFacts, list[Any]]]
         origin, terms = stated.get("source"), stated.get("license")
         if data.whole_rankings:
             examples, _ = read_rankings(data, config.seed)
-            yield SourceFacts(path, len(examples), origin=origin, terms=terms), list(examples)
+            held_back = excluded_rankings(source, data)
+            facts = SourceFacts(path, len(examples), origin=origin, terms=terms)
+            yield replace(facts, excluded=len(held_back), excluded_example=next(iter(held_back), None)), list(examples)
             continue
-        groups = mix(data, config.seed)
+        groups, teaching = mix(data, config.seed), Teaching()
+        if data.teacher and data.layout == "pointwise":
+            taught = teach(data, groups, config.teacher_cache, cached_only=True)
+            groups, (teaching,) = taught.groups, taught.sources
+        held_back = excluded(source, data)
         labels = [candidate.label for group in groups for candidate in group.candidates]
         yield (
             SourceFacts(
@@ -75,6 +92,11 @@ def read_sources(config: TrainConfig) -> Iterator[tuple[SourceFacts, list[Any]]]
                 collections=tuple(sorted({group.source for group in groups})),
                 origin=origin,
                 terms=terms,
+                agreement=teaching.agreement,
+                false_negatives=teaching.false_negatives,
+                lost_groups=teaching.lost_groups,
+                excluded=len(held_back),
+                excluded_example=next(iter(held_back), None),
             ),
             list(groups),
         )

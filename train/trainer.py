@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,14 @@ import torch
 from torch.nn.functional import cross_entropy
 from transformers import Trainer
 from transformers.trainer import TRAINER_STATE_NAME
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from limrank_ir.engines.tokens import PromptTokenizer
+from limrank_ir.errors import InputError
 from limrank_ir.prompts import PromptFormat
 
 from .config import Data
+from .ema import IN_CHECKPOINT, Ema
 from .encode import TokenSequence, ranking_sequences, row_sequences, trace_sequences, verdict_sequences
 from .forward import packed, padded
 from .objectives import Verdicts, objective
@@ -61,6 +65,29 @@ class VerdictTrainer(Trainer):
         # Trainer must divide a mean over groups by the accumulation steps, and a mean over a step's tokens by nothing.
         self.model_accepts_loss_kwargs = per_token
         self._parts: list[list[float]] = []
+        self.ema: Ema | None = None
+
+    def keep_average(self, decay: float, resumed: Path | None) -> None:
+        """Keep an exponential moving average of the trained weights (`limrank_ir.train.ema`).
+
+        Args:
+            decay: the decay per step.
+            resumed: the checkpoint from which the run goes on, or None.
+
+        Raises:
+            InputError: the checkpoint has no average, or the weights are spread over processes.
+        """
+        if self.is_fsdp_enabled or self.is_deepspeed_enabled:
+            raise InputError("ema needs the whole adapter in each process, so not FSDP or DeepSpeed; remove it")
+        self.ema = Ema(self.model, decay, resumed)
+        self.add_callback(self.ema)
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        """Save the average first: a checkpoint is complete when Trainer has written its own state."""
+        if self.ema is not None and self.args.should_save:
+            checkpoint = f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
+            self.ema.save(Path(self._get_output_dir(trial)) / checkpoint / IN_CHECKPOINT)
+        super()._save_checkpoint(model, trial)
 
     def get_batch_samples(self, *args: Any, **kwargs: Any) -> tuple[list[Any], Any]:
         """The batches of a step and, if the loss is per token, how many response tokens all processes have in it.
@@ -146,7 +173,7 @@ class VerdictTrainer(Trainer):
         candidates = [each.candidate for each in sequences]
         labels = [float(each.label) for each in candidates]
         grades = [float(each.label) if each.grade is None else each.grade for each in candidates]
-        teacher = [each.teacher or 0.0 for each in candidates]
+        teacher = [math.nan if each.teacher is None else each.teacher for each in candidates]
         return Verdicts(
             log_odds=table(logits[:, positive] - logits[:, negative]),
             label_loss=table(cross_entropy(logits, targets, reduction="none")),

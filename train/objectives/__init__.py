@@ -27,7 +27,7 @@ class Verdicts:
         label_loss: ``-log p(label)`` over the whole vocabulary.
         labels: 1 where the passage is relevant, else 0.
         grades: soft labels from 0 to 1; the hard label if a passage has none.
-        teacher: a teacher's scores; 0 without a teacher.
+        teacher: the log-odds of a teacher's softmax over the group; NaN without a teacher.
         here: True for a passage, False for padding.
     """
 
