@@ -121,7 +121,7 @@ class Candidates:
         """
         documents = {qid: [entry.docno for entry in entries] for qid, entries in self.documents.items()}
         for name, run in runs.items():
-            need_shared_queries(name, run, documents)
+            need_shared_queries(name, run, self.documents)
             log_coverage(name, coverage(documents, run))
 
     def ranking(
@@ -153,17 +153,11 @@ class Candidates:
                 both = {FIRST_STAGE: [entry.score for entry in entries], MODEL: scores}
                 both |= {name: filled(found, docnos) for name, found in others.items()}
                 scores = fuse(both, weights).tolist()
-            ranked = {
-                entry.docno: RankedDocument(
-                    entry.docno,
-                    score,
-                    entry.score,
-                    verdict,
-                    None if self.windows is None else window,
-                    {name: found.get(entry.docno) for name, found in others.items()},
-                )
-                for entry, score, (verdict, window) in zip(entries, scores, judged, strict=True)
-            }
+            ranked = {}
+            for entry, score, (verdict, window) in zip(entries, scores, judged, strict=True):
+                place = None if self.windows is None else window
+                own = {name: found.get(entry.docno) for name, found in others.items()}
+                ranked[entry.docno] = RankedDocument(entry.docno, score, entry.score, verdict, place, own)
             order = trec_order((document.docno, document.score) for document in ranked.values())
             ranking[qid] = [ranked[docno] for docno, _ in order]
         return ranking
