@@ -69,14 +69,18 @@ class Filters(Record):
             `limrank_ir.synth.filters.leaks`). Above this by more than chance, the run stops before it pays for the
             passages; None: never.
         duplicate: the Jaccard similarity of word 3-grams from which two texts count as duplicates.
+        paraphrase: the cosine of MiniLM's embeddings from which two queries, or passages of different queries, count
+            as duplicates; None: only words are compared.
         hard: BM25 or the dense model must rank a negative above its query's positive, or at most this many places
             below it, among all passages; None: anywhere.
-        benchmarks: files of topics; queries that share a word 8-gram with one of them are dropped.
+        benchmarks: files of topics; queries that contain one of theirs are dropped
+            (`limrank_ir.workshop.contamination`).
     """
 
     relabel: bool = False
     leak: float | None = Field(default=0.6, ge=0.5, le=1)
     duplicate: float = Field(default=0.7, gt=0, le=1)
+    paraphrase: float | None = Field(default=0.88, gt=0, le=1)
     hard: int | None = Field(default=10, ge=0)
     benchmarks: tuple[Path, ...] = ()
 

@@ -15,7 +15,7 @@ from .config import SynthConfig
 from .filters import Sifted
 from .filters.agreement import agreed, both_kinds
 from .filters.decontaminate import read_benchmarks, uncontaminated
-from .filters.duplicates import different
+from .filters.duplicates import different, meaning_the_same
 from .filters.hardness import DEPTH, Ranks, bm25, dense, hard, remembered
 from .filters.leaks import Leak, content_leak, not_copied
 from .filters.traces import sound
@@ -96,10 +96,7 @@ async def synthesize(
         return result
     queries = [query for pair in found.made for query in pair]
     queries = _sifted(result, "queries: decontamination", uncontaminated(queries, benchmarks))
-    similarity = config.filters.duplicate
-    result.queries = _sifted(
-        result, "queries: near-duplicates", different(queries, lambda query: query.text, similarity=similarity)
-    )
+    result.queries = _sifted(result, "queries: near-duplicates", _different_queries(queries, config))
     if until == "queries":
         return result
 
@@ -123,7 +120,7 @@ async def synthesize(
     result.passages = _sifted(
         result,
         "passages: near-duplicates",
-        different(written.made, lambda passage: passage.text, similarity=similarity),
+        _different_passages(written.made, config),
     )
     result.passages += borrow(result.outlines, result.passages, guidelines)
     if until == "passages":
@@ -181,6 +178,27 @@ def _filtered(result: Synthesis, config: SynthConfig, pairs: Sequence[JudgedPair
         result.ranks = {name: rank(queries, passages, DEPTH) for name, rank in retrievers.items()}
         kept = _sifted(result, "pairs: hard negatives", hard(kept, list(result.ranks.values()), within=filters.hard))
     return _sifted(result, "pairs: both kinds", both_kinds(kept))
+
+
+def _different_queries(queries: Sequence[WrittenQuery], config: SynthConfig) -> Sifted[WrittenQuery]:
+    filters = config.filters
+    texts = [query.text for query in queries]
+    alike = meaning_the_same(texts, cosine=filters.paraphrase, remember=config.output / "alike-queries.json")
+    return different(queries, lambda query: query.text, similarity=filters.duplicate, alike=alike)
+
+
+def _different_passages(passages: Sequence[WrittenPassage], config: SynthConfig) -> Sifted[WrittenPassage]:
+    """Duplicates are judged across queries: those of one query may differ on purpose in a single fact."""
+    filters = config.filters
+    texts = [passage.text for passage in passages]
+    alike = meaning_the_same(texts, cosine=filters.paraphrase, remember=config.output / "alike-passages.json")
+    return different(
+        passages,
+        lambda passage: passage.text,
+        similarity=filters.duplicate,
+        group=lambda passage: passage.query,
+        alike=alike,
+    )
 
 
 def _stop_at_leak(leak: Leak | None, config: SynthConfig) -> None:

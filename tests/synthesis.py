@@ -45,7 +45,7 @@ def write_config(folder: Path, url: str, **changes: Any) -> Path:
         "generator": {"model": "gpt-4o", **model},
         "judge": {"model": "deepseek-reasoner", "structured": "none", **model},
         **changes,
-        "filters": {"hard": None, **changes.get("filters", {})},
+        "filters": {"hard": None, "paraphrase": None, **changes.get("filters", {})},
     }
     path = folder / "synth.yaml"
     path.write_text(json.dumps(settings))

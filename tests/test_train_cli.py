@@ -103,6 +103,16 @@ def test_a_setting_can_be_changed_on_the_command_line(home):
     assert (facts["steps"], facts["examples"]) == ("7", "2")
 
 
+def test_a_dry_run_counts_the_queries_that_are_excluded(home):
+    (home / "topics.tsv").write_text("1\tCopy FI\u00adLE 0\n")
+    held_back = ["--set", f"data.exclude_topics=[{home / 'topics.tsv'}]"]
+    result = train(home, "--dry-run", "--output", home / "dry", *held_back)
+    header, source, *_ = (line.split("\t") for line in result.stdout.splitlines())
+    row = dict(zip(header, source, strict=True))
+    assert (row["queries"], row["excluded"]) == ("3", "1")
+    assert "excluded\t1 of the queries, such as 'how do I copy file 0?', which contains 'Copy FI" in result.stdout
+
+
 @pytest.mark.parametrize("how", [["--dry-run"], [], ["--cross-encoder"]])
 def test_misspelled_settings_are_named_with_suggestions(home, how):
     changes = ["training.max_step=7", "training.learning_speed=1", "training.zzz=1"]
