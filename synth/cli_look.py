@@ -102,7 +102,7 @@ def _facts(settings: SynthConfig) -> list[tuple[str, str]]:
     return [
         ("couples", f"{settings.couples:,}"),
         ("generator", settings.generator.model),
-        ("judge", f"{settings.judge.model}, {settings.samples} judgments per pair"),
+        ("judge", f"{settings.judge.model}, judgments per pair: {settings.samples}"),
         ("seed", str(settings.seed)),
         *((f"prompt {name}", prompts.version(name)) for name in NAMES),
         ("limrank-ir", __version__),
