@@ -103,6 +103,14 @@ def test_a_setting_can_be_changed_on_the_command_line(home):
     assert (facts["steps"], facts["examples"]) == ("7", "2")
 
 
+def test_a_dry_run_does_not_run_the_teacher(home):
+    output = home / "taught"
+    taught = ["--set", "objectives={distill: 1}", "--set", "data.teacher=minilm", "--output", output]
+    result = train(home, "--dry-run", *taught)
+    assert result.exit_code == 0 and "(without the teacher's scores)" in result.stdout, result.output
+    assert "scoring" not in result.stderr and not output.exists()
+
+
 def test_a_dry_run_counts_the_queries_that_are_excluded(home):
     (home / "topics.tsv").write_text("1\tCopy FI\u00adLE 0\n")
     held_back = ["--set", f"data.exclude_topics=[{home / 'topics.tsv'}]"]
