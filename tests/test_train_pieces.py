@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from typer.testing import CliRunner
 
+from limrank_ir.cli.app import app
 from limrank_ir.errors import LimRankError
 from limrank_ir.models import MODELS
 from limrank_ir.train.average import average
@@ -243,3 +245,32 @@ def test_a_model_with_an_adapter_names_the_way(place):
     with pytest.raises(LimRankError, match=r"train limrank-smol-untrained instead, with lora\.start: limrank-smol to"):
         train(path)
     assert MODELS["limrank-smol"].adapter is not None
+
+
+# The command line
+
+
+def test_the_commands(whole, place):
+    path, run = whole
+
+    def limrank(*arguments):
+        return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+    stopped = limrank("train", path, "-o", place / "stopped", "--max-minutes", 0)
+    assert stopped.exit_code == 0 and "stopped after 0 minutes, before the end" in stopped.stderr
+    assert not (place / "stopped" / "data.json").exists()
+    alone = limrank("train", path, "--decay", 2)
+    assert alone.exit_code == 2 and "--decay STEPS and --from CHECKPOINT go together" in alone.stderr
+    ended = limrank("train", path, "-o", place / "ended", "--from", run / "checkpoint-2", "--decay", 1)
+    assert ended.exit_code == 0 and (place / "ended" / "adapter").is_dir()
+    made = limrank("average", run / "checkpoint-2", run / "checkpoint-4", "-o", place / "cli-mean")
+    assert made.exit_code == 0 and (place / "cli-mean" / "adapter").is_dir()
+    untaught = limrank("train", path, "--teach")
+    assert untaught.exit_code == 2 and "--teach needs data.teacher and data.layout: pointwise" in untaught.stderr
+    taught = ["--set", "data.teacher=bm25", "-o", place / "taught"]
+    for option in ("--teach", "--dry-run"):
+        shown = limrank("train", path, *taught, option)
+        assert "rows.jsonl\tbm25\t100%\t100%" in shown.stdout, shown.output
+        assert "rows.jsonl\tfused\t100%\t100%\t0\t0" in shown.stdout
+    facts = json.loads((place / "ended" / "data.json").read_text())
+    assert facts[0]["agreement"] == {}
