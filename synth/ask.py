@@ -9,13 +9,15 @@ from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
 from limrank_ir.errors import InputError, LimRankError
-from limrank_ir.llm.answers import usable, usage
+from limrank_ir.llm.answers import usable
 from limrank_ir.llm.chat import Chat
-from limrank_ir.llm.journal import Journal, request_key
+from limrank_ir.llm.journal import Answered, Journal, request_key
+from limrank_ir.llm.saving import Saver
 
+from .budget import Budget
 from .config import ChatModel
 from .prices import Prices
-from .reply import FILTERED, Reply, Unusable, read_reply, said
+from .reply import FILTERED, REFUSED, Reply, Unusable, read_reply, said
 from .templates import RETRY, Prompts
 
 Given = TypeVar("Given")
@@ -48,7 +50,7 @@ class SpendingLimits:
 
     Attributes:
         requests: the maximum number of requests, or None.
-        cost: the maximum cost, in the currency of the prices, or None. Answers from earlier runs count too.
+        cost: the maximum cost, in the currency of the prices, or None (`Budget`). Answers from earlier runs count too.
     """
 
     requests: int | None = None
@@ -74,20 +76,14 @@ class Online:
             limits: when to stop.
             again: repeat requests whose saved answer is unusable because an older version saved an error.
         """
-        self._journal = journal
-        self._prices = prices
+        self._saver = Saver(journal)
         self._limits = limits or SpendingLimits()
+        self._budget = Budget(self._limits.cost, prices)
         self._again = again
-        self._chats: dict[str, tuple[Chat, asyncio.Semaphore]] = {}
+        self._chats: dict[str, Chat] = {}
         self._locks: dict[str, asyncio.Lock] = {}
-        self._in_flight = 0
-        self._dearest = 0.0
         self.requests = 0
         """The number of requests made."""
-        self.spent = 0.0
-        """The cost of all answers, including those already in the journal."""
-        self.tokens = 0
-        """The tokens of all answers, counted the same way."""
         self.unusable = 0
         """How many of the saved answers used in this run are not answers at all."""
         self.stopped: str | None = None
@@ -97,68 +93,85 @@ class Online:
         for body, answer in journal:
             self._count(body["model"], answer)
 
+    @property
+    def in_flight(self) -> int:
+        """The number of requests in flight."""
+        return sum(chat.pace.active for chat in self._chats.values())
+
+    @property
+    def spent(self) -> float:
+        """The cost of all answers, including those already in the journal."""
+        return self._budget.spent
+
+    @property
+    def tokens(self) -> int:
+        """The tokens of all answers, counted the same way."""
+        return self._budget.tokens
+
     async def __call__(self, model: ChatModel, body: Body) -> dict[str, Any]:
         """See `Ask`."""
-        key = request_key(body)
-        async with self._locks.setdefault(key, asyncio.Lock()):  # identical requests are sent once
-            saved = self._journal.get(key)
+        key, server = request_key(body), model.address
+        name = f"{server} {key}"
+        async with self._locks.setdefault(name, asyncio.Lock()):  # identical requests are sent once
+            saved = await self._saver.get(key, server)
             if saved is not None and (usable(saved) or not self._again):
                 self.unusable += not usable(saved)
                 return saved
-            chat, free = self._chat(model)
-            async with free:
-                self._stop_at_limits()
-                answer = await self._send(chat, body)
-                self._journal.put(body, answer)
-        self._dearest = max(self._dearest, self._count(body["model"], answer))
+            answer = await self._send(self._chat(model), name, body)
+            await self._saver.put(body, answer, server)
         return answer
 
-    def _chat(self, model: ChatModel) -> tuple[Chat, asyncio.Semaphore]:
+    def _chat(self, model: ChatModel) -> Chat:
         name = repr(model.server)
         if name not in self._chats:
-            self._chats[name] = Chat(model.server), asyncio.Semaphore(model.concurrency)
+            self._chats[name] = Chat(model.server)
         return self._chats[name]
 
-    async def _send(self, chat: Chat, body: Body) -> dict[str, Any]:
-        self.requests += 1
-        self._in_flight += 1
+    async def _send(self, chat: Chat, name: str, body: Body) -> dict[str, Any]:
         try:
-            return await chat.complete(body)
+            answer = await chat.complete(body, lambda: self._ready(name, body))
+            self._count(body["model"], answer)
+            return answer
         except LimRankError as error:
             self._fail(error)
             raise Waiting from error
         finally:
-            self._in_flight -= 1
+            self._budget.release(name)
 
-    def _count(self, name: str, answer: Mapping[str, Any]) -> float:
-        """Add up an answer's tokens and cost; return the cost."""
-        cost, tokens = self._prices.cost(name, answer) or 0.0, usage(answer)
-        if self._limits.cost is not None and not tokens.known:
+    async def _ready(self, name: str, body: Body) -> None:
+        """Wait until there is money for a request, or stop at a limit."""
+        limits = self._limits
+        while True:
+            if limits.requests is not None and self.requests >= limits.requests:
+                self.stopped = self.stopped or f"--max-requests {limits.requests} is reached"
+            if self.stopped:
+                raise Waiting
+            if self._budget.reserve(name, body):
+                self.requests += 1
+                return
+            if not self._budget.pending:
+                self.stopped = (
+                    f"--max-cost {limits.cost:g} is reached: ${self.spent:.4f} are spent, and the next request can "
+                    f"cost ${self._budget.price(body):.4f}"
+                )
+                raise Waiting
+            await self._budget.released()
+
+    def _count(self, name: str, answer: Mapping[str, Any]) -> None:
+        if not self._budget.count(name, answer) and self._limits.cost is not None:
             self._fail(
                 InputError(f"--max-cost: cannot be enforced, as answers of {name} do not report tokens; leave it out")
             )
-        self.spent += cost
-        self.tokens += tokens.prompt + tokens.response
-        return cost
 
     def _fail(self, error: LimRankError) -> None:
         """Stop because of an error. The first one counts."""
         self.fault = self.fault or error
         self.stopped = self.stopped or str(error)
 
-    def _stop_at_limits(self) -> None:
-        limits = self._limits
-        if limits.requests is not None and self.requests >= limits.requests:
-            self.stopped = self.stopped or f"--max-requests {limits.requests} is reached"
-        # Requests in flight have to be paid for, too. Assume that each costs as much as the dearest so far.
-        if limits.cost is not None and self.spent + (self._in_flight + 1) * self._dearest > limits.cost:
-            self.stopped = self.stopped or f"--max-cost {limits.cost:g} is reached"
-        if self.stopped:
-            raise Waiting
-
     async def close(self) -> None:
-        """Disconnect."""
-        for chat, _ in self._chats.values():
+        """Wait until all answers are saved, and disconnect."""
+        await self._saver.close()
+        for chat in self._chats.values():
             await chat.close()
 
 
@@ -173,36 +186,36 @@ class Offline:
         Args:
             journal: the answers.
             again: treat an answer as missing if it is unusable because an older version saved an error.
-            files: more answers by key. `keep` copies those that were asked for to the journal.
+            files: more answers by key, from any server. `keep` copies those that were asked for to the journal.
         """
         self._journal = journal
         self._again = again
         self._files = files or {}
-        self._taken: dict[str, Body] = {}
+        self._taken: dict[str, Answered] = {}
         self.missing: dict[str, tuple[ChatModel, Body]] = {}
         """Key to the model and the request."""
 
     async def __call__(self, model: ChatModel, body: Body) -> dict[str, Any]:
         """See `Ask`."""
         key = request_key(body)
-        saved = self._journal.get(key)
+        saved = self._journal.get(key, model.address)
         if saved is not None and (usable(saved) or not self._again):
             return saved
         if key in self._files:
-            self._taken[key] = body
+            self._taken[key] = Answered(body, self._files[key], model.address)
             return dict(self._files[key])
         self.missing[key] = model, body
         raise Waiting
 
     def keep(self) -> None:
         """Copy the answers that came from files to the journal. Until then, the files still have them."""
-        self._journal.put_all((body, self._files[key]) for key, body in self._taken.items())
+        self._journal.put_all(self._taken.values())
 
 
 async def settle(
     ask: Ask, model: ChatModel, body: Body, read: Callable[[Reply], Made], prompts: Prompts, *, attempts: int
 ) -> tuple[Made, str]:
-    """Ask until an answer is usable. The model gets an unusable answer back, with the reason.
+    """Ask until an answer is usable. The model gets an unusable answer back, with the reason, but no refused one.
 
     Args:
         ask: gets answers.
@@ -226,7 +239,7 @@ async def settle(
             return read(read_reply(answer)), request_key(body)
         except Unusable as error:
             reason = str(error)
-            if reason == FILTERED:  # the server would filter it again
+            if reason in (FILTERED, REFUSED):  # it would be filtered or refused again
                 break
             body = _again(body, answer, prompts.fill(RETRY, reason=reason))
     raise Dropped(f"unusable answer: {reason.split(' (')[0]}")

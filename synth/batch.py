@@ -16,10 +16,11 @@ from typing import Any
 from limrank_ir.errors import InputError
 from limrank_ir.formats.files import json_records, replacing
 from limrank_ir.llm.answers import Fault, check_answer
-from limrank_ir.llm.journal import Journal, request_key
+from limrank_ir.llm.journal import Answered, Journal, request_key
 
 MOST = 50_000
 """The maximum number of requests in a batch at OpenAI."""
+_COMMIT = 1000  # answers in a transaction
 
 
 def write_batch(path: Path, requests: Mapping[str, Mapping[str, Any]], *, most: int = MOST) -> list[Path]:
@@ -71,13 +72,16 @@ def read_requests(path: Path) -> dict[str, dict[str, Any]]:
     return found
 
 
-def read_batch(path: Path, requests: Mapping[str, Mapping[str, Any]], journal: Journal) -> tuple[int, dict[str, int]]:
+def read_batch(
+    path: Path, requests: Mapping[str, Mapping[str, Any]], journal: Journal, servers: Mapping[str, str]
+) -> tuple[int, dict[str, int]]:
     """Put answers into the journal.
 
     Args:
         path: the provider's output file (or error file).
         requests: the requests, key to body.
         journal: where the answers go.
+        servers: model to the server that its answers count for; those of a model without one count for any server.
 
     Returns:
         The number of answers taken, and reasons why others were not taken, with counts. Those can be asked for again.
@@ -87,14 +91,21 @@ def read_batch(path: Path, requests: Mapping[str, Mapping[str, Any]], journal: J
     """
     taken = 0
     left: Counter[str] = Counter()
+    waiting: list[Answered] = []
     for place, key, record in _answers(path):
         if key not in requests:
             raise InputError(f"{place}: answers {key[:40]!r}, which was not asked; give the matching file of requests")
         try:
-            journal.put(requests[key], _answer(record))
-            taken += 1
+            answer = _answer(record)
         except Fault as fault:
             left[str(fault)] += 1
+            continue
+        taken += 1
+        waiting.append(Answered(requests[key], answer, servers.get(requests[key].get("model", ""), "")))
+        if len(waiting) >= _COMMIT:
+            journal.put_all(waiting)
+            waiting.clear()
+    journal.put_all(waiting)
     return taken, dict(left)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, TypeVar
 
 import typer
 
@@ -14,7 +14,7 @@ from limrank_ir.cli import options as o
 from limrank_ir.cli.shell import FAILURE
 from limrank_ir.errors import InputError
 from limrank_ir.formats.output import check_folder, write_stdout
-from limrank_ir.llm.answers import usage
+from limrank_ir.formats.words import duration
 from limrank_ir.llm.journal import Journal
 
 from .ask import Online, SpendingLimits
@@ -30,6 +30,8 @@ from .cli_shared import (
     check_models,
     finish,
     journal_of,
+    note_judge,
+    note_other_servers,
     read,
     read_for_stages,
 )
@@ -39,8 +41,8 @@ from .mix import mix as mixed
 from .mix import read_rows
 from .outputs import write_json, write_lines, write_stages
 from .pipeline import STAGES, Progress, prepare, synthesize
-from .plan import plan
-from .prices import Prices, read_prices
+from .plan import TOKENS_PER_SECOND, durations, plan
+from .prices import Prices, costs, read_prices
 
 T = TypeVar("T")
 
@@ -78,6 +80,7 @@ def run(
         limrank synth run synth.yaml --max-cost 20
     """
     settings, table = read_for_stages(config, output, *([] if dry_run else ["openai"])), read_prices(prices)
+    note_judge(settings)
     if until is not None and until not in STAGES:
         raise InputError(f"--until {until}: unknown stage; choose from: {', '.join(STAGES)}")
     if dry_run:
@@ -85,6 +88,7 @@ def run(
         return
     check_models((settings.generator, settings.judge), table, max_cost)
     journal = journal_of(settings)
+    note_other_servers(journal, (settings.generator, settings.judge))
     online = Online(journal, table, SpendingLimits(max_requests, max_cost), again=again)
     result = asyncio.run(_closing(online, synthesize(settings, online, until=until, progress=_progress(online))))
     console.log.info("; ".join([f"{online.requests:,} requests", *_totals(journal, table)]))
@@ -117,7 +121,8 @@ async def _closing(online: Online, work: Awaitable[T]) -> T:
 
 def _progress(online: Online) -> Progress:
     def note() -> str:
-        return f"{online.requests:,} requests, {online.tokens:,} tokens, ${online.spent:.2f}"
+        asked = f"{online.requests:,} requests, {online.in_flight} in flight"
+        return f"{asked}, {online.tokens:,} tokens, ${online.spent:.2f}"
 
     return lambda stage, count: console.progress(stage, count, stage, note)
 
@@ -167,9 +172,12 @@ def mine(
 
     settings, table = read(config, output, "openai", *hardness.NEEDS), read_prices(prices)
     check_models((settings.judge,), table, max_cost)
+    note_judge(settings)
     check_folder(f"--rows {rows}", rows.absolute().parent)
     texts = {passage.docno: passage.reader_text for passage in iter_corpus(corpus)}
-    online = Online(journal_of(settings), table, SpendingLimits(max_requests, max_cost), again=again)
+    journal = journal_of(settings)
+    note_other_servers(journal, (settings.judge,))
+    online = Online(journal, table, SpendingLimits(max_requests, max_cost), again=again)
     asked = {topic.qid: topic.query for topic in read_topics(topics).values()}
     found = asyncio.run(_closing(online, grades(asked, texts, settings, online, depth=k, progress=_progress(online))))
     _note_unusable(online, again=again)
@@ -221,23 +229,23 @@ def _show_plan(settings: SynthConfig, table: Prices) -> None:
         for step in steps
     ]
     console.table(("stage", "model", "requests", "prompt tokens", "response tokens", "dollars"), rows, left=2)
+    least, most = map(duration, durations(settings, steps))
+    write_stdout(
+        f"\nabout {least if least == most else f'{least} to {most}, as fast as the servers allow'} if an answer is "
+        f"written at {TOKENS_PER_SECOND:g} tokens/s\n"
+    )
     if all(step.cost is not None for step in steps):
         total = sum(step.cost or 0 for step in steps)
         write_stdout(
-            f"\nabout {total:,.2f} dollars (an estimate); batch files cost half at providers that offer batches\n"
+            f"about {total:,.2f} dollars (an estimate); batch files cost half at providers that offer batches\n"
         )
 
 
 def _totals(journal: Journal, table: Prices) -> list[str]:
     """Sum up the whole journal, model by model."""
-    by_model: dict[str, list[Any]] = {}
-    for body, answer in journal:
-        by_model.setdefault(body["model"], []).append(answer)
     said = []
-    for model, answers in sorted(by_model.items()):
-        tokens = [usage(answer) for answer in answers]
-        costs = [table.cost(model, answer) for answer in answers]
-        money = "" if None in costs else f", ${sum(cost or 0 for cost in costs):,.2f}"
-        inside, outside = sum(each.prompt for each in tokens), sum(each.response for each in tokens)
-        said.append(f"{model}: {len(answers):,} answers, {inside:,} + {outside:,} tokens{money}")
+    for each in costs(journal, table):
+        money = "" if each.dollars is None else f", ${each.dollars:,.2f}"
+        tokens = f"{each.prompt_tokens:,} + {each.response_tokens:,} tokens"
+        said.append(f"{each.model}: {each.answers:,} answers, {tokens}{money}")
     return said

@@ -14,7 +14,18 @@ from limrank_ir.errors import InputError
 
 from .ask import Offline
 from .batch import read_answers, read_batch, read_requests, write_batch
-from .cli_shared import Again, ConfigFile, Output, finish, journal_of, read, read_for_stages
+from .cli_shared import (
+    Again,
+    ConfigFile,
+    Output,
+    finish,
+    journal_of,
+    note_judge,
+    note_other_servers,
+    read,
+    read_for_stages,
+)
+from .config import SynthConfig
 from .pipeline import synthesize
 
 
@@ -36,7 +47,10 @@ def batch_write(
         limrank synth batch-read synth.yaml requests.jsonl answers.jsonl
     """
     settings = read_for_stages(config, output)
+    _servers(settings)
+    note_judge(settings)
     journal = journal_of(settings)
+    note_other_servers(journal, (settings.generator, settings.judge))
     offline = Offline(journal, again=again)
     result = asyncio.run(synthesize(settings, offline))
     if result.waiting is None:
@@ -63,11 +77,11 @@ def batch_read(
         limrank synth batch-read synth.yaml requests.jsonl answers.jsonl
     """
     settings = read(config, output)
-    asked = read_requests(requests)
+    asked, servers = read_requests(requests), _servers(settings)
     journal = journal_of(settings)
     taken = 0
     for path in answers:
-        count, left = read_batch(path, asked, journal)
+        count, left = read_batch(path, asked, journal, servers)
         taken += count
         for reason, number in left.items():
             console.log.warning("%s: %d not answered: %s", path, number, reason)
@@ -97,3 +111,19 @@ def replay(
         missing = len(offline.missing)
         raise InputError(f"{missing} answers for the {result.waiting} are in none of these files; add their file")
     finish(settings, result)
+
+
+def _servers(settings: SynthConfig) -> dict[str, str]:
+    """Model to the server that its answers in batch files count for.
+
+    Raises:
+        InputError: the generator and the judge have one name at two servers, which batch files do not tell apart.
+    """
+    servers = {model.model: model.address for model in (settings.generator, settings.judge)}
+    if servers[settings.generator.model] != settings.generator.address:
+        name = settings.generator.model
+        raise InputError(
+            f"generator and judge are both called {name}, but at two servers, which batch files do not tell apart; "
+            "give both the same identity if they are the same model, or use: limrank synth run"
+        )
+    return servers

@@ -83,6 +83,28 @@ def check_models(models: Iterable[ChatModel], table: Prices, max_cost: float | N
             raise InputError(f"--max-cost: {model.model} has no price; add one with --prices")
 
 
+def note_judge(settings: SynthConfig) -> None:
+    """Warn, before anything is asked, if several judgments of a pair would be one judgment, several times."""
+    if settings.samples > 1 and settings.judge.greedy:
+        console.log.warning(
+            "the judge answers greedily (%s), so its %d judgments of a pair are one judgment, paid %d times, and their "
+            "agreement means nothing; set samples: 1, or a temperature",
+            *(settings.judge.greedy, settings.samples, settings.samples),
+        )
+
+
+def note_other_servers(journal: Journal, models: Iterable[ChatModel]) -> None:
+    """Warn if all of a model's answers in a journal are from other servers, as they will be asked for again."""
+    for model in models:
+        counts = journal.servers(model.model)
+        if counts and not {"", model.address} & set(counts):
+            other = max(counts, key=lambda server: counts[server])
+            console.log.warning(
+                "%s: %d answers of %s come from %s and are not used for %s; if it is the same model, set identity: %s",
+                *(journal.path, counts[other], model.model, other, model.address, other),
+            )
+
+
 def journal_of(settings: SynthConfig) -> Journal:
     """The journal of a synthesis."""
     return Journal(settings.output / "answers.sqlite")
@@ -101,6 +123,12 @@ def finish(settings: SynthConfig, result: Synthesis) -> None:
     if not result.pairs:
         raise InputError("no pair is left after the filters; see what they dropped with: limrank synth report")
     write_outputs(settings.output / FOLDER, result, settings)
+    repeated = sum(len({judgment.reasoning for judgment in pair.judgments}) == 1 for pair in result.pairs)
+    if settings.samples > 1 and repeated > len(result.pairs) / 2:
+        console.log.warning(
+            "%d of %d pairs have judgments with the same words, which count as one judgment; raise the temperature",
+            *(repeated, len(result.pairs)),
+        )
     queries = len({pair.query.id for pair in result.pairs})
     relevant = sum(pair.label for pair in result.pairs)
     console.log.info(

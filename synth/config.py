@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator
 
@@ -20,8 +21,11 @@ class ChatModel(Record):
     Attributes:
         model: its name on the server.
         base_url: the server's URL; None: OpenAI's.
+        identity: what stands for the server in the journal instead of its URL. If the same model gets another URL, set
+            this, so that its saved answers are still used.
         key_env: the environment variable with the API key.
-        concurrency: the maximum number of concurrent requests.
+        concurrency: the maximum number of concurrent requests; ``"auto"``: 8 at first, up to 256 while the server gets
+            faster and sets no rate limit (`limrank_ir.llm.pace.Pace`).
         timeout: seconds to wait for an answer.
         retries: see `limrank_ir.llm.chat.Server`.
         structured: how to request JSON: ``"schema"`` (response_format json_schema), ``"object"`` (json_object), or
@@ -31,8 +35,9 @@ class ChatModel(Record):
 
     model: str = Field(min_length=1)
     base_url: str | None = None
+    identity: str | None = Field(default=None, min_length=1)
     key_env: str = "OPENAI_API_KEY"
-    concurrency: int = Field(default=8, ge=1)
+    concurrency: Literal["auto"] | Annotated[int, Field(ge=1)] = "auto"
     timeout: float = Field(default=600, gt=0)
     retries: int = Field(default=6, ge=0)
     structured: Literal["schema", "object", "none"] = "schema"
@@ -43,6 +48,7 @@ class ChatModel(Record):
     def _check_url(cls, base_url: str | None) -> str | None:
         if base_url is not None and not base_url.startswith(("http://", "https://")):
             raise ValueError("must begin with http:// or https://, as in http://localhost:8000/v1")
+        _ = urlsplit(base_url or "").port  # raises ValueError if it is not a number
         return base_url
 
     @field_validator("parameters")
@@ -57,6 +63,19 @@ class ChatModel(Record):
     def server(self) -> Server:
         """The server, for `limrank_ir.llm.chat`."""
         return Server(self.base_url, self.key_env, self.concurrency, self.timeout, self.retries)
+
+    @property
+    def address(self) -> str:
+        """The server's name in the journal."""
+        return self.identity or self.server.address
+
+    @property
+    def greedy(self) -> str:
+        """The parameter that makes all answers to a prompt the same, whatever the seed: "temperature: 0"; or ""."""
+        for name, value in (("temperature", 0), ("top_k", 1), ("top_p", 0)):
+            if name in self.parameters and self.parameters[name] == value:
+                return f"{name}: {value}"
+        return ""
 
 
 class Filters(Record):

@@ -40,7 +40,7 @@ def data_card(result: Synthesis, config: SynthConfig) -> str:
         relevant=f"{sum(pair.label for pair in pairs):,}",
         generator=config.generator.model,
         judge=config.judge.model,
-        samples={1: "once", 2: "twice"}.get(config.samples, f"{config.samples} times"),
+        samples=_samples(config),
         domains=_counts(query.brief.domain for query in queries),
         difficulties=_counts(query.brief.difficulty for query in queries),
         forms=_counts(query.brief.form for query in queries),
@@ -52,6 +52,13 @@ def data_card(result: Synthesis, config: SynthConfig) -> str:
         seed=config.seed,
         version=__version__,
     )
+
+
+def _samples(config: SynthConfig) -> str:
+    times = {1: "once", 2: "twice"}.get(config.samples, f"{config.samples} times")
+    if config.samples > 1 and config.judge.greedy:
+        return f"{times} with {config.judge.greedy}, which repeats one judgment, so that agreement means nothing"
+    return times
 
 
 def _leak(leak: Leak | None) -> str:

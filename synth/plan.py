@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from .config import SynthConfig
+from limrank_ir.llm.pace import MOST, START
+
+from .config import ChatModel, SynthConfig
 from .guidelines import allot, read_guidelines
 from .prices import Prices
 
 # (prompt tokens, response tokens with the thought) per request: what the prompts ask for, at 4 tokens per 3 words.
 _EXPECTED = {"queries": (650, 150), "outlines": (700, 850), "passages": (250, 160), "judgments": (600, 700)}
+FIRST_TOKEN, TOKENS_PER_SECOND = 1.0, 50.0
+"""What `durations` assumes: the seconds until an answer begins, and how fast it is written."""
 
 
 class Step(NamedTuple):
@@ -52,3 +58,25 @@ def plan(config: SynthConfig, prices: Prices, *, batch: bool = False) -> list[St
         )
         steps.append(Step(stage, model, count, prompt, response, cost))
     return steps
+
+
+def durations(config: SynthConfig, steps: Sequence[Step]) -> tuple[float, float]:
+    """Estimate the shortest and the longest time of a synthesis, in seconds; with ``auto``, the server decides.
+
+    Args:
+        config: the synthesis.
+        steps: its plan.
+    """
+
+    def seconds(concurrency: Callable[[ChatModel], int]) -> float:
+        total = 0.0
+        for step in steps:
+            model = config.judge if step.stage == "judgments" else config.generator
+            answer = FIRST_TOKEN + step.response_tokens / max(1, step.requests) / TOKENS_PER_SECOND
+            total += math.ceil(step.requests / concurrency(model)) * answer
+        return total
+
+    return (
+        seconds(lambda model: MOST if model.concurrency == "auto" else model.concurrency),
+        seconds(lambda model: START if model.concurrency == "auto" else model.concurrency),
+    )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,38 @@ class Prices:
         fresh = tokens.prompt - tokens.cached
         full = (fresh * price[0] + tokens.response * price[1] + tokens.cached * price[2]) / 1e6
         return full * (0.5 if answer.get("limrank_batch") else 1.0)
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a model cost. Dollars are None if it has no price, or if an answer does not report its tokens."""
+
+    model: str
+    answers: int
+    prompt_tokens: int
+    response_tokens: int
+    dollars: float | None
+
+
+def costs(answered: Iterable[tuple[Mapping[str, Any], Mapping[str, Any]]], prices: Prices) -> list[Cost]:
+    """Sum up answers, model by model.
+
+    Args:
+        answered: (request, answer) pairs, such as a journal; read one by one.
+        prices: what tokens cost.
+    """
+    found: dict[str, Cost] = {}
+    for body, answer in answered:
+        model, tokens = body["model"], usage(answer)
+        dollars, before = prices.cost(model, answer), found.get(model, Cost(model, 0, 0, 0, 0.0))
+        found[model] = Cost(
+            model,
+            before.answers + 1,
+            before.prompt_tokens + tokens.prompt,
+            before.response_tokens + tokens.response,
+            None if dollars is None or before.dollars is None else before.dollars + dollars,
+        )
+    return [found[model] for model in sorted(found)]
 
 
 def read_prices(path: Path | None = None) -> Prices:

@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from limrank_ir.llm.answers import usage
 from limrank_ir.llm.journal import Journal
 
 from .audit import Audit
@@ -16,7 +15,7 @@ from .filters.hardness import above
 from .filters.leaks import Leak, passage_leak
 from .guidelines import Guidelines, read_guidelines
 from .pipeline import Synthesis
-from .prices import Prices
+from .prices import Cost, Prices, costs
 from .records import JudgedPair
 
 
@@ -56,17 +55,6 @@ class KindCount:
     written: int
     kept: int
     above: Mapping[str, float]
-
-
-@dataclass(frozen=True)
-class Cost:
-    """What a model cost. Dollars are None if it has no price."""
-
-    model: str
-    answers: int
-    prompt_tokens: int
-    response_tokens: int
-    dollars: float | None
 
 
 @dataclass(frozen=True)
@@ -144,7 +132,7 @@ def report(
         lengths=_lengths(pairs, guidelines),
         losses=result.losses,
         counts=result.counts,
-        costs=_costs(journal, prices),
+        costs=costs(journal, prices),
         content_leak=result.leak,
         leak=passage_leak(pairs, seed=config.seed),
         audit=audit,
@@ -203,24 +191,4 @@ def _lengths(pairs: Sequence[JudgedPair], guidelines: Guidelines) -> list[Length
         if words:
             cuts = statistics.quantiles(words, n=20, method="inclusive") if len(words) > 1 else [words[0]] * 19
             found.append(Lengths(name, len(words), round(cuts[0]), round(cuts[9]), round(cuts[18])))
-    return found
-
-
-def _costs(journal: Journal, prices: Prices) -> list[Cost]:
-    answers: dict[str, list[Mapping[str, object]]] = {}
-    for body, answer in journal:
-        answers.setdefault(body["model"], []).append(answer)
-    found = []
-    for model, listed in sorted(answers.items()):
-        tokens = [usage(answer) for answer in listed]
-        money = [prices.cost(model, answer) for answer in listed]
-        found.append(
-            Cost(
-                model,
-                len(listed),
-                sum(each.prompt for each in tokens),
-                sum(each.response for each in tokens),
-                None if None in money else sum(each or 0 for each in money),
-            )
-        )
     return found

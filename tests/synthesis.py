@@ -36,7 +36,7 @@ def write_prompts(folder: Path) -> Path:
 
 def write_config(folder: Path, url: str, **changes: Any) -> Path:
     """Write a configuration next to the sources. `filters` are merged with the defaults."""
-    model = {"base_url": url, "concurrency": 16}
+    model = {"base_url": url, "identity": "loopback", "concurrency": 16}
     settings = {
         "seeds": "seeds.tsv",
         "personas": "personas.jsonl",

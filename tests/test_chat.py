@@ -1,17 +1,13 @@
-"""The chat client and the journal: server faults are retried or reported, and answers are kept."""
+"""The chat client: server faults are retried or reported."""
 
 from __future__ import annotations
 
 import asyncio
-import sqlite3
-import subprocess
-import sys
 
 import pytest
 
 from limrank_ir import EngineError, InputError, LimRankError
 from limrank_ir.llm.chat import Chat, Server, check_key
-from limrank_ir.llm.journal import Journal, request_key
 from tests.chat_server import said, serving
 
 BODY = {"model": "m", "messages": [{"role": "user", "content": "hello"}]}
@@ -119,62 +115,3 @@ def test_a_missing_key_is_reported_before_the_first_request(monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", "ключ")
     with pytest.raises(InputError, match="OPENAI_API_KEY has characters that no API key has"):
         check_key(Server(), "gpt-4o")
-
-
-# The journal
-
-
-def test_answers_are_kept(tmp_path):
-    journal = Journal(tmp_path / "deep" / "a.sqlite")
-    key = journal.put(BODY, said("é\ud83d"))
-    assert journal.put(BODY, said("another")) == key == request_key(dict(reversed(BODY.items())))
-    journal.close()
-    again = Journal(tmp_path / "deep" / "a.sqlite")
-    assert again.get(key) == said("é\ud83d") and len(again) == 1
-    assert again.get("0" * 32) is None and again.known([key, "x"]) == {key}
-    assert list(again) == [(BODY, said("é\ud83d"))]
-
-
-def test_many_answers_at_once_are_kept_like_one_by_one(tmp_path):
-    bodies = [{**BODY, "seed": number} for number in range(3)]
-    journal = Journal(tmp_path / "a.sqlite")
-    journal.put(bodies[0], said("kept"))
-    journal.put(bodies[1], {"error": "no"})
-    journal.put_all((body, said("new")) for body in bodies)
-    assert [journal.get(request_key(body)) for body in bodies] == [said("kept"), said("new"), said("new")]
-    journal.put_all([])
-    assert len(journal) == 3
-
-
-def test_an_answer_replaces_a_fault(tmp_path):
-    journal = Journal(tmp_path / "a.sqlite")
-    for fault in ({"error": "no"}, {"choices": [None]}, {"choices": [{"message": None}]}):  # from older versions
-        journal.put(BODY, fault)
-        assert journal.get(request_key(BODY)) == fault
-    journal.put(BODY, said("hi"))
-    journal.put(BODY, {"error": "no"})
-    assert journal.get(request_key(BODY)) == said("hi") and len(journal) == 1
-
-
-def test_a_file_of_another_kind_is_left_unchanged(tmp_path):
-    (tmp_path / "notes.txt").write_text("my notes, which are longer than a header " * 10)
-    with sqlite3.connect(tmp_path / "other.sqlite") as database:
-        database.execute("CREATE TABLE mine (x)")
-    kinds = {"notes.txt": "is not a LimRank journal", "other.sqlite": "is not a LimRank journal", ".": "is a folder"}
-    for name, message in kinds.items():
-        before = (tmp_path / name).read_bytes() if name != "." else None
-        with pytest.raises(LimRankError, match=message):
-            Journal(tmp_path / name)
-        assert before is None or (tmp_path / name).read_bytes() == before
-
-
-def test_an_answer_survives_a_kill(tmp_path):
-    code = (
-        "import os, signal; from limrank_ir.llm.journal import Journal; "
-        f"journal = Journal({str(tmp_path / 'a.sqlite')!r}); "
-        "assert journal._database.execute('PRAGMA synchronous').fetchone() == (2,); "  # waits for the disk
-        f"journal.put({BODY!r}, {{'choices': [1]}}); "
-        "os.kill(os.getpid(), signal.SIGKILL)"
-    )
-    assert subprocess.run([sys.executable, "-c", code]).returncode == -9
-    assert Journal(tmp_path / "a.sqlite").get(request_key(BODY)) == {"choices": [1]}

@@ -135,7 +135,7 @@ class Reader:
         async with AsyncExitStack() as stack:
             reader = await stack.enter_async_context(Chat(self._reader.server))
             judge = await stack.enter_async_context(Chat(self._judge.server)) if self._judge else None
-            await asyncio.gather(*(work() for _ in range(min(self._reader.server.concurrency, len(missing)))))
+            await asyncio.gather(*(work() for _ in range(min(self._reader.server.most, len(missing)))))
         if failures:
             raise failures[0]
 

@@ -142,7 +142,7 @@ async def _score(
             scores[int(docid)] = -float(rank)
         advance(len(places))
 
-    with ThreadPoolExecutor(windows.server.concurrency) as threads:
+    with ThreadPoolExecutor(windows.server.most) as threads:
         async with windows:
             try:
                 async with asyncio.TaskGroup() as group:

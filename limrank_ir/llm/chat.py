@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
+from urllib.parse import urlsplit
 
 from limrank_ir.errors import EngineError, InputError, LimRankError
 from limrank_ir.extras import need
-from limrank_ir.llm.answers import Fault, check_answer
+from limrank_ir.llm.answers import Fault, check_answer, usage
+from limrank_ir.llm.pace import MOST, Pace
 
+OPENAI = "https://api.openai.com/v1"
 _TEMPORARY = {408, 409, 425, 429}  # besides 5xx: the same request may succeed later
 
 
@@ -19,9 +22,10 @@ class Server:
     """A server and how to use it.
 
     Attributes:
-        base_url: the URL of the API, such as ``http://localhost:8000/v1``; None for OpenAI.
+        base_url: the URL of the API, such as ``http://localhost:8000/v1``; None for OpenAI, or for what
+            ``OPENAI_BASE_URL`` says.
         key_env: the environment variable with the API key. Your own servers need none.
-        concurrency: the maximum number of concurrent requests.
+        concurrency: the maximum number of concurrent requests, or ``"auto"`` (`limrank_ir.llm.pace.Pace`).
         timeout: seconds to wait for an answer.
         retries: how often to repeat a request after a rate limit (429, honoring Retry-After), a server error (5xx), a
             lost connection, or an answer that is not a completion (`limrank_ir.llm.answers`); with growing pauses.
@@ -29,9 +33,23 @@ class Server:
 
     base_url: str | None = None
     key_env: str = "OPENAI_API_KEY"
-    concurrency: int = 8
+    concurrency: int | Literal["auto"] = 8
     timeout: float = 600.0
     retries: int = 6
+
+    @property
+    def address(self) -> str:
+        """The URL in one spelling, without a user or password: the server's name in journals."""
+        url = urlsplit(self.base_url or os.environ.get("OPENAI_BASE_URL") or OPENAI)
+        host = (url.hostname or "") if ":" not in (url.hostname or "") else f"[{url.hostname}]"
+        port = "" if url.port in (None, {"http": 80, "https": 443}.get(url.scheme)) else f":{url.port}"
+        query = f"?{url.query}" if url.query else ""
+        return f"{url.scheme}://{host}{port}{url.path.rstrip('/')}{query}"
+
+    @property
+    def most(self) -> int:
+        """The maximum number of concurrent requests."""
+        return MOST if self.concurrency == "auto" else self.concurrency
 
 
 def check_key(server: Server, model: str) -> None:
@@ -68,6 +86,7 @@ class Chat:
         import openai
 
         self._server = server
+        self.pace = Pace(server.concurrency, server.timeout)
         self._client = openai.AsyncOpenAI(
             base_url=server.base_url,
             api_key=os.environ.get(server.key_env) or "none",
@@ -76,11 +95,14 @@ class Chat:
             http_client=openai.DefaultAsyncHttpxClient(event_hooks={"response": [_check_response]}),
         )
 
-    async def complete(self, body: Mapping[str, Any]) -> dict[str, Any]:
-        """Send a request.
+    async def complete(
+        self, body: Mapping[str, Any], ready: Callable[[], Awaitable[None]] | None = None
+    ) -> dict[str, Any]:
+        """Send a request when the pace allows it.
 
         Args:
             body: the body for ``/chat/completions``, with ``model`` and ``messages``.
+            ready: called when it is the request's turn; if it raises, nothing is sent.
 
         Returns:
             The server's answer, or ``{"refused": reason}`` if its content filter refused the request.
@@ -93,14 +115,31 @@ class Chat:
         import openai
 
         where = f"{body['model']} at {self._client.base_url}"
+        turn = await self.pace.enter()
         try:
-            response = await self._client.post("/chat/completions", cast_to=httpx.Response, body=dict(body))
+            if ready is not None:
+                await ready()
+            limits = 0
+            while True:
+                try:
+                    response = await self._client.post("/chat/completions", cast_to=httpx.Response, body=dict(body))
+                except openai.RateLimitError as error:
+                    self.pace.limited(turn, error.response.headers)
+                    limits += 1
+                    if limits > self._server.retries:
+                        raise self._error(where, error.response.extensions["fault"]) from error
+                    turn = await self.pace.again()
+                    continue
+                answer: dict[str, Any] = response.extensions["answer"]
+                self.pace.answered(turn, usage(answer).response, response.headers)
+                return answer
         except openai.APIStatusError as error:
             raise self._error(where, error.response.extensions["fault"]) from error
         except openai.APIConnectionError as error:
             cause = error.__cause__ or error
             raise EngineError(f"{where}: cannot be reached ({str(cause) or type(cause).__name__})") from error
-        return response.extensions["answer"]
+        finally:
+            self.pace.leave()
 
     def _error(self, where: str, fault: Fault) -> LimRankError:
         """An `InputError` if the same request would fail again, an `EngineError` if it may succeed later."""
@@ -147,3 +186,5 @@ async def _check_response(response: Any) -> None:
     except Fault as fault:
         response.extensions["fault"] = fault
         response.status_code = fault.status or 502  # like a gateway without an answer
+        if response.status_code == 429:
+            response.headers["x-should-retry"] = "false"  # openai would not let other requests go first

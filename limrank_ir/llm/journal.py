@@ -8,7 +8,7 @@ import threading
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from limrank_ir.formats import sqlite
 from limrank_ir.llm.answers import usable
@@ -16,17 +16,20 @@ from limrank_ir.llm.answers import usable
 KIND = sqlite.Kind(
     name="journal",
     application_id=0x4C696D4A,  # "LimJ"
-    layout=0,
+    layout=1,
     table="""
     CREATE TABLE answers (
         key TEXT PRIMARY KEY,
         request TEXT NOT NULL,
-        answer TEXT NOT NULL
+        answer TEXT NOT NULL,
+        server TEXT NOT NULL DEFAULT ''
     ) WITHOUT ROWID
 """,
-    probe="SELECT key, request, answer FROM answers LIMIT 1",
+    probe="SELECT key, request, answer, server FROM answers LIMIT 1",
     mode="delete",  # a single file, complete after every answer
+    upgrades={0: "ALTER TABLE answers ADD COLUMN server TEXT NOT NULL DEFAULT ''"},
 )
+_PAGE = 256  # answers in memory at once
 
 
 def request_key(body: Mapping[str, Any]) -> str:
@@ -39,11 +42,30 @@ def request_key(body: Mapping[str, Any]) -> str:
         32 hexadecimal digits.
     """
     text = json.dumps(body, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return _hash(text)
+
+
+def _hash(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
+
+def _row_key(key: str, server: str) -> str:
+    return _hash(f"{server}\n{key}") if server else key
+
+
+class Answered(NamedTuple):
+    """A request with its answer, and the server that answered; "": not stated, so that it counts for any server."""
+
+    body: Mapping[str, Any]
+    answer: Mapping[str, Any]
+    server: str = ""
 
 
 class Journal:
     """Requests and their answers in a SQLite file. Saved answers survive a crash of the machine.
+
+    Two servers can have different models of one name, so an answer belongs to its server. One without a server (older
+    versions did not save it) belongs to all.
 
     Example:
         >>> journal = Journal("answers.sqlite")  # doctest: +SKIP
@@ -65,55 +87,81 @@ class Journal:
         self._database = sqlite.connect(self.path, KIND)
         self._database.execute("PRAGMA synchronous=FULL")
 
-    def get(self, key: str) -> dict[str, Any] | None:
+    def get(self, key: str, server: str = "") -> dict[str, Any] | None:
         """The answer to a request, or None.
 
         Args:
             key: the key from `request_key`.
+            server: the server to be asked, such as `limrank_ir.llm.chat.Server.address`. Its own answer comes before
+                one without a server.
         """
+        keys = (key, _row_key(key, server))
         with self._lock, sqlite.explained(self.path, KIND):
-            row = self._database.execute("SELECT answer FROM answers WHERE key = ?", (key,)).fetchone()
-        return None if row is None else json.loads(row[0])
+            rows = dict(self._database.execute("SELECT key, answer FROM answers WHERE key IN (?, ?)", keys))
+        found = rows.get(keys[1], rows.get(key))
+        return None if found is None else json.loads(found)
 
-    def put(self, body: Mapping[str, Any], answer: Mapping[str, Any]) -> str:
+    def put(self, body: Mapping[str, Any], answer: Mapping[str, Any], server: str = "") -> str:
         """Save an answer; it is on disk when this returns. An existing answer is kept if it is usable.
 
         Args:
             body: the request.
             answer: the answer (`limrank_ir.llm.answers.check_answer`).
+            server: the server that answered; "": not stated.
 
         Returns:
             The request's key.
         """
-        self.put_all([(body, answer)])
+        self.put_all([Answered(body, answer, server)])
         return request_key(body)
 
-    def put_all(self, answered: Iterable[tuple[Mapping[str, Any], Mapping[str, Any]]]) -> None:
+    def put_all(self, answered: Iterable[Answered]) -> None:
         """Save answers in one transaction, which is much faster than one by one: all are on disk afterwards, or none.
 
         Args:
-            answered: (request, answer) pairs, as for `put`.
+            answered: the answers, as for `put`.
         """
-        rows = [(request_key(body), json.dumps(body), json.dumps(answer)) for body, answer in answered]
+        rows = (
+            (_row_key(request_key(body), server), json.dumps(body), json.dumps(answer), server)
+            for body, answer, server in answered
+        )
         with self._lock, sqlite.explained(self.path, KIND), self._database:
             self._database.execute("BEGIN IMMEDIATE")
             for row in rows:
                 before = self._database.execute("SELECT answer FROM answers WHERE key = ?", row[:1]).fetchone()
                 if before is None or not usable(json.loads(before[0])):  # older versions also saved faults
-                    self._database.execute("INSERT OR REPLACE INTO answers VALUES (?, ?, ?)", row)
+                    self._database.execute("INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?)", row)
 
     def known(self, keys: Collection[str]) -> set[str]:
-        """The keys that have an answer."""
+        """The keys that have an answer without a server."""
+        wanted, found = list(keys), set[str]()
+        for start in range(0, len(wanted), _PAGE):
+            page = wanted[start : start + _PAGE]
+            marks = ", ".join("?" * len(page))
+            with self._lock, sqlite.explained(self.path, KIND):
+                rows = self._database.execute(f"SELECT key FROM answers WHERE key IN ({marks})", page)
+                found |= {key for (key,) in rows}
+        return found
+
+    def servers(self, model: str) -> dict[str, int]:
+        """The servers that answered as a model, and the number of their answers. "": not stated."""
+        query = "SELECT server, count(*) FROM answers WHERE json_extract(request, '$.model') = ? GROUP BY server"
         with self._lock, sqlite.explained(self.path, KIND):
-            saved = {key for (key,) in self._database.execute("SELECT key FROM answers")}
-        return saved & set(keys)
+            return dict(self._database.execute(query, (model,)).fetchall())
 
     def __iter__(self) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
-        """All (request, answer) pairs, ordered by key."""
-        with self._lock, sqlite.explained(self.path, KIND):
-            rows = self._database.execute("SELECT request, answer FROM answers ORDER BY key").fetchall()
-        for request, answer in rows:
-            yield json.loads(request), json.loads(answer)
+        """All (request, answer) pairs. Only a few are in memory at once, and no lock is held between them."""
+        last = ""
+        while True:
+            with self._lock, sqlite.explained(self.path, KIND):
+                rows = self._database.execute(
+                    "SELECT key, request, answer FROM answers WHERE key > ? ORDER BY key LIMIT ?", (last, _PAGE)
+                ).fetchall()
+            for _, request, answer in rows:
+                yield json.loads(request), json.loads(answer)
+            if len(rows) < _PAGE:
+                return
+            last = rows[-1][0]
 
     def __len__(self) -> int:
         with self._lock, sqlite.explained(self.path, KIND):
