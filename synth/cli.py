@@ -20,6 +20,7 @@ from limrank_ir.llm.journal import Journal
 from .ask import Online, SpendingLimits
 from .cli_batch import batch_read, batch_write, replay
 from .cli_look import audit, report
+from .cli_rules import rules
 from .cli_shared import (
     Again,
     ConfigFile,
@@ -216,6 +217,7 @@ def mix(
 
 app.command()(report)
 app.command()(audit)
+app.command()(rules)
 
 
 def _show_plan(settings: SynthConfig, table: Prices) -> None:
