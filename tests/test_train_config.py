@@ -46,6 +46,25 @@ BAD_CONFIGS = {
     "seed": ({"seed": -1}, "seed: .* greater than or equal to 0"),
     "prompt format": ({"prompt_format": "rank2"}, "prompt_format: unknown prompt format 'rank2'; choose one of"),
     "teacher": ({"objectives": {"distill": 1}}, "the objective distill needs data.teacher, such as: minilm"),
+    "teachers": (
+        {"data": {"teacher": ["bm25", "bm25"]}},
+        r"data\.teacher: .*must be a name, a list of different names",
+    ),
+    "weight of a teacher": (
+        {"data": {"teacher": {"bm25": 0}}},
+        "the weight of bm25 is 0.0; it must be a number above 0",
+    ),
+    "no source for the teacher": (
+        {
+            "objectives": {"distill": 1},
+            "data": {"teacher": "bm25", "sources": [{"path": "rows.jsonl", "teacher": "none"}]},
+        },
+        "the objective distill has no source: each says teacher: none",
+    ),
+    "no teacher to drop by": (
+        {"data": {"sources": [{"path": "rows.jsonl", "drop_false_negatives": 1}]}},
+        "drop_false_negatives needs data.teacher, such as: minilm",
+    ),
     "layout": ({"data": {"layout": "listwise"}}, "with data.layout: listwise, the only objective is traces"),
     "rows": ({"data": {"layout": "rows"}}, "with data.layout: rows, the only objective is traces"),
     "cut": ({"data": {"cut": "proportional"}}, "cut: proportional needs layout: rows"),
