@@ -117,9 +117,7 @@ class Online:
             if saved is not None and (usable(saved) or not self._again):
                 self.unusable += not usable(saved)
                 return saved
-            answer = await self._send(self._chat(model), name, body)
-            await self._saver.put(body, answer, server)
-        return answer
+            return await self._send(self._chat(model), name, body, server)
 
     def _chat(self, model: ChatModel) -> Chat:
         name = repr(model.server)
@@ -127,11 +125,14 @@ class Online:
             self._chats[name] = Chat(model.server)
         return self._chats[name]
 
-    async def _send(self, chat: Chat, name: str, body: Body) -> dict[str, Any]:
-        try:
-            answer = await chat.complete(body, lambda: self._ready(name, body))
+    async def _send(self, chat: Chat, name: str, body: Body, server: str) -> dict[str, Any]:
+        async def keep(answer: dict[str, Any]) -> None:
             self._count(body["model"], answer)
-            return answer
+            self._budget.release(name)
+            await self._saver.put(body, answer, server)
+
+        try:
+            return await chat.complete(body, ready=lambda: self._ready(name, body), keep=keep)
         except LimRankError as error:
             self._fail(error)
             raise Waiting from error

@@ -96,13 +96,19 @@ class Chat:
         )
 
     async def complete(
-        self, body: Mapping[str, Any], ready: Callable[[], Awaitable[None]] | None = None
+        self,
+        body: Mapping[str, Any],
+        *,
+        ready: Callable[[], Awaitable[None]] | None = None,
+        keep: Callable[[dict[str, Any]], Awaitable[None]] | None = None,
     ) -> dict[str, Any]:
         """Send a request when the pace allows it.
 
         Args:
             body: the body for ``/chat/completions``, with ``model`` and ``messages``.
             ready: called when it is the request's turn; if it raises, nothing is sent.
+            keep: called with the answer before another request takes the turn, so that a crash never loses more
+                answers than there are turns.
 
         Returns:
             The server's answer, or ``{"refused": reason}`` if its content filter refused the request.
@@ -132,6 +138,8 @@ class Chat:
                     continue
                 answer: dict[str, Any] = response.extensions["answer"]
                 self.pace.answered(turn, usage(answer).response, response.headers)
+                if keep is not None:
+                    await keep(answer)
                 return answer
         except openai.APIStatusError as error:
             raise self._error(where, error.response.extensions["fault"]) from error
