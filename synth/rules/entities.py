@@ -25,6 +25,9 @@ RARE = 0.002
 LEAST, MOST = 0.1, 0.9
 """The cosine (tf-idf, without the rare words) from which a passage is like the positive, and up to which no copy."""
 
+SHORT = 8
+"""Passages of fewer words ("it grows well") may be about anything, also about the entity."""
+
 _ACRONYM = re.compile(r"\b[A-Z][A-Z0-9]{2,}\b")
 
 
@@ -64,6 +67,7 @@ def entities(source: Source, seed: int) -> Iterator[dict[str, Any]]:
             for place in (-likeness).argsort(kind="stable")[:200].tolist()
             if LEAST <= likeness[place] <= MOST
             and not named & inside[place]
+            and len(passages[place].split()) >= SHORT
             and passages[place] not in right[row.query]
         ][:NEGATIVES]
         if len(best) == NEGATIVES:

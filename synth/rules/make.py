@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
+from hashlib import sha256
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -45,11 +46,12 @@ def make(files: Sequence[Path], folder: Path, *, count: int, seed: int) -> dict[
     """
     buckets: dict[str, dict[tuple[Path, str], list[dict[str, Any]]]] = {name: {} for name in RULES}
     for path in files:
-        source = read_source(path)
+        given = read_source(path).rows
+        source = Source(tuple(sorted(given, key=lambda row: sha256(f"{seed} {row.qid}".encode()).digest())))
         for name, rule in RULES.items():
-            for row in rule(source, seed):
+            for row in islice(rule(source, seed), count):  # more than that is never needed
                 buckets[name].setdefault((path, row["neg_kind"]), []).append(row)
-    made = {name: _balanced(list(found.values()), count, seed) for name, found in buckets.items()}
+    made = {name: _balanced(list(found.values()), count) for name, found in buckets.items()}
     for name, rows in made.items():
         with replacing(folder / f"{name}.jsonl.gz") as file:
             file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
@@ -60,9 +62,8 @@ def make(files: Sequence[Path], folder: Path, *, count: int, seed: int) -> dict[
     return made
 
 
-def _balanced(buckets: Sequence[list[dict[str, Any]]], count: int, seed: int) -> list[dict[str, Any]]:
-    """Take rows from each bucket in turn, in an order that the seed decides."""
+def _balanced(buckets: Sequence[list[dict[str, Any]]], count: int) -> list[dict[str, Any]]:
+    """Take rows from each bucket in turn, each id once."""
     once = [list({row["qid"]: row for row in rows}.values()) for rows in buckets]
-    ordered = [sorted(rows, key=lambda row: hashlib.sha256(f"{seed} {row['qid']}".encode()).digest()) for rows in once]
-    turns = [rows[turn] for turn in range(max(map(len, ordered), default=0)) for rows in ordered if turn < len(rows)]
+    turns = [rows[turn] for turn in range(max(map(len, once), default=0)) for rows in once if turn < len(rows)]
     return turns[:count]

@@ -31,6 +31,8 @@ AWAY = 3
 LONG = 40
 """In a passage of more words, the fact must stand in a sentence that has half of the query's content words."""
 
+# A number that only limits what is asked: "prior to 2000"
+_BOUND = r"\b(?:before|after|until|since|between|and|prior to|less than|more than|over|under)"
 _YES_NO = re.compile(
     r"\W*(?:do|does|did|is|are|was|were|can|could|will|would|should|has|have|had|may|might)\b", re.IGNORECASE
 )
@@ -57,7 +59,13 @@ def minimal_pairs(source: Source, seed: int) -> Iterator[dict[str, Any]]:
 def _changes(row: Row, passage: str, names: Names, rng: random.Random) -> Iterator[tuple[str, str]]:
     query = row.query
     shared = sorted(number for number in numbers(query) & numbers(passage) if float(number.replace(",", "")) >= 3)
-    shared = [number for number in shared if _about_the_same(query, passage, number) and _asked(query, passage, number)]
+    shared = [
+        number
+        for number in shared
+        if _about_the_same(query, passage, number)
+        and _asked(query, passage, number)
+        and not re.search(rf"{_BOUND} {re.escape(number)}\b", query, re.IGNORECASE)
+    ]
     if shared:
         number = rng.choice(shared)
         other = another_number(passage, number, numbers(query) | numbers(passage), rng)
