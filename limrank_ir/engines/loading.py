@@ -16,8 +16,9 @@ from limrank_ir.engines import packed
 from limrank_ir.engines.adapters import merged
 from limrank_ir.engines.base_models import UNREADABLE, causal_model, check_model, reason
 from limrank_ir.engines.cpu import can_speed_up, speed_up
+from limrank_ir.engines.int8 import can_quantize, quantized
 from limrank_ir.engines.out_of_memory import out_of_memory
-from limrank_ir.engines.packed import Packing
+from limrank_ir.engines.packed import KeyValues, Packing
 from limrank_ir.engines.tokens import PromptTokenizer
 from limrank_ir.errors import EngineError, InputError
 from limrank_ir.prompts import PromptFormat
@@ -43,12 +44,14 @@ class Loaded:
         tokenizer: encodes prompts.
         fmt: the prompt format.
         ends: ids of the tokens with which the model ends its text.
+        int8: the model's decoder with layers in 8 bits (`limrank_ir.engines.int8`), or None.
     """
 
     model: Any
     tokenizer: PromptTokenizer
     fmt: PromptFormat
     ends: frozenset[int]
+    int8: Any = None
 
     @property
     def device(self) -> torch.device:
@@ -66,8 +69,32 @@ class Loaded:
         Returns:
             The last hidden state of each sequence, ``[sequences, hidden size]``.
         """
+        return self._run(self.model.get_decoder(), ids, packing)
+
+    @torch.inference_mode()
+    def run_int8(
+        self, ids: Sequence[np.ndarray], spans: list[tuple[int, int]], prefixes: KeyValues | None
+    ) -> tuple[torch.Tensor, Packing]:
+        """Run a packed batch in 8 bits, except for the last token of each sequence, where errors count most.
+
+        Args:
+            ids: the new token ids of each sequence, at least two.
+            spans: as for `Packing`.
+            prefixes: as for `Packing`.
+
+        Returns:
+            The last hidden state of each sequence, and the layout of the last tokens.
+        """
+        packing = Packing([len(row) - 1 for row in ids], spans, prefixes, device=self.device, keep=True)
+        self._run(self.int8, [row[:-1] for row in ids], packing)
+        ends = packing.lengths().cumsum(0).tolist()
+        before = list(zip([0, *ends], ends, strict=False))
+        last = Packing([1] * len(ids), before, packing.joined(), device=self.device)
+        return self.run([row[-1:] for row in ids], last), last
+
+    def _run(self, decoder: Any, ids: Sequence[np.ndarray], packing: Packing) -> torch.Tensor:
         row = torch.from_numpy(np.concatenate(ids).astype(np.int64)).to(self.device)[None]
-        out = self.model.get_decoder()(input_ids=row, position_ids=packing.positions, use_cache=False, packing=packing)
+        out = decoder(input_ids=row, position_ids=packing.positions, use_cache=False, packing=packing)
         return out.last_hidden_state[0, packing.last]
 
     @torch.inference_mode()
@@ -118,6 +145,7 @@ def load(
     device: torch.device,
     dtype: torch.dtype,
     *,
+    int8: bool = False,
     base: str | None = None,
     identity: str | None = None,
     allow_mismatch: bool = False,
@@ -130,6 +158,7 @@ def load(
         fmt: the prompt format.
         device: the device to run on.
         dtype: precision.
+        int8: also make a decoder with layers in 8 bits; the rest stays in `dtype`, which is float32.
         base: the hub id of the weights, or None.
         identity: their identity (`limrank_ir.weights.identity`), or None.
         allow_mismatch: see `limrank_ir.engines.base_models` and `adapters`.
@@ -147,13 +176,18 @@ def load(
     packed.register()
     # Without this, the garbage collector walks all objects of torch and transformers at exit, which takes a second.
     atexit.register(gc.freeze)
-    faster = device.type == "cpu" and can_speed_up(dtype)
+    faster, in_int8 = device.type == "cpu" and can_speed_up(dtype), None
     try:
         check_model(weights)
         # trust_remote_code stays off: weights are data and must not run code.
         tokenizer = AutoTokenizer.from_pretrained(adapter if _has_tokenizer(adapter) else weights)
         config = AutoConfig.from_pretrained(weights)
         faster = faster and config.model_type in TESTED_FAMILIES
+        if int8 and not (faster and can_quantize(config)):
+            raise InputError(
+                "dtype='int8' needs an x86 CPU with AVX2 and a model of one of the families "
+                f"{', '.join(sorted(TESTED_FAMILIES))}; choose dtype='float32'"
+            )
         model = causal_model(
             weights,
             allow_mismatch=allow_mismatch,
@@ -179,8 +213,9 @@ def load(
     if model.config.model_type not in TESTED_FAMILIES:
         _check_family(model)
     elif faster:
+        in_int8 = quantized(model) if int8 else None  # from the layers of float32
         speed_up(model, dtype)
-    return Loaded(model, PromptTokenizer(tokenizer, fmt), fmt, _end_ids(model, tokenizer))
+    return Loaded(model, PromptTokenizer(tokenizer, fmt), fmt, _end_ids(model, tokenizer), in_int8)
 
 
 def _has_tokenizer(adapter: Path | None) -> bool:

@@ -20,7 +20,7 @@ from limrank_ir.engines.formats import model_format
 from limrank_ir.engines.room import free_memory, tokens_that_fit
 from limrank_ir.engines.thoughts import thought_limits
 from limrank_ir.errors import EngineError, InputError
-from limrank_ir.models import Model
+from limrank_ir.models import PRECISIONS, Model
 from limrank_ir.prompts import Prompt
 from limrank_ir.verdict import Finish, Reading
 from limrank_ir.weights import identity, locate
@@ -38,6 +38,7 @@ T = TypeVar("T")
 
 # On a CPU, small batches keep the activations in cache (`limrank bench speed --batch-tokens`).
 TOKENS_PER_BATCH = 768
+INT8_TOKENS_PER_BATCH = 1536  # the last tokens of a batch read all weights in float32
 CPU_KEY_VALUE_BYTES = 4 << 30  # for the thoughts that are generated at the same time
 
 
@@ -84,19 +85,20 @@ class LocalEngine:
         Args:
             model: the model (`limrank_ir.models.resolve`).
             device: ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ...; None: a GPU if there is one.
-            dtype: ``"float32"``, ``"bfloat16"``, or ``"float16"``; None: float32 on a CPU, bfloat16 on a GPU.
+            dtype: one of `limrank_ir.models.PRECISIONS` (`limrank_ir.engines.precision`); None: float32 on a CPU,
+                bfloat16 on a GPU.
             max_length: the maximum number of tokens in a prompt; None: the model's own limit. Longer passages are cut.
             batch_size: the maximum number of passages in a batch; None: as many as `batch_tokens` allows.
-            batch_tokens: the maximum number of tokens in a batch; None: 768 on a CPU, what fits into the free memory of
-                a GPU. It is halved when memory runs out.
+            batch_tokens: the maximum number of tokens in a batch; None: 768 on a CPU (1,536 in int8), what fits into
+                the free memory of a GPU. It is halved when memory runs out.
             allow_mismatch: load the model even if its adapter names another base model, or if the files hold tensors
                 that the model does not use.
 
         Raises:
             InputError: an option has an invalid value.
         """
-        if dtype not in (None, "float32", "bfloat16", "float16"):
-            raise InputError(f"unknown dtype {dtype!r}; choose float32, bfloat16, or float16")
+        if dtype is not None and dtype not in PRECISIONS:
+            raise InputError(f"unknown dtype {dtype!r}; choose {', '.join(PRECISIONS)}")
         for name, value in (("max_length", max_length), ("batch_size", batch_size), ("batch_tokens", batch_tokens)):
             if value is not None and value < 1:
                 raise InputError(f"{name} is {value}; it must be at least 1")
@@ -125,15 +127,18 @@ class LocalEngine:
         return device
 
     @cached_property
+    def precision(self) -> str:
+        """``"float32"``, ``"bfloat16"``, ``"float16"``, or ``"int8"``."""
+        from limrank_ir.engines.precision import chosen_precision
+
+        return chosen_precision(self._dtype, self.device, locate(self.model.weights))
+
+    @property
     def dtype(self) -> torch.dtype:
-        """The precision of the weights and activations."""
+        """The type of the weights and activations, except for what runs in 8 bits."""
         import torch
 
-        if self._dtype is not None:
-            return getattr(torch, self._dtype)
-        if self.device.type != "cuda":
-            return torch.float32
-        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+        return torch.float32 if self.precision == "int8" else getattr(torch, self.precision)
 
     @cached_property
     def max_length(self) -> int:
@@ -146,19 +151,29 @@ class LocalEngine:
         parts = [identity(self.model.weights)]
         if self.model.adapter is not None:
             parts.append(identity(self.model.adapter))
-        return " ".join([*parts, str(self.dtype).removeprefix("torch."), f"max_length={self.max_length}"])
+        return " ".join([*parts, self._precision_here, f"max_length={self.max_length}"])
+
+    @property
+    def _precision_here(self) -> str:
+        """The precision, and what changes it on this machine."""
+        if self.precision != "int8":
+            return self.precision
+        from limrank_ir.engines.int8 import overflows
+
+        return "int8-without-vnni" if overflows() else "int8"
 
     @cached_property
     def _loaded(self) -> Loaded:
         from limrank_ir.engines.loading import load
 
-        log.debug("loading %s on %s as %s", self.model.name, self.device, self.dtype)
+        log.debug("loading %s on %s as %s", self.model.name, self.device, self.precision)
         return load(
             locate(self.model.weights),
             None if self.model.adapter is None else locate(self.model.adapter),
             model_format(self.model),
             self.device,
             self.dtype,
+            int8=self.precision == "int8",
             base=self.model.base,
             identity=identity(self.model.weights),
             allow_mismatch=self._allow_mismatch,
@@ -268,14 +283,12 @@ class LocalEngine:
 
         def run(part: list[int]) -> tuple[list[BatchRow], list[T]]:
             chosen = [rows[position] for position in part]
-            packing = Packing(
-                [row.own for row in chosen],
-                [row.span for row in chosen],
-                prefixes,
-                device=loaded.device,
-                keep=growth > 0,
-            )
-            hidden = loaded.run([row.tokens.ids[-row.own :] for row in chosen], packing)
+            ids, spans = [row.tokens.ids[-row.own :] for row in chosen], [row.span for row in chosen]
+            if loaded.int8 is not None and not growth and min(map(len, ids)) > 1:
+                hidden, packing = loaded.run_int8(ids, spans, prefixes)
+            else:
+                packing = Packing(list(map(len, ids)), spans, prefixes, device=loaded.device, keep=growth > 0)
+                hidden = loaded.run(ids, packing)
             self._count(sum(row.own for row in chosen))
             return chosen, then(hidden, packing)
 
@@ -327,7 +340,8 @@ class LocalEngine:
     def _tokens_per_batch(self) -> int:
         if self._batch_tokens is None:
             model, free = self._loaded.model, free_memory(self.device)
-            fit = TOKENS_PER_BATCH if free is None else tokens_that_fit(free, model.config, model.dtype.itemsize)
+            here = TOKENS_PER_BATCH if self._loaded.int8 is None else INT8_TOKENS_PER_BATCH
+            fit = here if free is None else tokens_that_fit(free, model.config, model.dtype.itemsize)
             self._batch_tokens = fit
         return self._batch_tokens
 

@@ -230,17 +230,27 @@ class Packing:
 
     def padded(self) -> dict[int, tuple[torch.Tensor, torch.Tensor]]:
         """The kept keys and values after their prefixes, by layer: ``[sequences, heads, columns, head size]``."""
+        shape = (self.rows, self._key_columns)
+        return {
+            layer: (keys.unflatten(0, shape).transpose(1, 2), values.unflatten(0, shape).transpose(1, 2))
+            for layer, (keys, values) in self._at(self._key).items()
+        }
+
+    def joined(self) -> KeyValues:
+        """The kept keys and values after their prefixes, sequence by sequence without padding."""
+        both = KeyValues()
+        both.layers = self._at(self._key[self._is_key.flatten()])
+        return both
+
+    def _at(self, index: torch.Tensor) -> dict[int, tuple[torch.Tensor, torch.Tensor]]:
+        """Keys and values by layer, at places among the prefixes' tokens and this batch's."""
         assert self.kept is not None
         layers = {}
         for layer, (keys, values) in self.kept.layers.items():
             if self.prefixes is not None:
                 old_keys, old_values = self.prefixes.layers[layer]
                 keys, values = torch.cat([old_keys, keys]), torch.cat([old_values, values])
-            shape = (self.rows, self._key_columns, *keys.shape[1:])
-            layers[layer] = (
-                keys.index_select(0, self._key).view(shape).transpose(1, 2),
-                values.index_select(0, self._key).view(shape).transpose(1, 2),
-            )
+            layers[layer] = keys.index_select(0, index), values.index_select(0, index)
         return layers
 
     def key_positions(self) -> torch.Tensor:

@@ -54,7 +54,8 @@ class VllmEngine:
 
         Args:
             model: the model (`limrank_ir.models.resolve`).
-            dtype: ``"float32"``, ``"bfloat16"``, or ``"float16"``; None: float32 on a CPU, bfloat16 on a GPU.
+            dtype: ``"float32"``, ``"bfloat16"``, or ``"float16"``; None or ``"auto"``: float32 on a CPU, bfloat16 on
+                a GPU.
             max_length: the maximum number of tokens in a prompt; None: the model's own limit. Longer passages are cut.
             allow_mismatch: load the model even if its adapter names another base model, or if the files hold tensors
                 that the model does not use.
@@ -70,13 +71,13 @@ class VllmEngine:
         """
         need("engine='vllm'", "vllm", "vllm")
         quiet()
-        if dtype not in (None, "float32", "bfloat16", "float16"):
-            raise InputError(f"unknown dtype {dtype!r}; choose float32, bfloat16, or float16")
+        if dtype not in (None, "auto", "float32", "bfloat16", "float16"):
+            raise InputError(f"unknown dtype {dtype!r}; vLLM has auto, float32, bfloat16, and float16")
         if max_length is not None and max_length < 1:
             raise InputError(f"max_length is {max_length}; it must be at least 1")
         self.model = model
         self._max_length = max_length
-        self._dtype = dtype
+        self._dtype = None if dtype == "auto" else dtype
         self._allow_mismatch = allow_mismatch
         self._options = dict(engine_options or {})
         self._numbers = count()

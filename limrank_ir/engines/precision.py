@@ -1,0 +1,43 @@
+"""The precision that ``dtype`` means on a machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from limrank_ir.engines.base_models import UNREADABLE
+from limrank_ir.engines.cpu import can_speed_up
+from limrank_ir.engines.int8 import can_quantize
+from limrank_ir.engines.loading import TESTED_FAMILIES
+
+
+def chosen_precision(asked: str | None, device: torch.device, weights: Path) -> str:
+    """Choose a precision. The same machine and model always give the same one: verdicts depend on it.
+
+    Args:
+        asked: one of `limrank_ir.models.PRECISIONS`; None: float32 on a CPU, half precision on a GPU.
+        device: the device that the model runs on.
+        weights: the folder of the model.
+
+    Returns:
+        One of them but ``"auto"``. For that, the fastest one that hardly changes rankings: half precision on a GPU; on
+        a CPU bfloat16 if it multiplies that fast, else int8 if it can, else float32.
+    """
+    if asked not in (None, "auto"):
+        return asked
+    if device.type == "cuda":
+        return "bfloat16" if torch.cuda.is_bf16_supported() else "float16"
+    if asked is None or device.type != "cpu":
+        return "float32"
+    from transformers import AutoConfig
+
+    try:
+        config = AutoConfig.from_pretrained(weights)
+    except UNREADABLE:
+        return "float32"  # loading says what is wrong
+    if config.model_type not in TESTED_FAMILIES:
+        return "float32"
+    if can_speed_up(torch.bfloat16):
+        return "bfloat16"
+    return "int8" if can_quantize(config) else "float32"
