@@ -21,6 +21,7 @@ from limrank_ir.benchmarks.speed.plot import png
 from limrank_ir.benchmarks.speed.report import facts, rates, ratios, report
 from limrank_ir.cli.app import app
 from limrank_ir.engines.cpu import can_speed_up, speed_up
+from limrank_ir.engines.int8 import can_quantize
 from limrank_ir.engines.local import LocalEngine
 from limrank_ir.models import resolve
 from limrank_ir.prompts import FORMATS
@@ -199,7 +200,23 @@ def test_the_plot_has_a_panel_for_each_number_of_candidates(figures):
 
 def test_precisions_of_a_cpu():
     found = precisions(torch.device("cpu"))
-    assert found == ["float32", *(["bfloat16"] if can_speed_up(torch.bfloat16) else [])]
+    half, int8 = can_speed_up(torch.bfloat16), can_quantize()
+    assert found == ["float32", *(["bfloat16"] if half else []), *(["int8"] if int8 else [])]
+
+
+def test_int8_stands_beside_the_plain_loop_in_float32(folder):
+    if not can_quantize():
+        pytest.skip("this machine has no int8")
+    settings = SpeedSettings(lengths=["short"], candidates=[4], sample=2, dtypes=["int8"], device="cpu")
+    figures = measure(str(folder), dataclasses.replace(settings, prompt_format="rank1"))
+    named = [(row["kind"], row["precision"]) for row in figures["contenders"]]
+    assert named == [("plain", "float32"), ("cross-encoder", "float32"), ("ours", "int8")]
+    assert [limit["precision"] for limit in figures["limits"]] == ["float32", "int8"]
+    (ours, plain), limit = ([figures["contenders"][n] for n in (2, 0)], figures["limits"][1])
+    assert ours["to_plain"][0] == pytest.approx(ours["pairs_per_second"][0] / plain["pairs_per_second"][0])
+    assert ours["of_limit"][0] == pytest.approx(ours["pairs_per_second"][0] / limit["pairs_per_second"][0])
+    assert limit["kernels"]["64 x 64"].startswith("oneDNN int8, ")
+    assert "GOP/s (oneDNN int8)" in " ".join(facts(figures)) and "oneDNN's " in " ".join(facts(figures))
 
 
 @pytest.mark.parametrize("name", ["cross-encoder", "tfrank"])

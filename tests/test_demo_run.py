@@ -12,11 +12,13 @@ import ir_measures
 import pytest
 from ir_measures import RR, nDCG
 
-from limrank_ir import LimRankError, fuse
+from limrank_ir import LimRank, LimRankError, fuse
+from limrank_ir.demo import run
 from limrank_ir.demo.collection import qrels, queries
 from limrank_ir.demo.run import run_demo
 from limrank_ir.formats.trec import read_run
 from limrank_ir.models import MODELS
+from tests import tiny
 
 RUNS = ("bm25", "bm25-limrank-smol", "bm25+limrank-smol")
 
@@ -87,3 +89,14 @@ def test_an_unknown_model_fails_before_indexing(tmp_path, capsys):
     with pytest.raises(LimRankError, match=r"unknown model 'limrank-smal'.*did you mean limrank-smol\?"):
         run_demo(tmp_path, model="limrank-smal")
     assert capsys.readouterr().err == ""
+
+
+def test_a_slow_machine_gets_fewer_queries(tmp_path, smol_folder, monkeypatch):
+    folder = tiny.make(tmp_path / "tiny", smol_folder)
+    limrank = LimRank(str(folder), prompt_format="rank1", think="never", device="cpu")
+    texts = {f"d{n}": f"{query} answered {n} times" for n, (_, query) in enumerate(queries()[:9])}
+    index = run._index(texts, tmp_path / "index", 3)
+    asked = dict(queries()[:30])
+    assert run._in_time(asked, limrank, index, texts, 3) == asked
+    monkeypatch.setattr(run, "SECONDS", 0)
+    assert run._in_time(asked, limrank, index, texts, 3) == dict(queries()[: run.FEWEST_QUERIES])

@@ -36,7 +36,7 @@ class Contender:
 
     Attributes:
         kind: `PLAIN`, `CROSS_ENCODER`, `OURS`, or the name of another engine (``vllm``, a URL).
-        precision: ``"float32"``, ``"bfloat16"``, ``"float16"``, or "" if it is not ours to choose.
+        precision: ``"float32"``, ``"bfloat16"``, ``"float16"``, ``"int8"``, or "" if it is not ours to choose.
         run: scores passages.
         shares: whether it reads the query once for all passages, so that its rate depends on how many there are.
     """

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 
 from limrank_ir.engines.cpu import PackedLinear, can_speed_up
+from limrank_ir.engines.int8 import Int8Linear, product
 
 CPU_ROWS = (256, 768, 1024, 2048)  # tokens in a product, around the batches that are fast
 GPU_ROWS = (4096, 16384, 65536)
@@ -26,12 +27,14 @@ GPU_CALLS = 10  # in one try, because starting a product takes as long as a smal
 class Limit:
     """The best rate so far in one precision. Each call of `measure` can only make it better."""
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: Any, *, int8: bool = False) -> None:
         """Find the products.
 
         Args:
             model: a causal language model of transformers, in the precision to measure.
+            int8: measure products in 8 bits, for a model in float32.
         """
+        self._products = _int8_products if int8 else _products
         layers = [
             module
             for name, module in model.get_decoder().named_modules()
@@ -44,8 +47,8 @@ class Limit:
     def measure(self) -> None:
         """Time all kernels once more."""
         for shape, layer in self._layers.items():
-            for kernel, rows, product in _products(layer):
-                seconds = _fastest(product, layer.weight.device) / rows
+            for kernel, rows, multiply in self._products(layer):
+                seconds = _fastest(multiply, layer.weight.device) / rows
                 if shape not in self._best or seconds < self._best[shape][0]:
                     self._best[shape] = (seconds, f"{kernel}, {rows} rows")
 
@@ -76,18 +79,25 @@ def _products(layer: torch.nn.Linear) -> Iterator[tuple[str, int, Callable[[], t
             yield "oneDNN packed", rows, partial(packed, x)
 
 
-def _fastest(product: Callable[[], torch.Tensor], device: torch.device) -> float:
+def _int8_products(layer: torch.nn.Linear) -> Iterator[tuple[str, int, Callable[[], torch.Tensor]]]:
+    quantized = Int8Linear(layer.weight, None)
+    for rows in CPU_ROWS:
+        values = torch.randint(0, 256, (rows, layer.weight.shape[1]), dtype=torch.uint8)
+        yield "oneDNN int8", rows, partial(product, values, quantized)
+
+
+def _fastest(multiply: Callable[[], torch.Tensor], device: torch.device) -> float:
     """Seconds of one product, at best."""
     on_gpu = device.type == "cuda"
     calls = GPU_CALLS if on_gpu else 1
     best = float("inf")
-    product()  # the first one sets up
+    multiply()  # the first one sets up
     for _ in range(TRIES):
         if on_gpu:
             torch.cuda.synchronize(device)
         started = time.perf_counter()
         for _ in range(calls):
-            product()
+            multiply()
         if on_gpu:
             torch.cuda.synchronize(device)
         best = min(best, (time.perf_counter() - started) / calls)

@@ -22,6 +22,7 @@ from limrank_ir.cli import console
 from limrank_ir.engines.batching import shared_length
 from limrank_ir.engines.choice import choose_engine, engine_kind
 from limrank_ir.engines.cpu import can_speed_up
+from limrank_ir.engines.int8 import can_quantize
 from limrank_ir.engines.local import LocalEngine
 from limrank_ir.errors import InputError
 from limrank_ir.extras import installed, need
@@ -112,17 +113,20 @@ def measure(model_name: str = DEFAULT, settings: SpeedSettings | None = None) ->
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     cells = grid(tokenizer, settings.lengths, settings.candidates)
-    contenders, engines, limits = [], {}, {}
+    contenders, engines, limits, plains = [], {}, {}, {}
     for dtype in dict.fromkeys(dtypes):
         engines[dtype] = LocalEngine(spec, device=settings.device, dtype=dtype, batch_tokens=settings.batch_tokens)
-        plain = plain_model(spec, device, engines[dtype].dtype)
-        labels = label_ids(engines[dtype], fmt)
-        limits[dtype] = Limit(plain)
-        contenders += [
-            Contender(PLAIN, dtype, plain_loop(plain, tokenizer, fmt, labels), shares=False),
-            Contender(CROSS_ENCODER, dtype, cross_encoder(plain, folder, fmt, labels), shares=False),
-            Contender(OURS, dtype, by_engine(engines[dtype], fmt), shares=True),
-        ]
+        labels, beside = label_ids(engines[dtype], fmt), _beside(dtype)
+        if beside not in plains:
+            plains[beside] = plain = plain_model(spec, device, engines[dtype].dtype)
+            contenders += [
+                Contender(PLAIN, beside, plain_loop(plain, tokenizer, fmt, labels), shares=False),
+                Contender(CROSS_ENCODER, beside, cross_encoder(plain, folder, fmt, labels), shares=False),
+            ]
+        for precision in (beside, dtype):
+            if precision not in limits:
+                limits[precision] = Limit(plains[beside], int8=precision == "int8")
+        contenders.append(Contender(OURS, dtype, by_engine(engines[dtype], fmt), shares=True))
     contenders += [Contender(name, "", by_engine(engine, fmt), shares=True) for name, engine in others.items()]
     for contender in contenders:
         contender.run(QUERY, cells[0].texts[:WARM_UP])
@@ -137,7 +141,13 @@ def precisions(device: torch.device) -> list[str]:
     """The precisions in which a device computes fast, the most exact one first on a CPU, the usual one on a GPU."""
     if device.type == "cuda":
         return [*(["bfloat16"] if torch.cuda.is_bf16_supported() else []), "float16", "float32"]
-    return ["float32", *(["bfloat16"] if can_speed_up(torch.bfloat16) else [])]
+    bfloat16, int8 = can_speed_up(torch.bfloat16), can_quantize()
+    return ["float32", *(["bfloat16"] if bfloat16 else []), *(["int8"] if int8 else [])]
+
+
+def _beside(precision: str) -> str:
+    """The precision of transformers and sentence-transformers beside one of ours: they have no int8."""
+    return "float32" if precision == "int8" else precision
 
 
 def machine_load() -> float | None:
@@ -154,7 +164,7 @@ def engines_here() -> list[str]:
 
 
 def _asked(name: str, dtypes: Sequence[str]) -> dict[str, Any]:
-    return {"dtype": dtypes[0]} if engine_kind(name) == "vllm" else {}
+    return {"dtype": _beside(dtypes[0])} if engine_kind(name) == "vllm" else {}
 
 
 def _rounds(
@@ -247,14 +257,14 @@ def _figures(
     }
     rows = []
     for contender in contenders:
-        precision = contender.precision or next(iter(limits))
+        precision = contender.precision or _beside(next(iter(limits)))
         own = [rates[contender.name, number] for number in numbers]
         rows.append(
             {
                 "kind": contender.kind,
                 "precision": precision,
                 "pairs_per_second": own,
-                "to_plain": [own[number] / rates[f"{PLAIN} {precision}", number] for number in numbers],
+                "to_plain": [own[number] / rates[f"{PLAIN} {_beside(precision)}", number] for number in numbers],
                 "of_limit": [own[number] / bounds[precision][number] for number in numbers],
                 "largest_score_difference": gaps[contender.name],
             }
@@ -298,6 +308,7 @@ def _figures(
         "hardware": hardware,
         "instruction_sets": instruction_sets(),
         "kernels_of_torch": torch.backends.cpu.get_cpu_capability(),
+        "kernels_of_onednn": os.environ.get("ONEDNN_MAX_CPU_ISA") or os.environ.get("DNNL_MAX_CPU_ISA"),
         "versions": {
             "limrank-ir": __version__,
             "torch": torch.__version__,

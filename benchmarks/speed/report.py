@@ -53,7 +53,8 @@ def facts(figures: dict[str, Any]) -> list[str]:
         for cell in cells
     ]
     limits = [
-        f"{limit['precision']} {limit['flops'] / 1e9:,.0f} GFLOP/s ({_kernels(limit)})" for limit in figures["limits"]
+        f"{limit['precision']} {limit['flops'] / 1e9:,.0f} {_unit(limit)} ({_kernels(limit)})"
+        for limit in figures["limits"]
     ]
     versions = [f"{name} {version}" for name, version in figures["versions"].items()]
     sets = figures["instruction_sets"]
@@ -62,9 +63,10 @@ def facts(figures: dict[str, Any]) -> list[str]:
         f"{_rounds(figures['repeats'])}; the plain loop and CrossEncoder read at most {figures['sample']} of the "
         "candidates, spread over their lengths, once for each length: their rates do not depend on the number",
         f"score gap: the largest difference in log-odds from the plain loop in {figures['limits'][0]['precision']}",
-        f"limits: {'; '.join(limits)}",
+        f"limits, by PyTorch's {figures['kernels_of_torch']} and oneDNN's {figures['kernels_of_onednn'] or 'best'} "
+        f"kernels: {'; '.join(limits)}",
         f"{figures['device']}: {figures['hardware']}, {_threads(figures)}",
-        f"instruction sets: {', '.join(sets) if sets else 'unknown'}; PyTorch uses {figures['kernels_of_torch']}",
+        f"instruction sets: {', '.join(sets) if sets else 'unknown'}",
         ", ".join(versions),
     ]
     if figures["load_before"] is not None:
@@ -129,6 +131,10 @@ def _threads(figures: dict[str, Any]) -> str:
 
 def _gap(value: float | None) -> str:
     return "" if value is None else f"{value:.1e}"
+
+
+def _unit(limit: dict[str, Any]) -> str:
+    return "GOP/s" if limit["precision"] == "int8" else "GFLOP/s"
 
 
 def _kernels(limit: dict[str, Any]) -> str:

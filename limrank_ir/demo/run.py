@@ -35,9 +35,10 @@ from limrank_ir.models import DEFAULT, Think, resolve
 from limrank_ir.pyterrier import LimRankReranker
 from limrank_ir.reranker import LimRank
 
-# What two cores read in about two minutes.
 QUERIES = 60
+FEWEST_QUERIES = 3
 DEPTH = 10
+SECONDS = 120  # for reranking, so that the demo ends within three minutes; indexing and loading come on top
 MAX_LENGTH = 224
 
 PRINTED_QUERIES = 3
@@ -72,7 +73,7 @@ def run_demo(
     out: Path,
     *,
     k: int = DEPTH,
-    count: int = QUERIES,
+    count: int | None = None,
     model: str = DEFAULT,
     think: Think | None = None,
     max_length: int = MAX_LENGTH,
@@ -83,7 +84,8 @@ def run_demo(
     Args:
         out: folder for the runs and the report; created if it does not exist.
         k: how many of BM25's passages to rerank for each query.
-        count: how many queries to run, starting with the first.
+        count: how many queries to run, starting with the first; None: as many of `QUERIES` as this machine reranks in
+            two minutes, by the time that the first one takes.
         model: the model.
         think: its think mode; None: its default.
         max_length: the most tokens of a prompt; longer passages are cut.
@@ -95,19 +97,29 @@ def run_demo(
     Raises:
         InputError: an option is out of range, the model is unknown, or the folder cannot be written.
     """
-    if k < 1 or count < 1:
+    if k < 1 or (count is not None and count < 1):
         raise InputError(f"k is {k} and the number of queries is {count}; both must be at least 1")
     check_folder(f"--out {out}", out)
     resolve(model)  # fail on an unknown name before indexing
     notes = Console(stderr=True, quiet=quiet, highlight=False)
     notes.print("Collecting the documentation of Python's standard library ...")
     texts = {passage.docno: passage.text for passage in passages()}
-    asked = dict(queries()[:count])
-    notes.print(f"{len(texts):,} passages, {len(asked)} queries. Indexing with PISA, then reranking the top {k} ...")
+    notes.print(f"{len(texts):,} passages. Indexing with PISA, then reranking the top {k} ...")
     with tempfile.TemporaryDirectory() as folder:
         # With a store, the fused pipeline reuses the reranker's verdicts.
-        limrank = LimRank(model, think=think, max_length=max_length, store=Path(folder) / "verdicts.sqlite")
-        result = experiment(texts, asked, limrank, k, Path(folder) / "index.pisa", verbose=not quiet)
+        store = Path(folder) / "verdicts.sqlite"
+        limrank = LimRank(model, think=think, max_length=max_length, dtype="auto", store=store)
+        index = _index(texts, Path(folder) / "index.pisa", k)
+        wanted = dict(queries()[: count or QUERIES])
+        asked = (
+            wanted if count else _in_time(wanted, LimRank(model, think=think, engine=limrank.engine), index, texts, k)
+        )
+        if len(asked) < len(wanted):
+            notes.print(
+                f"This machine is slow: {len(asked)} of {len(wanted)} queries, so that the demo ends within three "
+                f"minutes. The figures are for these; --queries {len(wanted)} runs all."
+            )
+        result = experiment(texts, asked, limrank, k, index, verbose=not quiet)
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 100)
     _print_figures(console, result, len(asked))
     _print_examples(console, result, asked)
@@ -119,26 +131,52 @@ def run_demo(
     return result
 
 
+def _index(texts: dict[str, str], folder: Path, k: int) -> PisaIndex:
+    """Index the passages."""
+    with _silenced():  # PISA reports its progress on both standard streams
+        index = PisaIndex(str(folder), stemmer="porter2", text_field="text", overwrite=True)
+        index.index({"docno": docno, "text": text} for docno, text in texts.items())
+        index.bm25(num_results=k).search("python")  # the first query writes the weighting model's files
+    return index
+
+
+def _in_time(
+    asked: dict[str, str], limrank: LimRank, index: PisaIndex, texts: dict[str, str], k: int
+) -> dict[str, str]:
+    """The first queries, as many as can be reranked in `SECONDS`, by the time that the first one takes.
+
+    Args:
+        asked: qid to query.
+        limrank: the reranker, without a store, so that the experiment judges the first query again.
+        index: what finds its candidates.
+        texts: docno to passage.
+        k: how many candidates.
+    """
+    first = next(iter(asked.values()))
+    found = [(first, texts[docno]) for docno in index.bm25(num_results=k).search(_words(first))["docno"]]
+    limrank.judge([(first, "")])  # loads the weights, converting them the first time: not timed
+    started = time.perf_counter()
+    limrank.judge(found)
+    affordable = int(SECONDS / (time.perf_counter() - started))
+    return dict(list(asked.items())[: max(FEWEST_QUERIES, affordable)])
+
+
 def experiment(
-    texts: dict[str, str], asked: dict[str, str], limrank: LimRank, k: int, index_folder: Path, *, verbose: bool
+    texts: dict[str, str], asked: dict[str, str], limrank: LimRank, k: int, index: PisaIndex, *, verbose: bool
 ) -> DemoResult:
-    """Index the passages and compare BM25, BM25 >> LimRank, and their fusion with ``pt.Experiment``.
+    """Compare BM25, BM25 >> LimRank, and their fusion with ``pt.Experiment``.
 
     Args:
         texts: docno to passage.
         asked: qid to query.
         limrank: the reranker.
         k: how many of BM25's passages to rerank for each query.
-        index_folder: where to put the index.
+        index: the passages' index.
         verbose: show progress bars.
 
     Returns:
         Runs, measures, and times.
     """
-    with _silenced():  # PISA reports its progress on both standard streams
-        index = PisaIndex(str(index_folder), stemmer="porter2", text_field="text", overwrite=True)
-        index.index({"docno": docno, "text": text} for docno, text in texts.items())
-        index.bm25(num_results=k).search("python")  # the first query writes the weighting model's files
     frames: dict[str, pd.DataFrame] = {}
     # PISA's tokenizer wants bare words; the reranker reads the question as it is.
     bm25 = pt.apply.query(lambda row: _words(row["query"])) >> index.bm25(num_results=k) >> pt.rewrite.reset()
@@ -295,7 +333,7 @@ def _report(
         environment={
             "command": shlex.join(["limrank", *sys.argv[1:]]),
             "reranked": f"top {k} of BM25 (PISA, porter2), passages cut if a prompt exceeds {max_length} tokens",
-            "model": repr(limrank),
+            "model": f"{limrank!r} in {getattr(limrank.engine, 'precision', 'its own precision')}",
             "order": f"{limrank.model.fuse:g} times the model's z-score plus {1 - limrank.model.fuse:g} times BM25's",
             "reranker alone": ", ".join(f"{m} {result.measures[alone][m]['all']:.3f}" for m in MEASURES),
             "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
