@@ -115,10 +115,9 @@ def test_auto_takes_the_fastest_that_keeps_rankings(tmp_path, smol_folder, monke
     monkeypatch.setattr(precision, "can_speed_up", lambda dtype: True)
     assert chosen_precision("auto", CPU, folder) == "bfloat16"
     monkeypatch.setattr(precision, "can_speed_up", lambda dtype: dtype == torch.float32)
-    assert chosen_precision("auto", CPU, folder) == "int8"
+    assert chosen_precision("auto", CPU, folder) == "float32"  # not int8, which moves close passages
     assert chosen_precision("auto", CPU, tmp_path) == "float32"  # loading says what is wrong
     other = tiny.make(tmp_path / "other", smol_folder, hidden_act="gelu", num_hidden_layers=1)
-    assert chosen_precision("auto", CPU, other) == "float32"
     with pytest.raises(LimRankError, match=r"dtype='int8' needs an x86 CPU with AVX2 .* choose dtype='float32'"):
         LimRank(str(other), prompt_format="rank1", think="never", dtype="int8", device="cpu").predict([("a", "b")])
 

@@ -4,7 +4,7 @@ Weights have one scale per output channel, computed once; activations have one s
 so that a token's result does not depend on its batch. The products are oneDNN's, which PyTorch's CPU build includes,
 with sums in exact 32-bit integers. The residual stream, norms, and attention stay in float32.
 
-Three things keep rankings as they are (docs/speed.md has what each of them gives):
+Three things keep scores close to those of float32 (docs/speed.md has the figures):
 
 - Only passages are read in 8 bits. The query, which is read once, and the last token, where the label stands, run in
   float32 with the passage's keys and values (`limrank_ir.engines.loading.Loaded.run_int8`).

@@ -38,7 +38,6 @@ T = TypeVar("T")
 
 # On a CPU, small batches keep the activations in cache (`limrank bench speed --batch-tokens`).
 TOKENS_PER_BATCH = 768
-INT8_TOKENS_PER_BATCH = 1536  # the last tokens of a batch read all weights in float32
 CPU_KEY_VALUE_BYTES = 4 << 30  # for the thoughts that are generated at the same time
 
 
@@ -89,8 +88,8 @@ class LocalEngine:
                 bfloat16 on a GPU.
             max_length: the maximum number of tokens in a prompt; None: the model's own limit. Longer passages are cut.
             batch_size: the maximum number of passages in a batch; None: as many as `batch_tokens` allows.
-            batch_tokens: the maximum number of tokens in a batch; None: 768 on a CPU (1,536 in int8), what fits into
-                the free memory of a GPU. It is halved when memory runs out.
+            batch_tokens: the maximum number of tokens in a batch; None: 768 on a CPU, what fits into the free memory of
+                a GPU. It is halved when memory runs out.
             allow_mismatch: load the model even if its adapter names another base model, or if the files hold tensors
                 that the model does not use.
 
@@ -340,8 +339,7 @@ class LocalEngine:
     def _tokens_per_batch(self) -> int:
         if self._batch_tokens is None:
             model, free = self._loaded.model, free_memory(self.device)
-            here = TOKENS_PER_BATCH if self._loaded.int8 is None else INT8_TOKENS_PER_BATCH
-            fit = here if free is None else tokens_that_fit(free, model.config, model.dtype.itemsize)
+            fit = TOKENS_PER_BATCH if free is None else tokens_that_fit(free, model.config, model.dtype.itemsize)
             self._batch_tokens = fit
         return self._batch_tokens
 

@@ -8,7 +8,6 @@ import torch
 
 from limrank_ir.engines.base_models import UNREADABLE
 from limrank_ir.engines.cpu import can_speed_up
-from limrank_ir.engines.int8 import can_quantize
 from limrank_ir.engines.loading import TESTED_FAMILIES
 
 
@@ -22,7 +21,7 @@ def chosen_precision(asked: str | None, device: torch.device, weights: Path) -> 
 
     Returns:
         One of them but ``"auto"``. For that, the fastest one that hardly changes rankings: half precision on a GPU; on
-        a CPU bfloat16 if it multiplies that fast, else int8 if it can, else float32.
+        a CPU bfloat16 if it multiplies that fast, else float32. It never is int8, which moves close passages.
     """
     if asked not in (None, "auto"):
         return asked
@@ -36,8 +35,5 @@ def chosen_precision(asked: str | None, device: torch.device, weights: Path) -> 
         config = AutoConfig.from_pretrained(weights)
     except UNREADABLE:
         return "float32"  # loading says what is wrong
-    if config.model_type not in TESTED_FAMILIES:
-        return "float32"
-    if can_speed_up(torch.bfloat16):
-        return "bfloat16"
-    return "int8" if can_quantize(config) else "float32"
+    fast = config.model_type in TESTED_FAMILIES and can_speed_up(torch.bfloat16)
+    return "bfloat16" if fast else "float32"
