@@ -267,6 +267,11 @@ def _trainer(config: TrainConfig, base: Model, examples: list[Any], settings: An
     model = load_model(config, weights, tokenizer, pack=pack)
     if config.lora.start is not None:
         start_from(model, config.lora.start, base)
+    if settings.bf16 or settings.fp16:
+        # Autocast would undo PEFT's cast to float32 at once, and both copies take time.
+        for module in model.modules():
+            if hasattr(module, "cast_input_dtype_enabled"):
+                module.cast_input_dtype_enabled = False
     return VerdictTrainer(
         model=model,
         args=settings,

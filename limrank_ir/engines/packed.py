@@ -20,43 +20,21 @@ from limrank_ir.engines import varlen
 NAME = "limrank_packed"
 
 
-class _Take(torch.autograd.Function):
-    """``index_select`` along the first axis. PyTorch's own gradient of it runs on one core, element by element."""
-
-    @staticmethod
-    def forward(context: Any, values: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
-        context.save_for_backward(index)
-        context.rows = values.shape[0]
-        return values.index_select(0, index)
-
-    @staticmethod
-    def backward(context: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor, None]:
-        (index,) = context.saved_tensors
-        flat = gradients[0].flatten(1)  # index_add_ is fast for matrices only
-        summed = flat.new_zeros(context.rows, flat.shape[1]).index_add_(0, index, flat)
-        return summed.unflatten(1, gradients[0].shape[1:]), None
-
-
-def take(values: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
-    """The rows of `values` at `index`; differentiable."""
-    return _Take.apply(values, index) if values.requires_grad else values.index_select(0, index)
-
-
 def _attention(
     query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, mask: torch.Tensor, scaling: float
 ) -> torch.Tensor:
-    """Attention as plain matrix products. Gradient included, it is four times as fast on a CPU as PyTorch's fused one.
+    """Attention of one sequence as plain matrix products, ``[tokens, heads, head size]``.
 
-    Query heads that share a key head are stacked, so that keys and values are not repeated.
+    Gradient included, it is several times as fast on a CPU as PyTorch's fused one. Query heads that share a key head
+    are stacked, so that keys and values are not repeated.
     """
-    rows, heads, queries, size = query.shape
-    key_heads, keys = key.shape[1], key.shape[2]
-    q = query.reshape(rows * key_heads, heads // key_heads * queries, size)
-    k = key.reshape(rows * key_heads, keys, size)
-    v = value.reshape(rows * key_heads, keys, size)
-    scores = torch.bmm(q, k.transpose(1, 2)).view(rows, heads, queries, keys) * scaling + mask
-    weights = scores.softmax(-1).view(q.shape[0], q.shape[1], keys)
-    return torch.bmm(weights, v).view(rows, heads, queries, size)
+    queries, heads, size = query.shape
+    key_heads = key.shape[1]
+    shared = heads // key_heads
+    q = query.view(queries, key_heads, shared, size).permute(1, 2, 0, 3).reshape(key_heads, shared * queries, size)
+    scores = torch.baddbmm(mask.repeat(1, shared, 1), q, key.permute(1, 2, 0), alpha=scaling)
+    out = torch.bmm(scores.softmax(-1), value.transpose(0, 1))
+    return out.view(key_heads, shared, queries, size).permute(2, 0, 1, 3).reshape(queries, heads, size)
 
 
 class KeyValues:
@@ -162,6 +140,7 @@ class Packing:
         self._position = tensor(position)
         self._key_column = tensor(key_column)
         self._is_key = tensor(is_key)
+        self._spans = spans
         self._own = own
         self._all = before + own
         self._starts: tuple[torch.Tensor, torch.Tensor, torch.Tensor] | None = None
@@ -190,19 +169,34 @@ class Packing:
         queries = layer.query[0].transpose(0, 1)
         if varlen.usable(layer.query):
             return self._attend_unpadded(layer, queries, keys, values)[None]
-        q = take(queries, self._query).view(self.rows, self._query_columns, -1, size).transpose(1, 2)
-        k = take(keys, self._key).view(self.rows, self._key_columns, -1, size).transpose(1, 2)
-        v = take(values, self._key).view(self.rows, self._key_columns, -1, size).transpose(1, 2)
+        on_cpu = queries.device.type == "cpu"
+        if on_cpu and queries.requires_grad:
+            return self._attend_by_sequence(layer, queries, keys, values)[None]
+        q = queries.index_select(0, self._query).view(self.rows, self._query_columns, -1, size).transpose(1, 2)
+        k = keys.index_select(0, self._key).view(self.rows, self._key_columns, -1, size).transpose(1, 2)
+        v = values.index_select(0, self._key).view(self.rows, self._key_columns, -1, size).transpose(1, 2)
         mask = self._mask(layer.window, q.dtype)
-        on_cpu = q.device.type == "cpu"
-        if on_cpu and q.requires_grad:
-            out = _attention(q, k, v, mask, layer.scaling)
-        else:
-            if not on_cpu:  # GPU kernels that accept a mask need one key head per query head
-                repeat = layer.query.shape[1] // layer.key.shape[1]
-                k, v = k.repeat_interleave(repeat, 1), v.repeat_interleave(repeat, 1)
-            out = scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=layer.scaling, enable_gqa=on_cpu)
-        return take(out.transpose(1, 2).flatten(0, 1), self._unpad)[None]
+        if not on_cpu:  # GPU kernels that accept a mask need one key head per query head
+            repeat = layer.query.shape[1] // layer.key.shape[1]
+            k, v = k.repeat_interleave(repeat, 1), v.repeat_interleave(repeat, 1)
+        out = scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=layer.scaling, enable_gqa=on_cpu)
+        return out.transpose(1, 2).flatten(0, 1).index_select(0, self._unpad)[None]
+
+    def _attend_by_sequence(
+        self, layer: Layer, queries: torch.Tensor, keys: torch.Tensor, values: torch.Tensor
+    ) -> torch.Tensor:
+        """The attention of one layer, one sequence after the other: ``[tokens, query heads, head size]``."""
+        mask = self._mask(layer.window, queries.dtype)
+        prefix_tokens = keys.shape[0] - queries.shape[0]
+        own_keys, own_values = (each[prefix_tokens:].split(self._own.tolist()) for each in (keys, values))
+        prefixes = {span: (keys[slice(*span)], values[slice(*span)]) for span in set(self._spans)}
+        out = []
+        for row, (query, span) in enumerate(zip(queries.split(self._own.tolist()), self._spans, strict=True)):
+            prefix_keys, prefix_values = prefixes[span]
+            key = torch.cat([prefix_keys, own_keys[row]])
+            value = torch.cat([prefix_values, own_values[row]])
+            out.append(_attention(query, key, value, mask[row, :, : len(query), : len(key)], layer.scaling))
+        return torch.cat(out)
 
     def _attend_unpadded(
         self, layer: Layer, queries: torch.Tensor, keys: torch.Tensor, values: torch.Tensor
