@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from limrank_ir.prompts import Prompt
 from limrank_ir.verdict import Verdict
@@ -55,6 +55,10 @@ class JudgeStats:
             before = self.label_mass or 0.0
             self._masses += 1
             self.label_mass = before + (verdict.label_mass - before) / self._masses
+
+    def figures(self) -> dict[str, float | None]:
+        """The attributes by name, as `limrank rerank --json` prints them."""
+        return {name: value for name, value in asdict(self).items() if not name.startswith("_")}
 
     def add_thoughts(self, other: JudgeStats) -> None:
         """Add the thoughts about pairs that were counted before."""

@@ -246,6 +246,7 @@ def test_json_prints_a_summary(folder, store):
     summary = json.loads(result.stdout)
     counts = [summary[name] for name in ("queries", "pairs", "stored", "judged")]
     assert (summary["run"], counts) == ("out.txt", [2, 5, 5, 0])
+    assert not [name for name in summary if name.startswith("_")]
 
 
 def test_topics_without_documents_are_counted_in_a_note_that_quiet_silences(folder, store):

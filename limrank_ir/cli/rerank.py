@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -147,7 +146,7 @@ def rerank(
     )
     if as_json:
         summary = {"run": str(output), "model": limrank.model.name, "think": limrank.think, "fuse": weights}
-        write_json({**summary, "queries": len(ranking), **dataclasses.asdict(done)})
+        write_json({**summary, "queries": len(ranking), **done.figures()})
 
 
 def _on_ray(address: str, count: int | None, gpus: float | None) -> Callable[..., LimRank]:
