@@ -19,7 +19,8 @@ SLACK = (0.7, 1.4)
 LEAST = 10
 """How many words before the verdict are a reasoning. Otherwise, the model's thought is."""
 _LAST = re.compile(r"(?:^|[\s*_`\"'(.:])(true|false)[\s*_`\"').]*$", re.IGNORECASE)
-_DIGIT = re.compile(r"(?:^|[^\d.])([0-4])(?:\s*/\s*4)?[\s*_`\"').]*$")
+_DIGIT = re.compile(r"(?:^|[^\d.])([0-4])(?:\s*(?:/|(?:out )?of)\s*4)?[\s*_`\"').]*$")
+_SCALE = re.compile(r"(?:/|\bof|\d\s*(?:[-\N{EN DASH}]|to|and|or))[ \t]*$")  # before the end of a scale: "1.5/4"
 
 
 async def judge(
@@ -120,6 +121,6 @@ def _verdict(reply: Reply) -> tuple[bool, str]:
 
 def _grade(reply: Reply) -> int:
     found = _DIGIT.search(reply.text)
-    if found is None:
+    if found is None or _SCALE.search(reply.text[: found.start(1)]):
         raise Unusable("no grade from 0 to 4 at the end")
     return int(found[1])

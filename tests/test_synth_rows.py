@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 
 import pytest
@@ -11,10 +12,14 @@ from typer.testing import CliRunner
 
 from limrank_ir import LimRankError
 from limrank_ir.cli.app import app
+from limrank_ir.synth.ask import Dropped
+from limrank_ir.synth.config import SynthConfig
+from limrank_ir.synth.judging import grade
 from limrank_ir.synth.mine import Graded, groups
 from limrank_ir.synth.mix import mix, read_rows
 from limrank_ir.synth.queries import QueriesReply
 from limrank_ir.synth.reply import Unusable, read_json, read_reply
+from limrank_ir.synth.templates import read_prompts
 from limrank_ir.train.rows import read_groups
 from tests.chat_server import said, serving
 from tests.synthesis import write_config
@@ -111,6 +116,33 @@ def test_queries_without_both_kinds_give_no_row():
 
     found = groups([graded("a", 0.75), graded("a", 0.5), graded("b", 1.0), graded("c", 0.0)])
     assert [(row["qid"], row["grades"]) for row in found] == [("a", [0.75, 0.5])]
+
+
+@pytest.mark.parametrize(
+    ("answer", "mean"),
+    [
+        ("It answers half of it.\n2", 0.5),
+        ("**Grade: 3**", 0.75),
+        ("3/4", 0.75),
+        ("I give it 2 out of 4.", 0.5),
+        ("1 of 4", 0.25),
+        ("1.5/4", None),
+        ("5/4", None),
+        ("It can be graded from 0 to 4", None),
+        ("0-4", None),
+        ("That comes to 3.", 0.75),
+        ("ten", None),
+    ],
+)
+def test_a_grade_is_not_the_end_of_its_scale(answer, mean):
+    async def ask(model, body):
+        return said(answer)
+
+    config = SynthConfig(seeds="s", personas="p", couples=1, output="o", attempts=1)
+    try:
+        assert asyncio.run(grade("q", "p", config, read_prompts(), ask)) == mean
+    except Dropped as dropped:
+        assert mean is None and "no grade from 0 to 4" in str(dropped)
 
 
 # Replies
