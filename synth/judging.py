@@ -19,6 +19,7 @@ SLACK = (0.7, 1.4)
 LEAST = 10
 """How many words before the verdict are a reasoning. Otherwise, the model's thought is."""
 _LAST = re.compile(r"(?:^|[\s*_`\"'(.:])(true|false)[\s*_`\"').]*$", re.IGNORECASE)
+_NEITHER = re.compile(r"(?:\b(?:or|nor|not)|n't)[ \t*_`\"']*$", re.IGNORECASE)  # "true or false", "not true"
 _DIGIT = re.compile(r"(?:^|[^\d.])([0-4])(?:\s*(?:/|(?:out )?of)\s*4)?[\s*_`\"').]*$")
 _SCALE = re.compile(r"(?:/|\bof|\d\s*(?:[-\N{EN DASH}]|to|and|or))[ \t]*$")  # before the end of a scale: "1.5/4"
 
@@ -110,7 +111,7 @@ def _verdict(reply: Reply) -> tuple[bool, str]:
     The thought of a reasoning model is no draft for the length that the prompt asks for.
     """
     found = _LAST.search(reply.text)
-    if found is None:
+    if found is None or _NEITHER.search(reply.text[: found.start(1)]):
         raise Unusable("no true or false at the end")
     written = reply.text[: found.start()].strip()
     reasoning = written if len(written.split()) >= LEAST else reply.thought or written

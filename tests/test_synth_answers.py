@@ -208,6 +208,21 @@ def test_a_judge_is_told_the_need_and_how_long_to_reason():
 
 
 @pytest.mark.parametrize(
+    ("verdict", "is_one"),
+    [
+        ("\nFalse.", True),
+        (" **Answer: true**", True),
+        (" What they do at noon is not.\ntrue", True),
+        ("\nAnswer with a single word: true or false.", False),
+        (" So it is not true.", False),
+    ],
+)
+def test_what_only_names_the_verdicts_is_none(verdict, is_one):
+    found, _ = judged("The passage says when they hunt. " * 7 + verdict)
+    assert (found == "no true or false at the end") is not is_one
+
+
+@pytest.mark.parametrize(
     ("trace", "reason"),
     [
         ('The passage says that they "hunt mostly at night", and that the water is near 4 degrees.', None),
