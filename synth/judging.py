@@ -19,9 +19,9 @@ SLACK = (0.7, 1.4)
 LEAST = 10
 """How many words before the verdict are a reasoning. Otherwise, the model's thought is."""
 _LAST = re.compile(r"(?:^|[\s*_`\"'(.:])(true|false)[\s*_`\"').]*$", re.IGNORECASE)
-_NEITHER = re.compile(r"(?:\b(?:or|nor|not)|n't)[ \t*_`\"']*$", re.IGNORECASE)  # "true or false", "not true"
+_NEITHER = re.compile(r"(?:\b(?:or|nor|not)|n't)[ \t*_`\"']*\Z", re.IGNORECASE)  # "true or false", "not true"
 _DIGIT = re.compile(r"(?:^|[^\d.])([0-4])(?:\s*(?:/|(?:out )?of)\s*4)?[\s*_`\"').]*$")
-_SCALE = re.compile(r"(?:/|\bof|\d\s*(?:[-\N{EN DASH}]|to|and|or))[ \t]*$")  # before the end of a scale: "1.5/4"
+_SCALE = re.compile(r"(?:/|\bof|\d\s*(?:[-\N{EN DASH}]|to|and|or))[ \t]*\Z")  # before the end of a scale: "1.5/4"
 
 
 async def judge(

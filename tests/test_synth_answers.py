@@ -212,7 +212,7 @@ def test_a_judge_is_told_the_need_and_how_long_to_reason():
     [
         ("\nFalse.", True),
         (" **Answer: true**", True),
-        (" What they do at noon is not.\ntrue", True),
+        (" What they do at noon it does not\ntrue", True),
         ("\nAnswer with a single word: true or false.", False),
         (" So it is not true.", False),
     ],
