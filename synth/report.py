@@ -157,8 +157,8 @@ def _passages(
 
 
 def _share(counts: Iterable[tuple[int, int]]) -> float:
-    parts, totals = zip(*counts, strict=True)
-    return float(sum(parts) / max(1, sum(totals)))
+    listed = list(counts)
+    return sum(part for part, _ in listed) / max(1, sum(total for _, total in listed))
 
 
 def _shares(names: Iterable[str], wanted: Mapping[str, float]) -> list[Share]:

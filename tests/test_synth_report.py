@@ -15,8 +15,14 @@ from typer.testing import CliRunner
 
 from limrank_ir import LimRankError
 from limrank_ir.cli.app import app
+from limrank_ir.llm.journal import Journal
 from limrank_ir.synth.audit import BLIND, QUESTIONS, Audit, Marks, audit_page, read_audit, samples, wilson
+from limrank_ir.synth.config import SynthConfig
+from limrank_ir.synth.pipeline import Synthesis
+from limrank_ir.synth.prices import read_prices
 from limrank_ir.synth.records import Brief, JudgedPair, Judgment, WrittenPassage, WrittenQuery
+from limrank_ir.synth.report import report
+from limrank_ir.synth.report_page import report_page
 from tests.chat_server import serving, write
 from tests.synthesis import write_config, write_sources
 
@@ -112,6 +118,15 @@ def test_an_unfinished_synthesis_has_no_report(home, tmp_path):
         synth("run", config, "--max-requests", 3)
     result = synth("audit", config)
     assert result.exit_code == 2 and "answers for the queries are missing" in result.stderr
+
+
+def test_a_synthesis_without_pairs_has_a_report(tmp_path):
+    config = SynthConfig(seeds="s", personas="p", couples=1, output="o")
+    losses = [("pairs: both kinds", "the query has no other passage left", 3)]
+    result = Synthesis(ranks={"BM25": {"q": {"q-p0": 1}}}, losses=losses)
+    found = report(result, config, Journal(tmp_path / "a.sqlite"), read_prices())
+    page = report_page(found, "none", [])
+    assert "0 judged pairs for 0 queries" in page and "the query has no other passage left" in page
 
 
 def test_texts_cannot_break_out_of_the_page():
