@@ -108,6 +108,7 @@ def test_passages_about_another_entity_are_like_the_positive():
     for name in diseases:
         negatives = made[f"entity-{name}"]["neg"]
         assert len(negatives) == 4 and all("fever" in text and name not in text for text in negatives)
+    assert list(entities(Source(rows[:3]), 0)) == []  # no word is rare among three passages
 
 
 # Exclusions
@@ -183,3 +184,6 @@ def test_the_command_writes_rows_that_can_be_trained_on(tmp_path):
     path.write_text(json.dumps({name: value for name, value in rows[0].items() if name != "license"}))
     result = synth("rules", path, "-o", tmp_path / "three")
     assert result.exit_code == 2 and "rows.jsonl:1: no license" in result.stderr and not (tmp_path / "three").exists()
+    path.write_text(json.dumps({**rows[0], "pos": []}))
+    result = synth("rules", path, "-o", tmp_path / "three")
+    assert result.exit_code == 2 and "rows.jsonl:1: 'pos' is empty" in result.stderr

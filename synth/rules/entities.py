@@ -44,6 +44,8 @@ def entities(source: Source, seed: int) -> Iterator[dict[str, Any]]:
     inside = [_stems(text) for text in passages]
     frequency = Counter(stem for stems in inside for stem in stems)
     rare = min(20, RARE * len(passages))
+    if rare < 1:  # a word of a single one of so few passages is in too large a share of them
+        return
     places = {text: place for place, text in enumerate(passages)}
     vectorizer = TfidfVectorizer(sublinear_tf=True, stop_words="english", max_df=0.2)
     vectors = vectorizer.fit_transform(passages)

@@ -98,6 +98,8 @@ def _row(place: str, record: Mapping[str, Any], path: Path) -> Row:
         if not isinstance(texts, list) or not all(isinstance(text, str) and text.strip() for text in texts):
             raise InputError(f"{place}: {column!r} must be a list of passages that are not empty")
         passages.append(tuple(texts))
+    if not passages[0]:
+        raise InputError(f"{place}: 'pos' is empty; rows are made from a relevant passage, so remove this one")
     qid = str(record.get("qid") or hashlib.sha256(query.encode()).hexdigest()[:12])
     source = json_text(place, record, ["source"]) or path.parent.name
     return Row(qid, query, passages[0], passages[1], json_text(place, record, ["instruction"]) or None, source, license)
