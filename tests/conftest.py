@@ -59,6 +59,27 @@ def docstrings() -> list[str]:
 
 
 @pytest.fixture(autouse=True, scope="session")
+def _default_reranker_loaded_once() -> Iterator[None]:
+    """Spare sixty loads of the same weights, 1.5 seconds each. Programs that tests start load their own."""
+    from limrank_ir.engines.local import LocalEngine
+    from limrank_ir.models import resolve
+
+    loaded, default = LocalEngine.__dict__["_loaded"], resolve()
+    load, kept = loaded.func, {}
+
+    def once(engine: LocalEngine) -> Any:
+        if engine.model != default or engine.precision != "float32":
+            return load(engine)
+        if engine.device not in kept:
+            kept[engine.device] = load(engine)
+        return kept[engine.device]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loaded, "func", once)
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
 def _answers_without_waiting_for_the_disk() -> Iterator[None]:
     """Spare ten thousand waits for the disk. Only a crash of the machine would tell; programs that tests start wait."""
     from limrank_ir.llm.journal import Journal

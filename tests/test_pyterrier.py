@@ -92,7 +92,8 @@ def test_rows_order_index_and_columns_are_kept(results):
 
 
 def test_inspection_empty_frames_and_drawing_load_no_weights(monkeypatch):
-    monkeypatch.setattr("limrank_ir.engines.loading.load", lambda *_: pytest.fail("weights were loaded"))
+    loaded = property(lambda _: pytest.fail("weights were loaded"))
+    monkeypatch.setattr("limrank_ir.engines.local.LocalEngine._loaded", loaded)
     reranker = LimRankReranker(explain=True, device="cpu")
     assert pt.inspect.transformer_inputs(reranker) == [["qid", "docno", "query", "text"]]
     columns = ["qid", "docno", "query", "text", "score", "rank"]
