@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 import random
 from collections.abc import Mapping, Sequence
@@ -27,13 +29,22 @@ BLIND = "The passage is relevant to the query."
 
 
 class Marks(BaseModel):
-    """A person's marks for a sample: question to yes or no. Questions may be missing."""
+    """A person's marks for a sample: question to yes or no. Questions may be missing.
+
+    `texts` is the sample's `fingerprint`; None: an older version's page did not save it.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
     id: str
     answers: dict[str, bool]
     note: str = ""
+    texts: str | None = None
+
+    @property
+    def denied(self) -> list[str]:
+        """The questions that were answered with no."""
+        return [question for question, yes in self.answers.items() if not yes]
 
 
 class Audit(BaseModel):
@@ -94,6 +105,12 @@ def samples(pairs: Sequence[JudgedPair], count: int, *, seed: int) -> list[Judge
     return chosen
 
 
+def fingerprint(pair: JudgedPair) -> str:
+    """A hash of what is marked, as another run can have other texts under the same id: 12 hexadecimal digits."""
+    texts = [pair.query.text, pair.passage.text, pair.label, pair.judgments[0].reasoning]
+    return hashlib.sha256(json.dumps(texts).encode()).hexdigest()[:12]
+
+
 def audit_page(pairs: Sequence[JudgedPair], name: str, *, show_labels: bool = False) -> str:
     """Write the page on which a person marks samples. It keeps the marks in the browser and saves them as JSON.
 
@@ -105,6 +122,7 @@ def audit_page(pairs: Sequence[JudgedPair], name: str, *, show_labels: bool = Fa
     shown: list[Mapping[str, Any]] = [
         {
             "id": pair.id,
+            "texts": fingerprint(pair),
             "query": pair.query.text,
             "passage": pair.passage.text,
             "label": pair.label,
@@ -126,7 +144,7 @@ def audit_page(pairs: Sequence[JudgedPair], name: str, *, show_labels: bool = Fa
 
 
 def read_audit(path: Path, pairs: Sequence[JudgedPair]) -> Audit:
-    """Read what the page saved.
+    """Read what the page saved, and check that it is about these pairs.
 
     Args:
         path: the JSON file.
@@ -135,18 +153,34 @@ def read_audit(path: Path, pairs: Sequence[JudgedPair]) -> Audit:
     Raises:
         InputError: the file cannot be read, is not an audit, or belongs to another synthesis.
     """
+    found = read_marks(path)
+    known = {pair.id: pair for pair in pairs}
+    for mark in found.marks:
+        if mark.id not in known or not mark.answers.keys() <= QUESTIONS.keys():
+            raise InputError(
+                f"{path}: marks {mark.id!r}, which is not in this synthesis; give the audit of this synthesis"
+            )
+        if mark.texts not in (None, fingerprint(known[mark.id])):
+            raise InputError(
+                f"{path}: marks {mark.id!r}, whose texts are others now; give the audit of this synthesis or a new one"
+            )
+    return found
+
+
+def read_marks(path: Path) -> Audit:
+    """Read what the page saved, whatever it is about.
+
+    Args:
+        path: the JSON file.
+
+    Raises:
+        InputError: the file cannot be read, or is not an audit.
+    """
     try:
-        found = Audit.model_validate_json(path.read_bytes())
+        return Audit.model_validate_json(path.read_bytes())
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); check the path") from error
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(map(str, first["loc"]))
         raise InputError(f"{path}: not an audit ({where}: {first['msg']}); save it from the audit page") from error
-    known = {pair.id for pair in pairs}
-    for mark in found.marks:
-        if mark.id not in known or not mark.answers.keys() <= QUESTIONS.keys():
-            raise InputError(
-                f"{path}: marks {mark.id!r}, which is not in this synthesis; give the audit of this synthesis"
-            )
-    return found

@@ -48,7 +48,7 @@ def report(
     settings, table = read_for_stages(config, output), read_prices(prices)
     result, journal = _answered(settings, config)
     place = audit or settings.output / AUDIT
-    marks = read_audit(place, result.pairs) if audit is not None or place.exists() else None
+    marks = read_audit(place, result.audited) if audit is not None or place.exists() else None
     page = report_page(figures(result, settings, journal, table, marks), settings.output.name, _facts(settings))
     with replacing(settings.output / "report.html") as file:
         file.write(page)

@@ -94,6 +94,7 @@ class Filters(Record):
             below it, among all passages; None: anywhere.
         benchmarks: files of topics; queries that contain one of theirs are dropped
             (`limrank_ir.workshop.contamination`).
+        audit: files of marks that the audit page saved; pairs whose label or reasoning they mark as wrong are dropped.
     """
 
     relabel: bool = False
@@ -102,6 +103,7 @@ class Filters(Record):
     paraphrase: float | None = Field(default=0.88, gt=0, le=1)
     hard: int | None = Field(default=10, ge=0)
     benchmarks: tuple[Path, ...] = ()
+    audit: tuple[Path, ...] = ()
 
 
 class SynthConfig(Record):
@@ -170,14 +172,14 @@ def _resolved(config: SynthConfig, folder: Path, output: Path | None) -> SynthCo
     def at(path: Path) -> Path:
         return (folder / path.expanduser()).resolve()
 
-    benchmarks = tuple(at(path) for path in config.filters.benchmarks)
+    listed = {name: tuple(map(at, getattr(config.filters, name))) for name in ("benchmarks", "audit")}
     return config.model_copy(
         update={
             "seeds": at(config.seeds),
             "personas": at(config.personas),
             "guidelines": None if config.guidelines is None else at(config.guidelines),
             "prompts": None if config.prompts is None else at(config.prompts),
-            "filters": config.filters.model_copy(update={"benchmarks": benchmarks}),
+            "filters": config.filters.model_copy(update=listed),
             "output": at(config.output) if output is None else output.expanduser().resolve(),
         }
     )

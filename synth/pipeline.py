@@ -10,10 +10,12 @@ from typing import NamedTuple, TypeVar
 from limrank_ir.errors import InputError
 
 from .ask import Ask, StageOutcome, each
+from .audit import read_audit, read_marks
 from .borrowing import borrow
 from .config import SynthConfig
 from .filters import Sifted
 from .filters.agreement import agreed, both_kinds
+from .filters.audited import unmarked
 from .filters.decontaminate import read_benchmarks, uncontaminated
 from .filters.duplicates import different, meaning_the_same
 from .filters.hardness import DEPTH, Ranks, bm25, dense, hard, remembered
@@ -46,6 +48,7 @@ class Synthesis:
         leak: how well the contents in the outlines give their labels away; None: too few to tell.
         passages: the passages that passed the filters, the borrowed ones at the end.
         pairs: the pairs that passed the filters; empty until every request is answered.
+        audited: what an audit can be about: the pairs before ``filters.audit`` takes any out.
         ranks: retriever to its ranking of all passages; empty if the filter of hard negatives is off.
         losses: (step, reason, number of records dropped), in the order of the steps.
         counts: step to the number of records left.
@@ -57,6 +60,7 @@ class Synthesis:
     leak: Leak | None = None
     passages: list[WrittenPassage] = field(default_factory=list)
     pairs: list[JudgedPair] = field(default_factory=list)
+    audited: list[JudgedPair] = field(default_factory=list)
     ranks: Mapping[str, Ranks] = field(default_factory=dict)
     losses: list[tuple[str, str, int]] = field(default_factory=list)
     counts: dict[str, int] = field(default_factory=dict)
@@ -161,6 +165,8 @@ def prepare(config: SynthConfig) -> Prepared:
     guidelines = read_guidelines(config.guidelines)
     seeds, personas = read_seeds(config.seeds), read_personas(config.personas, guidelines)
     benchmarks = read_benchmarks(config.filters.benchmarks)
+    for path in config.filters.audit:
+        read_marks(path)
     couples = sample(seeds, personas, guidelines, couples=config.couples, negatives=config.negatives, seed=config.seed)
     return Prepared(guidelines, prompts, couples, benchmarks)
 
@@ -177,6 +183,9 @@ def _filtered(result: Synthesis, config: SynthConfig, pairs: Sequence[JudgedPair
         retrievers = {"BM25": bm25, "MiniLM": remembered(config.output / DENSE, dense)}
         result.ranks = {name: rank(queries, passages, DEPTH) for name, rank in retrievers.items()}
         kept = _sifted(result, "pairs: hard negatives", hard(kept, list(result.ranks.values()), within=filters.hard))
+    result.audited = kept
+    if filters.audit:
+        kept = _sifted(result, "pairs: audit", unmarked(kept, [read_audit(path, kept) for path in filters.audit]))
     return _sifted(result, "pairs: both kinds", both_kinds(kept))
 
 

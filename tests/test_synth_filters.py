@@ -9,7 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from limrank_ir import LimRankError
+from limrank_ir.synth.audit import Audit, Marks
 from limrank_ir.synth.filters.agreement import agreed, both_kinds
+from limrank_ir.synth.filters.audited import unmarked
 from limrank_ir.synth.filters.decontaminate import read_benchmarks, uncontaminated
 from limrank_ir.synth.filters.duplicates import different
 from limrank_ir.synth.filters.hardness import above, bm25, dense, hard, remembered
@@ -75,6 +77,21 @@ def test_a_query_needs_both_kinds():
     found = both_kinds(pairs)
     assert found.kept == pairs[:2]
     assert found.dropped == {"the query has no other passage left": 1, "the query has no relevant passage left": 1}
+
+
+# Audits
+
+
+def test_what_an_audit_marks_as_wrong_is_dropped_for_its_reason():
+    pairs = [pair(True, place=place) for place in range(5)]
+    answers = [{"label": False, "reasoning": False}, {"reasoning": False}, {"query": False}, {"label": True}]
+    one = Audit(samples=4, marks=[Marks(id=f"q1-p{place}", answers=each) for place, each in enumerate(answers)])
+    found = unmarked(pairs, [one])
+    assert found.kept == pairs[2:]
+    assert found.dropped == {"the label is marked as wrong": 1, "the reasoning is marked as wrong": 1}
+    other = Audit(samples=1, marks=[Marks(id="q1-p3", answers={"label": False})])  # one who says no is enough
+    assert unmarked(pairs, [one, other]).kept == [pairs[2], pairs[4]]
+    assert unmarked(pairs, []).kept == pairs
 
 
 # Traces

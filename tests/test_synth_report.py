@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from limrank_ir import LimRankError
 from limrank_ir.cli.app import app
 from limrank_ir.llm.journal import Journal
-from limrank_ir.synth.audit import BLIND, QUESTIONS, Audit, Marks, audit_page, read_audit, samples, wilson
+from limrank_ir.synth.audit import BLIND, QUESTIONS, Audit, Marks, audit_page, fingerprint, read_audit, samples, wilson
 from limrank_ir.synth.config import SynthConfig
 from limrank_ir.synth.pipeline import Synthesis
 from limrank_ir.synth.prices import read_prices
@@ -106,6 +106,44 @@ def test_the_report_shows_the_audit(home):
         result = synth("report", home / "synth.yaml")
         assert result.exit_code == 2 and message in result.stderr
     saved.unlink()
+
+
+def test_pairs_that_an_audit_marks_as_wrong_can_be_taken_out(home, tmp_path):
+    settings = json.loads((home / "synth.yaml").read_text())
+    for name in ("seeds", "personas"):
+        settings[name] = str(home / settings[name])
+    settings["filters"]["audit"] = ["marks.json"]
+    config, marks = tmp_path / "synth.yaml", tmp_path / "marks.json"
+    config.write_text(json.dumps(settings))
+    (tmp_path / "out").mkdir()
+    shutil.copy(home / "out/answers.sqlite", tmp_path / "out")
+    before = [json.loads(line) for line in (home / "out/dataset/pairs.jsonl").read_text().splitlines()]
+    (wrong, positive) = (next(row["id"] for row in before if row["label"] is label) for label in (False, True))
+    lost = [row["id"] for row in before if row["id"].rpartition("-")[0] == positive.rpartition("-")[0]]
+
+    def build(questions):
+        found = [{"id": name, "answers": {asked: False}} for name, asked in questions.items()]
+        marks.write_text(json.dumps({"samples": 100, "marks": found}))
+        return synth("batch-write", config, tmp_path / "requests.jsonl")  # all is answered: it writes the data set
+
+    assert synth("batch-write", config, tmp_path / "r.jsonl").exit_code == 2  # before anything else
+    result = build({wrong: "label", before[-1]["id"]: "query"})
+    assert result.exit_code == 0, result.output
+    after = [json.loads(line) for line in (tmp_path / "out/dataset/pairs.jsonl").read_text().splitlines()]
+    assert after == [row for row in before if row["id"] != wrong]
+    card = (tmp_path / "out/dataset/README.md").read_text()
+    assert "| pairs: audit | the label is marked as wrong | 1 |" in card
+    assert "pairs: audit" not in (home / "out/dataset/README.md").read_text()
+    # Without its only positive, a query goes, too; the report knows the marks of what was taken out.
+    assert build({positive: "reasoning"}).exit_code == 0
+    after = [json.loads(line) for line in (tmp_path / "out/dataset/pairs.jsonl").read_text().splitlines()]
+    assert after == [row for row in before if row["id"] not in lost] and len(lost) == 4
+    shutil.copy(marks, tmp_path / "out/audit.json")
+    assert synth("report", config).exit_code == 0
+    page = (tmp_path / "out/report.html").read_text()
+    assert "0 of 1" in page and "the reasoning is marked as wrong" in page
+    result = build({"c99999-daily-p0": "label"})
+    assert result.exit_code == 2 and "marks 'c99999-daily-p0', which is not in this synthesis" in result.stderr
 
 
 def test_an_unfinished_synthesis_has_no_report(home, tmp_path):
@@ -199,3 +237,9 @@ def test_an_audit_of_another_synthesis_is_refused(tmp_path):
     (tmp_path / "a.json").write_text('{"samples": 1, "marks": [{"id": "q-p0", "answers": {"taste": true}}]}')
     with pytest.raises(LimRankError, match="marks 'q-p0', which is not in this synthesis"):
         read_audit(tmp_path / "a.json", pairs())
+    # Another run has the same ids, but not the same texts.
+    mark = {"id": "q-p0", "answers": {"label": False}, "texts": fingerprint(pairs()[0])}
+    (tmp_path / "a.json").write_text(json.dumps({"samples": 1, "marks": [mark]}))
+    assert read_audit(tmp_path / "a.json", pairs()).marks[0].denied == ["label"]
+    with pytest.raises(LimRankError, match="marks 'q-p0', whose texts are others now"):
+        read_audit(tmp_path / "a.json", pairs(text="another"))
