@@ -95,7 +95,7 @@ def run(
     console.log.info("; ".join([f"{online.requests:,} requests", *_totals(journal, table)]))
     for step, reason, count in result.losses:
         if step.endswith(": answers"):
-            console.log.warning("%s: %d dropped, %s", step, count, reason)
+            _note_dropped(step, reason, count)
     _note_unusable(online, again=again)
     _stop_if_waiting(result.waiting, online)
     if until is None or until == STAGES[-1]:
@@ -103,6 +103,10 @@ def run(
         return
     places = ", ".join(map(str, write_stages(settings.output, result)))
     console.log.info("the %s are complete: see %s; to continue, leave out --until", until, places or "above")
+
+
+def _note_dropped(step: str, reason: str, count: int) -> None:
+    console.log.warning("%s: %d dropped, %s", step, count, reason)
 
 
 def _note_unusable(online: Online, *, again: bool) -> None:
@@ -159,7 +163,7 @@ def mine(
     """Mine hard negatives from your own corpus: BM25 and a dense model find passages, and the judge grades them.
 
     The rows have soft labels, for `limrank train` with the objective graded. Of the configuration, only judge, samples,
-    attempts, prompts, and output are used.
+    attempts, prompts, license, and output are used.
 
     For example:
 
@@ -181,11 +185,19 @@ def mine(
     online = Online(journal, table, SpendingLimits(max_requests, max_cost), again=again)
     asked = {topic.qid: topic.query for topic in read_topics(topics).values()}
     found = asyncio.run(_closing(online, grades(asked, texts, settings, online, depth=k, progress=_progress(online))))
+    for reason, count in sorted(found.dropped.items()):
+        _note_dropped("grades: answers", reason, count)
     _note_unusable(online, again=again)
     _stop_if_waiting("grades" if found.waiting else None, online)
-    made = groups(found.made)
+    made = groups(found.made, settings.license)
+    if not made:
+        raise InputError(
+            f"{len(found.made)} passages graded, but no query has both a relevant and another one; raise -k, or look "
+            "at the topics and the corpus"
+        )
     write_lines(rows, made)
-    console.log.info("%d passages graded; rows for %d queries in %s", len(found.made), len(made), rows)
+    counts = len(found.made), len(made), len(asked)
+    console.log.info("%d passages graded; rows for %d of %d queries in %s", *counts, rows)
 
 
 @app.command()

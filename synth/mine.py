@@ -68,14 +68,16 @@ async def mine(
         return await each(pairs, one, done)
 
 
-def groups(graded: Sequence[Graded]) -> list[dict[str, Any]]:
+def groups(graded: Sequence[Graded], license: str | None = None) -> list[dict[str, Any]]:
     """Turn graded passages into training rows: groups with soft labels, for the objective ``graded``.
 
     Args:
         graded: the graded passages.
+        license: of the rows; None: not stated.
 
     Returns:
-        ``{qid, query, pos, neg, grades}`` for each query with both a relevant passage and another one.
+        ``{qid, query, pos, neg, grades}``, and the license if there is one, for each query with both a relevant passage
+        and another one.
     """
     by_query: dict[str, list[Graded]] = {}
     for one in graded:
@@ -92,6 +94,7 @@ def groups(graded: Sequence[Graded]) -> list[dict[str, Any]]:
                     "pos": [one.passage for one in positive],
                     "neg": [one.passage for one in others],
                     "grades": [one.grade for one in (*positive, *others)],
+                    **({} if license is None else {"license": license}),
                 }
             )
     return rows

@@ -103,6 +103,11 @@ def test_negatives_from_a_corpus(tmp_path):
         assert all("volcano" not in body["messages"][0]["content"] for body in server.asked)
         before = len(server.asked)
         assert synth("mine", config, *where, "-k", 2).exit_code == 0 and len(server.asked) == before
+        assert "rows for 1 of 1 queries" in result.stderr and "dropped" not in result.stderr
+        assert "license" not in json.loads(rows.read_text())  # training asks for one
+        config = write_config(tmp_path, server.url, license="MIT")
+        assert synth("mine", config, *where, "-k", 2).exit_code == 0
+        assert json.loads(rows.read_text())["license"] == "MIT"
     (row,) = map(json.loads, rows.read_text().splitlines())
     assert row["pos"] == [corpus["d1"]] and set(row["neg"]) <= {corpus["d2"], corpus["d4"]}
     assert row["grades"] == [1.0, *[0.375] * len(row["neg"])]
@@ -116,6 +121,16 @@ def test_queries_without_both_kinds_give_no_row():
 
     found = groups([graded("a", 0.75), graded("a", 0.5), graded("b", 1.0), graded("c", 0.0)])
     assert [(row["qid"], row["grades"]) for row in found] == [("a", [0.75, 0.5])]
+
+
+def test_passages_without_a_grade_are_counted_and_no_empty_file_is_written(tmp_path):
+    (tmp_path / "corpus.tsv").write_text("d1\tOtters hunt at night.\nd2\tOtters sleep by day.\n")
+    (tmp_path / "topics.tsv").write_text("q1\twhen do otters hunt\n")
+    where = ["--corpus", tmp_path / "corpus.tsv", "--topics", tmp_path / "topics.tsv", "--rows", tmp_path / "r.jsonl"]
+    with serving(lambda body: said("4" if "at night" in body["messages"][0]["content"] else "fine")) as server:
+        result = synth("mine", write_config(tmp_path, server.url, attempts=1), *where)
+    assert "grades: answers: 1 dropped, unusable answer: no grade from 0 to 4 at the end" in result.stderr
+    assert result.exit_code == 2 and "no query has both" in result.stderr and not (tmp_path / "r.jsonl").exists()
 
 
 @pytest.mark.parametrize(
