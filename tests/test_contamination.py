@@ -92,6 +92,8 @@ def test_words_of_a_template_are_not_a_query():
     asked = template.format("dragonfly larvae")
     assert Benchmarks(queries[:10]).find(asked) is not None  # ten queries are not enough to call it a template
     assert Benchmarks(queries).find(asked) is None
+    assert Benchmarks(queries[:2], queries).find(asked) is None  # but others like them are
+    assert Benchmarks(queries[:2], queries).find(queries[5]) is None
 
 
 @given(st.text(max_size=60))

@@ -121,6 +121,15 @@ def test_a_dry_run_counts_the_queries_that_are_excluded(home):
     assert "excluded\t1 of the queries, such as 'how do I copy file 0?', which contains 'Copy FI" in result.stdout
 
 
+def test_a_dry_run_counts_the_queries_that_nearly_equal_a_held_out_one(home, tmp_path):
+    asked = ["how do I fold a paper crane", "how do I really fold a paper crane", "why is the sky blue"]
+    rows = [{"query": query, "pos": ["a"], "neg": ["b"], "license": "MIT"} for query in asked]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    held_out = ["--set", "data.held_out=1", "--set", f"data.sources=[{{path: {tmp_path / 'rows.jsonl'}}}]"]
+    result = train(home, "--dry-run", "--output", home / "dry", *held_out)
+    assert "near held-out\t1 of the queries are not used, such as '" in result.stdout, result.output
+
+
 @pytest.mark.parametrize("how", [["--dry-run"], [], ["--cross-encoder"]])
 def test_misspelled_settings_are_named_with_suggestions(home, how):
     changes = ["training.max_step=7", "training.learning_speed=1", "training.zzz=1"]

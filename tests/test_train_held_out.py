@@ -8,10 +8,11 @@ from limrank_ir.errors import LimRankError
 from limrank_ir.formats.corpus import iter_corpus
 from limrank_ir.formats.topics import read_topics
 from limrank_ir.formats.trec import read_qrels
-from limrank_ir.train.config import Data, DataSource
+from limrank_ir.train.config import Data, DataSource, TrainConfig
 from limrank_ir.train.held_out import write_collections
-from limrank_ir.train.mixture import mix
+from limrank_ir.train.mixture import mix, near_held_out
 from limrank_ir.train.rows import normalized, read_groups
+from limrank_ir.train.sources import read_sources
 from tests.training import write_rows
 
 
@@ -62,6 +63,26 @@ def test_what_is_set_aside_becomes_collections_and_is_not_trained_on(data, tmp_p
             rows = [group for group in groups if normalized(group.query) == query]
             relevant = {candidate.text for group in rows for candidate in group.candidates if candidate.label}
             assert {corpus[docno] for docno in judged} == relevant
+
+
+def test_near_copies_of_what_is_set_aside_are_not_trained_on(tmp_path):
+    """And other queries are, although all of them end in the same words."""
+    queries = [f"Rabbit {n} ate carrot {n}. What is likely to happen as a result?" for n in range(30)]
+    path = write_rows(tmp_path / "rows.jsonl", [row(number, query) for number, query in enumerate(queries)])
+    data = Data(folder=tmp_path, sources=(DataSource(path=path),), held_out=6)
+    assert len(mix(data, 1)) == 24 and near_held_out(data.sources[0], data) == []
+    queries += [f"Well: {query}" for query in queries]
+    write_rows(path, [row(number, query) for number, query in enumerate(queries)])
+    write_collections(data, tmp_path / "dev")
+    aside = {topic.query for topic in read_topics(tmp_path / "dev" / "rows" / "topics.jsonl.gz").values()}
+    rabbits = {query.removeprefix("Well: ") for query in aside}
+    drawn = {group.query for group in mix(data, 1)}
+    assert len(aside) == 6 and drawn == {query for query in queries if query.removeprefix("Well: ") not in rabbits}
+    config = TrainConfig(model="m", data=data, objectives={"binary": 1}, output=tmp_path)
+    ((facts, _),) = read_sources(config)
+    assert (facts.queries, facts.near_held_out) == (len(drawn), 60 - 6 - len(drawn))
+    query, theirs = facts.near_held_out_example
+    assert query not in aside and theirs in aside
 
 
 def test_without_a_number_or_with_equal_names_nothing_is_written(data, tmp_path):

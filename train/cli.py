@@ -224,6 +224,12 @@ def _show(report: DryRunReport, *, main: bool) -> None:
             f"{sum(each.excluded for each in excluded):,} of the queries, such as {shorten(query, 80)!r}, which "
             f"contains {shorten(theirs, 80)!r} of data.exclude_topics"
         )
+    if near := [each for each, _, _ in report.sources if each.near_held_out_example]:
+        query, theirs = near[0].near_held_out_example or ("", "")
+        facts["near held-out"] = (
+            f"{sum(each.near_held_out for each in near):,} of the queries are not used, such as "
+            f"{shorten(query, 80)!r}, which nearly equals {shorten(theirs, 80)!r} of data.held_out"
+        )
     if report.checkpoint:
         facts["checkpoint"] = str(report.checkpoint)
     write_stdout("\n" + "".join(f"{name}\t{value}\n" for name, value in facts.items()))

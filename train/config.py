@@ -67,7 +67,8 @@ class Data(_Part):
             larger one, so shares can be the points of a learning curve.
         open_licenses_only: refuse rows whose license is missing, not stated, or non-commercial.
         held_out: how many queries of each source are not trained on, so that choices can be made with them: ``limrank
-            train --held-out FOLDER`` writes them as test collections (`limrank_ir.train.held_out`).
+            train --held-out FOLDER`` writes them as test collections (`limrank_ir.train.held_out`). Queries of the
+            source that nearly equal one of them are not trained on either; copies in other sources are not looked for.
         exclude_topics: topics files, relative to `folder`; training queries that contain one of their queries are
             not used (`limrank_ir.workshop.contamination`).
         teacher: the teachers of `distill` and their weights: one name, a list of names with equal weights, or a mapping

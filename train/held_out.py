@@ -1,7 +1,8 @@
 """Queries that are never trained on, as test collections: what choices about a training run are made with.
 
 A choice that is made on a benchmark makes its figures flattering. So each source sets some queries aside
-(`Data.held_out`), and they become one small collection per source: all passages of the source are its corpus.
+(`Data.held_out`), and they become one small collection per source: all passages of the source are its corpus. Queries
+of the same source that nearly equal one of them are not trained on either; copies in other sources are not looked for.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from pathlib import Path
 from limrank_ir.errors import InputError
 from limrank_ir.formats.files import replacing
 from limrank_ir.formats.trec import write_qrels
+from limrank_ir.workshop.contamination import Benchmarks
 
 from .config import Data
 from .rows import Group, normalized, read_groups
@@ -31,6 +33,24 @@ def held_out(groups: Iterable[Group], count: int) -> set[str]:
     """
     queries = {normalized(group.query) for group in groups if any(candidate.label for candidate in group.candidates)}
     return set(sorted(queries, key=lambda query: hashlib.sha256(query.encode()).hexdigest())[:count])
+
+
+def near_copies(groups: Sequence[Group], set_aside: set[str]) -> list[tuple[str, str]]:
+    """The queries of a source that contain one of those that it sets aside, or nearly.
+
+    Args:
+        groups: the rows of the source.
+        set_aside: the result of `held_out`.
+
+    Returns:
+        (query, the one that is set aside) for each row, without the rows that are set aside themselves.
+    """
+    if not set_aside:
+        return []
+    queries = {group.query: normalized(group.query) in set_aside for group in groups}
+    chosen = Benchmarks((query for query, aside in queries.items() if aside), queries)  # a source has its templates
+    found = ((group.query, chosen.find(group.query)) for group in groups if not queries[group.query])
+    return [(query, theirs) for query, theirs in found if theirs is not None]
 
 
 def write_collections(data: Data, folder: Path) -> list[Path]:

@@ -17,7 +17,7 @@ from limrank_ir.workshop.contamination import Benchmarks
 
 from .config import Data, DataSource
 from .excluded import held_back_queries
-from .held_out import held_out
+from .held_out import held_out, near_copies
 from .rows import Candidate, Group, normalized, read_groups
 
 # Licenses under which a trained model could not be published; a license that is not stated counts as one.
@@ -69,6 +69,23 @@ def excluded(source: DataSource, data: Data) -> list[tuple[str, str]]:
     return [(query, theirs) for query, theirs in found if theirs is not None]
 
 
+def near_held_out(source: DataSource, data: Data) -> list[tuple[str, str]]:
+    """The queries of a source that are not used because they nearly equal one that it sets aside (`Data.held_out`).
+
+    Args:
+        source: the source.
+        data: the mixture.
+
+    Returns:
+        (training query, the one that is set aside) for each row.
+
+    Raises:
+        InputError: the file cannot be read.
+    """
+    rows = read_groups(source.path)
+    return near_copies(rows, held_out(rows, data.held_out))
+
+
 def check_license(license: str | None, where: str) -> None:
     """Refuse a row that is not openly licensed.
 
@@ -105,7 +122,7 @@ def sample_size(source: DataSource, data: Data, available: int) -> int:
     if available < (source.queries or 1):
         raise InputError(
             f"{source.path}: {source.queries or 1} queries requested, but only {available} available (not counting "
-            "those of data.exclude_topics); request fewer"
+            "those of data.exclude_topics and data.held_out); request fewer"
         )
     return math.ceil((source.queries or available) * data.share)
 
@@ -132,6 +149,8 @@ def _drawn(source: DataSource, data: Data, held_back: Benchmarks, seed: int) -> 
     if source.negatives == 0:  # a group without positives would have no passages left
         groups = [group for group in groups if group.candidates[0].label]
     rng.shuffle(groups)
+    near = {query for query, _ in near_copies(rows, set_aside)}
+    groups = [group for group in groups if group.query not in near]  # after the shuffle, so that the others stay
     chosen = groups[: sample_size(source, data, len(groups))]
     return [part for group in chosen for part in _split(group, source, rng, each=data.layout == "rows")]
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from .config import TrainConfig
-from .mixture import excluded, mix
+from .mixture import excluded, mix, near_held_out
 from .rankings import excluded_rankings, read_rankings
 from .teacher import Agreement, Teaching, teach
 
@@ -36,6 +36,8 @@ class SourceFacts:
         lost_groups: how many groups were dropped with them, because no negative was left.
         excluded: how many of its rows are not used because they contain a query of `Data.exclude_topics`.
         excluded_example: the first of them: (training query, benchmark's query), or None.
+        near_held_out: how many of its rows are not used because they nearly equal a query of `Data.held_out`.
+        near_held_out_example: the first of them: (training query, the query that is set aside), or None.
     """
 
     path: str
@@ -51,6 +53,8 @@ class SourceFacts:
     lost_groups: int = 0
     excluded: int = 0
     excluded_example: tuple[str, str] | None = None
+    near_held_out: int = 0
+    near_held_out_example: tuple[str, str] | None = None
 
 
 def read_sources(config: TrainConfig) -> Iterator[tuple[SourceFacts, list[Any]]]:
@@ -80,7 +84,7 @@ def read_sources(config: TrainConfig) -> Iterator[tuple[SourceFacts, list[Any]]]
         if data.teacher and data.layout == "pointwise":
             taught = teach(data, groups, config.teacher_cache, cached_only=True)
             groups, (teaching,) = taught.groups, taught.sources
-        held_back = excluded(source, data)
+        held_back, near = excluded(source, data), near_held_out(source, data)
         labels = [candidate.label for group in groups for candidate in group.candidates]
         yield (
             SourceFacts(
@@ -97,6 +101,8 @@ def read_sources(config: TrainConfig) -> Iterator[tuple[SourceFacts, list[Any]]]
                 lost_groups=teaching.lost_groups,
                 excluded=len(held_back),
                 excluded_example=next(iter(held_back), None),
+                near_held_out=len(near),
+                near_held_out_example=next(iter(near), None),
             ),
             list(groups),
         )

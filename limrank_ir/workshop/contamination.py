@@ -37,22 +37,23 @@ class Benchmarks:
 
     - Both have the same words.
     - They share 8 words in a row with at least three content words that are not part of a template, which is 4 words in
-      a row that more than 10 of the queries share.
+      a row that more than 10 queries share.
     - The query has fewer than 15 words, and at least three content words; and somewhere in the text, in a stretch that
       is at most two words longer than the query, are all its content words and 80% of its pairs of neighboring words,
       with at most two words in between. If it has two content words, the stretch must be the whole text.
     """
 
-    def __init__(self, queries: Iterable[str]) -> None:
+    def __init__(self, queries: Iterable[str], others: Iterable[str] = ()) -> None:
         """Index the queries.
 
         Args:
             queries: the queries; those without any word are ignored.
+            others: more queries of their kind, which show templates where the queries are too few to.
         """
         texts = {tuple(words_of(query)): query for query in queries}
         texts.pop((), None)
         self._equal = {tuple(sorted(words)): query for words, query in texts.items()}
-        self._grams = _telling_grams(texts)
+        self._grams = _telling_grams(texts, {*texts, *(tuple(words_of(query)) for query in others)})
         self._short: dict[str, list[tuple[frozenset[str], _Words, str]]] = defaultdict(list)
         frequency = Counter(word for words in texts for word in set(words))
         for words, query in texts.items():
@@ -104,9 +105,11 @@ def _contains(words: _Words, query: _Words, content: frozenset[str]) -> bool:
     return False
 
 
-def _telling_grams(texts: Mapping[tuple[str, ...], str]) -> dict[tuple[str, ...], str]:
+def _telling_grams(
+    texts: Mapping[tuple[str, ...], str], everything: Iterable[tuple[str, ...]]
+) -> dict[tuple[str, ...], str]:
     """The 8-grams that have enough content words outside of templates, with the query that each comes from."""
-    shared = Counter(part for words in texts for part in set(_in_a_row(words, TEMPLATE)))
+    shared = Counter(part for words in everything for part in set(_in_a_row(words, TEMPLATE)))
     found = {}
     for words, query in texts.items():
         telling = [word not in STOP_WORDS for word in words]
