@@ -15,7 +15,7 @@ from .records import Outline, PassagePlan, WrittenQuery
 from .reply import Reply, Unusable, read_json
 from .requests import request
 from .templates import Prompts
-from .wording import refuses, talk
+from .wording import refuses, straight, talk
 from .words import words
 
 LEAST_THOUGHT = 60  # words; the prompt asks for at least 150
@@ -130,7 +130,7 @@ def _fault(contents: Sequence[str], edited: Sequence[bool]) -> str | None:
             return talk(text) or "a refusal in place of a content"
         if not least <= length <= most:
             return f"a content of the wrong length ({length} words, not {CONTENT[0]} to {CONTENT[1]})"
-        if (found := MISSING.search(text)) is not None:
+        if (found := MISSING.search(straight(text))) is not None:
             return f"a content that says what is missing, or speaks of its passage ({found[0]!r})"
     if max(lengths) > RATIO * min(lengths):
         return f"contents of unequal length ({min(lengths)} to {max(lengths)} words)"

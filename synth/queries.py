@@ -13,7 +13,7 @@ from .records import Brief, Couple, Kind, WrittenQuery
 from .reply import Reply, Unusable, read_json
 from .requests import request
 from .templates import Prompts
-from .wording import refuses, talk
+from .wording import refuses, straight, talk
 
 EXCLUDES = re.compile(
     r"\b(?:not?|non|without|except|excluding|other than|instead of|rather than|nor|neither|never|avoid\w*|besides|minus"
@@ -107,6 +107,6 @@ def _fault(text: str, brief: Brief, guidelines: Guidelines) -> str | None:
         return f"a query of the wrong length ({words} words, not {form.words[0]} to {form.words[1]})"
     if form.question is not None and text.endswith("?") is not form.question:
         return f"a query of the wrong form ({form.about})"
-    if rules_out(brief, guidelines) and EXCLUDES.search(text) is None:
+    if rules_out(brief, guidelines) and EXCLUDES.search(straight(text)) is None:
         return "a query that rules nothing out"
     return None

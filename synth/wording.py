@@ -54,7 +54,7 @@ _FENCED = re.compile(r"\A```\w*[ \t]*\n(.*?)\n?```\Z", re.DOTALL)
 
 def refuses(text: str) -> bool:
     """Whether a text begins with a refusal to do what was asked, such as "I'm sorry, but I can't help with that"."""
-    return _REFUSAL.search(_straight(text[:300])) is not None
+    return _REFUSAL.search(straight(text[:300])) is not None
 
 
 def talk(text: str) -> str | None:
@@ -67,7 +67,7 @@ def talk(text: str) -> str | None:
         What it is, with the words that show it; None: there is none.
     """
     for name, pattern in _AROUND.items():
-        if (found := pattern.search(_straight(text).strip())) is not None:
+        if (found := pattern.search(straight(text).strip())) is not None:
             return f"{name} ({' '.join(found[0].split())[:60]!r})"
     return None
 
@@ -78,5 +78,6 @@ def unfenced(text: str) -> str:
     return found[1].strip() if found is not None and "```" not in found[1] else text
 
 
-def _straight(text: str) -> str:
+def straight(text: str) -> str:
+    """Replace curly apostrophes by straight ones, which patterns look for."""
     return text.replace("\N{RIGHT SINGLE QUOTATION MARK}", "'")

@@ -88,8 +88,12 @@ def test_queries_keep_to_their_form(daily, form, reason):
 def test_some_queries_rule_something_out():
     found, prompt = queries("When do otters come out to hunt in the winter months?", negatives=("ruled out",))
     assert found.startswith("a query that rules nothing out") and "20 words. Rules something out: yes." in prompt
-    found, _ = queries("When do otters, other than sea otters, come out to hunt?", negatives=("ruled out",))
-    assert len(found) == 2
+    for text in (
+        "When do otters, other than sea otters, come out to hunt?",
+        "When do otters that don\u2019t fish hunt at sea?",
+    ):
+        found, _ = queries(text, negatives=("ruled out",))
+        assert len(found) == 2
 
 
 # Outlines
@@ -127,6 +131,7 @@ def test_an_outline_knows_documents_and_keeps_flaws_apart():
     ("content", "reason"),
     [
         (f"{WRONG} It does not say when they hunt in winter.", "a content that says what is missing"),
+        (f"{WRONG} It doesn\u2019t say when they hunt in winter.", "a content that says what is missing"),
         (f"{WRONG} All of this without mentioning winter at all.", "a content that says what is missing"),
         (f"{WRONG} It never mentions the winter months.", "a content that says what is missing"),
         (f"{WRONG} The passage ends with a list of rivers.", "a content that says what is missing"),
