@@ -104,6 +104,8 @@ def test_fusion_puts_teachers_on_one_scale():
     assert total[0] == pytest.approx([0.75 * -1.41421 + 0.25 * 0.63246, 0.75 * 1.41421 - 0.25 * 0.63246], abs=1e-4)
     assert total[1] == pytest.approx([0.25 * -1.26491, 0.25 * 1.26491], abs=1e-4)
     assert fused({"one": [[1.0, 1.0]]}, {"one": 1}) == [[0.0, 0.0]]
+    single = fused({"one": [*one, [5.0], [7.0]]}, {"one": 1})  # whose deviation of 0 is none
+    assert single == [*fused({"one": one}, {"one": 1}), [0.0], [0.0]]
 
 
 def test_positives_go_to_the_top_and_false_negatives_can_be_dropped():

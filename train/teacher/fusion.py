@@ -16,8 +16,9 @@ def fused(scores: Mapping[str, Sequence[Sequence[float]]], weights: Mapping[str,
     """The weighted mean of several teachers' scores, each on the same scale.
 
     A teacher's scores are counted from the mean of their group, in units of their standard deviation within groups,
-    taken over all groups of the source. So a group whose passages a teacher finds nearly alike stays nearly flat; with
-    the deviation of each group by itself, noise would count there as much as a clear difference does elsewhere.
+    taken over all groups of the source that have two passages. So a group whose passages a teacher finds nearly alike
+    stays nearly flat; with the deviation of each group by itself, noise would count there as much as a clear difference
+    does elsewhere.
 
     Args:
         scores: for each teacher, a score for each passage of each group of one source.
@@ -36,7 +37,8 @@ def fused(scores: Mapping[str, Sequence[Sequence[float]]], weights: Mapping[str,
 
 def _standardized(rows: Sequence[Sequence[float]]) -> list[np.ndarray]:
     centered = [np.array(row, dtype=np.float64) - np.mean(row) for row in rows]
-    spread = float(np.concatenate(centered).std()) if centered else 0.0
+    several = [row for row in centered if len(row) > 1]
+    spread = float(np.concatenate(several).std()) if several else 0.0
     return [row / spread if spread else row for row in centered]
 
 
