@@ -1,6 +1,7 @@
 """BM25 with PISA: its scores, input that it cannot handle, and no incomplete indexes."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -59,12 +60,27 @@ def index(tmp_path_factory):
     return folder
 
 
+def write_files(folder):
+    (folder / "corpus.tsv").write_text(CORPUS)
+    (folder / "topics.tsv").write_text(TOPICS)
+
+
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    (tmp_path / "corpus.tsv").write_text(CORPUS)
-    (tmp_path / "topics.tsv").write_text(TOPICS)
+    write_files(tmp_path)
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    """An index that the command saved."""
+    place = tmp_path_factory.mktemp("saved")
+    write_files(place)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(place)
+        assert retrieve("--index", "index").exit_code == 0
+    return place / "index"
 
 
 def files(folder):
@@ -194,10 +210,8 @@ def test_a_saved_index_is_reused(folder):
 
 
 @pytest.mark.parametrize("change", ["corpus", "stemmer", "no index", "a file"])
-def test_an_index_that_does_not_match_is_refused_and_left_unchanged(folder, change):
-    assert retrieve("--index", "index").exit_code == 0
-    (folder / "run.txt").unlink()
-    made = files(folder / "index")
+def test_an_index_that_does_not_match_is_refused_and_left_unchanged(folder, saved, change):
+    made = files(shutil.copytree(saved, folder / "index"))
     if change == "corpus":
         (folder / "corpus.tsv").write_text(CORPUS.replace("dogs", "wolves"))
         assert "index: has an index of another corpus than" in error(retrieve("--index", "index"))
@@ -225,9 +239,10 @@ def test_queries_without_a_match_are_reported(folder):
     assert '"without_match": [\n    "q3"\n  ]' in result.stdout
 
 
-def test_no_match_at_all_is_an_error(folder):
+def test_no_match_at_all_is_an_error(folder, saved):
     (folder / "topics.tsv").write_text("q1\tzebra\n")
-    assert "topics.tsv: no query shares a word with a passage of corpus.tsv" in error(retrieve())
+    message = "topics.tsv: no query shares a word with a passage of corpus.tsv"
+    assert message in error(retrieve("--index", saved))
 
 
 def test_stdout_has_the_run_and_no_output_of_pisa(folder):
