@@ -85,12 +85,19 @@ def test_what_the_user_can_fix_is_an_input_error_without_retries(status, error, 
         {"message": "filtered", "code": "content_filter"},
         {"message": "filtered", "code": "400", "innererror": {"code": "ResponsibleAIPolicyViolation"}},
         {"message": "filtered", "type": "content_policy_violation"},
+        {"message": "filtered", "type": "invalid_request_error", "code": "invalid_prompt"},  # OpenAI's reasoning models
+        {"message": "filtered", "type": "data_inspection_failed", "code": "data_inspection_failed"},  # Qwen
+        {
+            "message": "Content Exists Risk",
+            "type": "invalid_request_error",
+            "code": "invalid_request_error",
+        },  # DeepSeek
     ],
 )
 @pytest.mark.parametrize("status", [200, 400])
 def test_a_servers_filter_is_an_answer(error, status):
     with serving(lambda asked: {"error": error}, status=status) as server:
-        assert asked(server.url) == {"refused": "filtered"}
+        assert asked(server.url) == {"refused": error["message"]}
 
 
 def test_invalid_answers_are_retried_as_often_as_configured():

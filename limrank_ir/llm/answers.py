@@ -12,8 +12,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
-FILTERS = ("content_filter", "content_policy_violation", "ResponsibleAIPolicyViolation")
-"""Error codes that say that the server's content filter refused a request."""
+FILTERS = (
+    *("content_filter", "content_policy_violation", "ResponsibleAIPolicyViolation"),
+    *("invalid_prompt", "data_inspection_failed", "Content Exists Risk"),  # OpenAI's reasoning models, Qwen, DeepSeek
+)
+"""Error codes, or DeepSeek's whole message, that say that the server's content filter refused a request."""
 
 _THOUGHTS = ("reasoning_content", "reasoning", "reasoning_details", "thinking")  # DeepSeek, vLLM; OpenRouter; Ollama
 _TEXTS = ("text", "content", "thinking", "reasoning", "summary")  # the fields with the text of a part
@@ -76,7 +79,7 @@ def check_answer(answer: object, status: object = 200) -> dict[str, Any]:
     fault_status = status if isinstance(status, int) and status >= 400 else None
     if fault_status or _error(answer):
         reason, code = _reason_and_code(answer)
-        if code in FILTERS:
+        if code in FILTERS or reason in FILTERS:
             return {"refused": reason}
         fault_status = fault_status or _status(code)
         raise Fault(f"{reason} (status {fault_status})" if fault_status else reason, fault_status)
