@@ -19,6 +19,7 @@ from limrank_ir.train.average import average
 from limrank_ir.train.config import read_config
 from limrank_ir.train.model import load_model, load_tokenizer
 from limrank_ir.train.model_card import write_model_card
+from limrank_ir.train.pieces import decayed
 from limrank_ir.train.run import base_model, train
 from limrank_ir.train.start import start_from
 from limrank_ir.train.trained import read_trained
@@ -140,6 +141,17 @@ def test_a_decay_needs_a_checkpoint_of_this_run_at_its_full_rate(whole, place, l
         train(path, decay=(checkpoint, 3))
     with pytest.raises(LimRankError, match=r"--from .*: not a complete checkpoint; name a folder checkpoint-N"):
         train(path, output=place / "other", decay=(run / "adapter", 3))
+
+
+def test_a_decay_uses_the_teachers_scores_of_its_run(tmp_path):
+    checkpoint = tmp_path / "run" / "checkpoint-4"
+    checkpoint.mkdir(parents=True)
+    (checkpoint / "trainer_state.json").write_text('{"global_step": 4, "max_steps": 6}')
+    path = write_config(tmp_path / "run.yaml", "model", output="run", training=STABLE)
+    for name, expected in ((None, tmp_path / "run"), ("scores", tmp_path / "scores")):
+        changes = [] if name is None else [f"data.teacher_cache={name}"]
+        config = read_config(path, output=tmp_path / "ended", changes=changes)
+        assert decayed(config, checkpoint, 2).teacher_cache == expected
 
 
 # Averages of checkpoints

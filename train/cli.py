@@ -136,6 +136,10 @@ def _train(
     config = read_config(path, **given)
     _check_teacher(config)
     check_folder(f"output {config.output}" if given["output"] is None else f"-o {config.output}", config.output)
+    if decay is not None:
+        from .pieces import decayed
+
+        config = decayed(config, *decay)
     if dry_run:
         from .dry_run import dry_run as check
 

@@ -56,7 +56,8 @@ def decayed(config: TrainConfig, checkpoint: Path, steps: int) -> TrainConfig:
 
     Returns:
         The configuration; its learning rate is constant up to the checkpoint, and then decays. The shape of the decay
-        and the last learning rate are those of ``training.lr_scheduler_kwargs``, if the run has this schedule.
+        and the last learning rate are those of ``training.lr_scheduler_kwargs``, if the run has this schedule. The
+        teachers' scores are those of the run: computed again elsewhere, they could round differently.
 
     Raises:
         InputError: it is not a complete checkpoint, its learning rate was not constant, or the results would go into
@@ -90,4 +91,5 @@ def decayed(config: TrainConfig, checkpoint: Path, steps: int) -> TrainConfig:
         "lr_scheduler_kwargs": {**kept, "num_decay_steps": steps},
         "warmup_steps": 0,  # it is over
     }
-    return config.model_copy(update={"training": training})
+    data = config.data.model_copy(update={"teacher_cache": config.data.teacher_cache or checkpoint.resolve().parent})
+    return config.model_copy(update={"training": training, "data": data})
