@@ -143,15 +143,39 @@ def test_a_decay_needs_a_checkpoint_of_this_run_at_its_full_rate(whole, place, l
         train(path, output=place / "other", decay=(run / "adapter", 3))
 
 
-def test_a_decay_uses_the_teachers_scores_of_its_run(tmp_path):
-    checkpoint = tmp_path / "run" / "checkpoint-4"
-    checkpoint.mkdir(parents=True)
-    (checkpoint / "trainer_state.json").write_text('{"global_step": 4, "max_steps": 6}')
+@pytest.fixture
+def checkpoint(tmp_path):
+    """A checkpoint without weights, at step 4 of 6."""
+    place = tmp_path / "run" / "checkpoint-4"
+    place.mkdir(parents=True)
+    (place / "trainer_state.json").write_text('{"global_step": 4, "max_steps": 6}')
+    return place
+
+
+def test_a_decay_uses_the_teachers_scores_of_its_run(tmp_path, checkpoint):
     path = write_config(tmp_path / "run.yaml", "model", output="run", training=STABLE)
     for name, expected in ((None, tmp_path / "run"), ("scores", tmp_path / "scores")):
         changes = [] if name is None else [f"data.teacher_cache={name}"]
         config = read_config(path, output=tmp_path / "ended", changes=changes)
         assert decayed(config, checkpoint, 2).teacher_cache == expected
+
+
+@pytest.mark.parametrize(
+    ("changes", "fits"),
+    [
+        ({"warmup_steps": 5}, False),
+        ({"warmup_steps": 0.7}, False),  # ceil(4.2), a share of the 6 steps
+        ({"warmup_steps": 4}, True),
+        ({"warmup_steps": 5, "lr_scheduler_type": "constant"}, True),  # which has no warmup
+    ],
+)
+def test_a_decay_does_not_begin_in_the_warmup(tmp_path, checkpoint, changes, fits):
+    config = read_config(write_config(tmp_path / "run.yaml", "model", training={**STABLE, **changes}))
+    if fits:
+        assert decayed(config, checkpoint, 2).training["warmup_steps"] == 0
+    else:
+        with pytest.raises(LimRankError, match=r"not constant at step 4 .* between the warmup and the decay"):
+            decayed(config, checkpoint, 2)
 
 
 # Averages of checkpoints

@@ -7,6 +7,7 @@ continued at any step, and be ended from any checkpoint by a short decay, as oft
 from __future__ import annotations
 
 import json
+import math
 import time
 from pathlib import Path
 from typing import Any
@@ -75,12 +76,14 @@ def decayed(config: TrainConfig, checkpoint: Path, steps: int) -> TrainConfig:
     training = dict(config.training)
     kwargs = dict(training.get("lr_scheduler_kwargs") or {})
     schedule = training.get("lr_scheduler_type", "linear")
+    warmup = float(training.get("warmup_steps") or training.get("warmup_ratio") or 0)  # a share of all steps below 1
+    first = 0 if schedule == _CONSTANT[0] else math.ceil(warmup * last if warmup < 1 else warmup)
     if schedule == _WSD:
         last -= int(kwargs.get("num_decay_steps", 0))
-    if schedule not in (*_CONSTANT, _WSD) or step > last:
+    if schedule not in (*_CONSTANT, _WSD) or not first <= step <= last:
         raise InputError(
             f"--from {checkpoint}: the learning rate is not constant at step {step} ({schedule}); choose a checkpoint "
-            f"from before the decay of a run with lr_scheduler_type {_WSD} or {_CONSTANT[1]}"
+            f"from between the warmup and the decay of a run with lr_scheduler_type {_WSD} or {_CONSTANT[1]}"
         )
     for name in ("warmup_ratio", "num_train_epochs"):
         training.pop(name, None)
