@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 import pytest
 
@@ -87,11 +88,7 @@ def test_what_the_user_can_fix_is_an_input_error_without_retries(status, error, 
         {"message": "filtered", "type": "content_policy_violation"},
         {"message": "filtered", "type": "invalid_request_error", "code": "invalid_prompt"},  # OpenAI's reasoning models
         {"message": "filtered", "type": "data_inspection_failed", "code": "data_inspection_failed"},  # Qwen
-        {
-            "message": "Content Exists Risk",
-            "type": "invalid_request_error",
-            "code": "invalid_request_error",
-        },  # DeepSeek
+        {"message": "Content Exists Risk", "code": "invalid_request_error"},  # DeepSeek
     ],
 )
 @pytest.mark.parametrize("status", [200, 400])
@@ -108,8 +105,22 @@ def test_invalid_answers_are_retried_as_often_as_configured():
 
 
 def test_an_unreachable_server_is_reported():
-    with pytest.raises(LimRankError, match="cannot be reached"):
+    with pytest.raises(
+        LimRankError, match=r"cannot be reached \(.*\); check its base_url and that it runs, then run the same"
+    ):
         asked("http://127.0.0.1:9/v1", retries=0)
+
+
+def test_a_server_that_is_too_slow_is_reported_with_what_to_change():
+    def late(body):
+        time.sleep(0.5)
+        return said("hi")
+
+    with (
+        serving(late) as server,
+        pytest.raises(EngineError, match=r"lower the concurrency, or raise the timeout \(0\.1 "),
+    ):
+        asked(server.url, retries=0, timeout=0.1)
 
 
 def test_a_missing_key_is_reported_before_the_first_request(monkeypatch):
@@ -117,6 +128,9 @@ def test_a_missing_key_is_reported_before_the_first_request(monkeypatch):
     with pytest.raises(LimRankError, match="gpt-4o: no API key; set OPENAI_API_KEY"):
         check_key(Server(), "gpt-4o")
     check_key(Server("http://localhost:8000/v1"), "mine")
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://localhost:8000/v1")
+    check_key(Server(), "mine")
+    monkeypatch.delenv("OPENAI_BASE_URL")
     monkeypatch.setenv("OPENAI_API_KEY", "x")
     check_key(Server(), "gpt-4o")
     monkeypatch.setenv("OPENAI_API_KEY", "ключ")

@@ -14,6 +14,7 @@ from limrank_ir.llm.answers import Fault, check_answer, usage
 from limrank_ir.llm.pace import MOST, Pace
 
 OPENAI = "https://api.openai.com/v1"
+_LATER = "run the same command again later: all answers so far are saved"
 _TEMPORARY = {408, 409, 425, 429}  # besides 5xx: the same request may succeed later
 
 
@@ -62,7 +63,7 @@ def check_key(server: Server, model: str) -> None:
     Raises:
         InputError: the key is missing, and the server is not in the local network; or the key is invalid.
     """
-    remote = server.base_url is None or server.base_url.startswith("https:")
+    remote = server.address.startswith("https:")  # also by OPENAI_BASE_URL
     key = os.environ.get(server.key_env) or ""
     if remote and not key:
         raise InputError(f"{model}: no API key; set {server.key_env}")
@@ -145,24 +146,27 @@ class Chat:
             raise self._error(where, error.response.extensions["fault"]) from error
         except openai.APIConnectionError as error:
             cause = error.__cause__ or error
-            raise EngineError(f"{where}: cannot be reached ({str(cause) or type(cause).__name__})") from error
+            advice = "check its base_url and that it runs"
+            if isinstance(error, openai.APITimeoutError):
+                advice = f"lower the concurrency, or raise the timeout ({self._server.timeout:g} seconds)"
+            reason = f"{where}: cannot be reached ({str(cause) or type(cause).__name__})"
+            raise EngineError(f"{reason}; {advice}, then {_LATER}") from error
         finally:
             self.pace.leave()
 
     def _error(self, where: str, fault: Fault) -> LimRankError:
         """An `InputError` if the same request would fail again, an `EngineError` if it may succeed later."""
         status = fault.status
-        later = "run the same command again later: all answers so far are saved"
         if status is None:
             times = f"{self._server.retries + 1} times" if self._server.retries else "once"
-            return EngineError(f"{where}: {fault}, {times}; check the server, then {later}")
+            return EngineError(f"{where}: {fault}, {times}; check the server, then {_LATER}")
         if status == 401:
             return InputError(f"{where}: the key in {self._server.key_env} is refused")
         if status == 404:
             return InputError(f"{where}: no such model ({fault}); check its name and base_url")
         if status < 500 and status not in _TEMPORARY:
             return InputError(f"{where}: {fault}; check the model, its parameters and your account with the provider")
-        advice = f"lower the concurrency, or {later}" if status == 429 else later
+        advice = f"lower the concurrency, or {_LATER}" if status == 429 else _LATER
         return EngineError(f"{where}: {fault}; {advice}")
 
     async def close(self) -> None:
