@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from string import Template
@@ -33,6 +33,14 @@ _VALUES: Mapping[str, frozenset[str]] = {
     RETRY: frozenset({"reason"}),
 }
 """The values that each prompt may use."""
+
+_NEEDED: Mapping[str, tuple[str, ...]] = {
+    "outline": ("query",),
+    "passage": ("content",),
+    "judge": ("query", "passage"),
+    "grade": ("query", "passage"),
+}
+"""The values without which an answer cannot be about what was asked, though it is paid for."""
 
 
 class Prompts:
@@ -67,8 +75,8 @@ def read_prompts(folder: Path | None = None) -> Prompts:
         folder: a folder with the same files as the package's ``synth/prompts``; None: the package's.
 
     Raises:
-        InputError: a file is missing or cannot be read, or uses a ``$name`` that its prompt does not have. All faults
-            are named.
+        InputError: a file is missing or cannot be read, uses a ``$name`` that its prompt does not have, or lacks one
+            that it needs. All faults are named.
     """
     place = folder or Path(str(files(__package__) / "prompts"))
     texts: dict[str, str] = {}
@@ -86,17 +94,19 @@ def read_prompts(folder: Path | None = None) -> Prompts:
         except UnicodeDecodeError as error:
             faults.append(f"{path}: not UTF-8 (byte {error.object[error.start]:#04x}); convert the file to UTF-8")
             continue
-        faults += [f"{path}: {fault}" for fault in _faults(texts[name], values)]
+        faults += [f"{path}: {fault}" for fault in _faults(texts[name], values, _NEEDED.get(name, ()))]
     if faults:
         raise InputError("; ".join(faults))
     return Prompts(texts)
 
 
-def _faults(text: str, values: frozenset[str]) -> list[str]:
+def _faults(text: str, values: frozenset[str], needed: Sequence[str]) -> list[str]:
     template = Template(text)
     known = ", ".join(f"${name}" for name in sorted(values))
     if not text:
         return ["the file is empty; write the prompt"]
     if not template.is_valid():
         return [f"a $ without a name; write $$ for a dollar sign, or one of {known}"]
-    return [f"unknown ${name}; choose from {known}" for name in template.get_identifiers() if name not in values]
+    used = template.get_identifiers()
+    unknown = [f"unknown ${name}; choose from {known}" for name in used if name not in values]
+    return unknown or [f"no ${name}; the model needs it" for name in needed if name not in used]

@@ -108,3 +108,12 @@ def test_all_faults_of_prompts_are_named_before_anything_is_asked(home):
                 "passage.md: not UTF-8 (byte 0xe9); convert the file to UTF-8",
             ):
                 assert f"{prompts}/{fault}" in result.stderr
+
+
+def test_a_prompt_must_show_the_model_what_it_is_about(home):
+    prompts = write_prompts(home)
+    (prompts / "judge.md").write_text("Is {passage} relevant to $query?")
+    with serving(write) as server:
+        result = synth("run", write_config(home, server.url, prompts="prompts"))
+        assert result.exit_code == 2 and server.asked == []
+    assert "judge.md: no $passage; the model needs it" in result.stderr
