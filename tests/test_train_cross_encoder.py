@@ -14,6 +14,7 @@ from limrank_ir.errors import LimRankError
 from limrank_ir.train.cross_encoder import _row, train_cross_encoder
 from limrank_ir.train.objectives import Verdicts, objective
 from limrank_ir.train.rows import Candidate, Group, read_groups
+from limrank_ir.train.run import train
 from tests import tiny, training
 from tests.training import write_config, write_rows
 
@@ -49,15 +50,21 @@ def test_it_learns_and_opens_in_sentence_transformers(config, tmp_path):
 def test_it_continues_from_a_checkpoint(config, tmp_path):
     from sentence_transformers import CrossEncoder
 
-    whole = train_cross_encoder(config, output=tmp_path / "whole", changes=["training.max_steps=8"])
-    steps = ["training.save_steps=4", "training.max_steps=4"]
-    half = train_cross_encoder(config, output=tmp_path / "parts", changes=steps)
-    shutil.rmtree(half)
-    steps[1] = "training.max_steps=8"
+    steps = ["training.save_steps=4", "training.max_steps=8"]
+    whole = train_cross_encoder(config, output=tmp_path / "whole", changes=steps)
+    shutil.copytree(tmp_path / "whole", tmp_path / "parts", ignore=shutil.ignore_patterns("checkpoint-8"))
+    shutil.rmtree(tmp_path / "parts" / whole.name)
     parts = train_cross_encoder(config, output=tmp_path / "parts", changes=steps)
     pairs = [("find red thing number 0", f"the thing is {color}") for color in training.COLORS]
     one, other = (CrossEncoder(str(folder), local_files_only=True).predict(pairs) for folder in (whole, parts))
     assert one == pytest.approx(other, abs=1e-5)
+    with pytest.raises(LimRankError, match=r"checkpoints of a run with other settings \(lora\)"):
+        train_cross_encoder(config, output=tmp_path / "parts", changes=[*steps, "lora.rank=8"])
+    with pytest.raises(LimRankError, match=r"contains checkpoints, but no readable settings\.json"):
+        train(config, output=tmp_path / "parts", changes=steps)
+    (tmp_path / "parts" / "cross-encoder-settings.json").rename(tmp_path / "parts" / "settings.json")
+    with pytest.raises(LimRankError, match=r"contains checkpoints, but no readable cross-encoder-settings\.json"):
+        train_cross_encoder(config, output=tmp_path / "parts", changes=steps)
 
 
 def test_whole_rankings_are_refused(tmp_path, smol_folder):

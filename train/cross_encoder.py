@@ -16,12 +16,14 @@ from limrank_ir.weights import locate
 
 from .config import TrainConfig, read_config
 from .learnable import check_learnable
-from .mixture import mix
+from .mixture import data_hash, mix
 from .model import lora_config
 from .rows import Group
 from .run import SAVE_MEMORY, arguments, base_model, last_checkpoint, uses_teacher
+from .run_record import check_settings
 from .teacher import teach
 
+SETTINGS = "cross-encoder-settings.json"
 TINY_SHARE = 1e-6  # stands for a share of 0, which has no logarithm
 
 
@@ -50,7 +52,7 @@ def train_cross_encoder(
         The cross-encoder's folder.
 
     Raises:
-        InputError: the configuration or the data are wrong.
+        InputError: the configuration or the data are wrong, or the checkpoint comes from another run.
     """
     config = read_config(path, data=data, output=output, changes=changes)
     if config.data.layout != "pointwise":
@@ -71,6 +73,8 @@ def train_cross_encoder(
 
     settings = arguments(config, path, CrossEncoderTrainingArguments)
     checkpoint = last_checkpoint(config, resume=resume)
+    if settings.process_index == 0:
+        check_settings(config, data_hash(groups), SETTINGS)
     set_seed(config.seed)  # head and adapter start from random weights
     model = _model(config, weights)
 

@@ -25,26 +25,27 @@ _MAY_DIFFER = {
 _PACKAGES = ("limrank-ir", "torch", "transformers", "peft", "accelerate")
 
 
-def check_settings(config: TrainConfig, digest: str) -> None:
+def check_settings(config: TrainConfig, digest: str, name: str = SETTINGS) -> None:
     """Save the settings of a new run, or check that a resumed run still has the same settings and data.
 
     Args:
         config: the run.
         digest: the hash of its data.
+        name: the file for the settings, which runs of one kind share.
 
     Raises:
-        InputError: the output folder contains checkpoints of a run with other settings or data.
+        InputError: the output folder contains checkpoints of a run of another kind, or with other settings or data.
     """
-    place = config.output / SETTINGS
+    place = config.output / name
     settings, start = portable(config), start_record(config.lora.start)
     if any(config.output.glob("checkpoint-*")):
         try:
             before = json.loads(place.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise InputError(
-                f"{config.output}: contains checkpoints, but no readable {SETTINGS}; use another output folder"
+                f"{config.output}: contains checkpoints, but no readable {name}; use another output folder"
             ) from error
-        changed = [name for name in settings if before["config"].get(name) != settings[name]]
+        changed = [part for part in settings if before["config"].get(part) != settings[part]]
         if before["data_sha256"] != digest and "data" not in changed:
             changed.append("the rows")
         if before.get("start") != start and "lora" not in changed:
