@@ -20,16 +20,21 @@ from limrank_ir.llm.journal import Answered, Journal, request_key
 
 MOST = 50_000
 """The maximum number of requests in a batch at OpenAI."""
+MOST_BYTES = 190_000_000
+"""The maximum size of a file; OpenAI accepts 200 MB."""
 _COMMIT = 1000  # answers in a transaction
 
 
-def write_batch(path: Path, requests: Mapping[str, Mapping[str, Any]], *, most: int = MOST) -> list[Path]:
+def write_batch(
+    path: Path, requests: Mapping[str, Mapping[str, Any]], *, most: int = MOST, most_bytes: int = MOST_BYTES
+) -> list[Path]:
     """Write requests.
 
     Args:
         path: the file. Requests beyond the maximum go into more files next to it, ``NAME-2.jsonl`` and so on.
         requests: key to body.
         most: the maximum number of requests per file.
+        most_bytes: the maximum size of a file.
 
     Returns:
         The files.
@@ -37,17 +42,21 @@ def write_batch(path: Path, requests: Mapping[str, Mapping[str, Any]], *, most: 
     Raises:
         InputError: a file cannot be written.
     """
-    lines = [
-        {"custom_id": key, "method": "POST", "url": "/v1/chat/completions", "body": body}
-        for key, body in requests.items()
-    ]
+    parts: list[list[str]] = []
+    size = 0
+    for key, body in requests.items():
+        request = {"custom_id": key, "method": "POST", "url": "/v1/chat/completions", "body": body}
+        line = json.dumps(request, ensure_ascii=False) + "\n"
+        size += len(line.encode())
+        if not parts or len(parts[-1]) == most or size > most_bytes:
+            parts.append([])
+            size = len(line.encode())
+        parts[-1].append(line)
     paths = []
-    for number, start in enumerate(range(0, len(lines), most), 1):
-        place = path if number == 1 else path.with_name(f"{path.stem}-{number}{path.suffix}")
-        with replacing(place) as file:
-            for line in lines[start : start + most]:
-                file.write(json.dumps(line, ensure_ascii=False) + "\n")
-        paths.append(place)
+    for number, lines in enumerate(parts, 1):
+        paths.append(path if number == 1 else path.with_name(f"{path.stem}-{number}{path.suffix}"))
+        with replacing(paths[-1]) as file:
+            file.writelines(lines)
     return paths
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from limrank_ir.llm.journal import Journal, request_key
 from limrank_ir.synth.ask import Dropped, Offline, Online, SpendingLimits, Waiting, settle
+from limrank_ir.synth.batch import read_requests, write_batch
 from limrank_ir.synth.budget import ASSUMED
 from limrank_ir.synth.config import ChatModel
 from limrank_ir.synth.prices import Prices
@@ -221,3 +222,15 @@ def test_a_large_batch_is_saved_in_few_transactions(tmp_path):
     journal = Counted(tmp_path / "a.sqlite")
     assert read_batch(tmp_path / "answers.jsonl", bodies, journal, {"m": "http://one/v1"}) == (1500, {})
     assert len(commits) == 2 and journal.servers("m") == {"http://one/v1": 1500}
+
+
+def test_large_batches_are_split(tmp_path):
+    bodies = {request_key(body): body for body in ({"model": "m", "n": number} for number in range(7))}
+    paths = write_batch(tmp_path / "requests.jsonl", bodies, most=3)
+    assert [path.name for path in paths] == ["requests.jsonl", "requests-2.jsonl", "requests-3.jsonl"]
+    read = [read_requests(path) for path in paths]
+    assert [len(part) for part in read] == [3, 3, 1] and read[0] | read[1] | read[2] == bodies
+    size = paths[0].stat().st_size  # of three requests
+    paths = write_batch(tmp_path / "small.jsonl", bodies, most_bytes=size)
+    assert [len(read_requests(path)) for path in paths] == [3, 3, 1]
+    assert len(write_batch(tmp_path / "tiny.jsonl", bodies, most_bytes=1)) == 7

@@ -14,7 +14,6 @@ import pytest
 
 from limrank_ir.llm.answers import usable
 from limrank_ir.llm.journal import Journal, request_key
-from limrank_ir.synth.batch import read_requests, write_batch
 from limrank_ir.synth.pipeline import STAGES
 from limrank_ir.synth.prices import read_prices
 from limrank_ir.synth.records import Outline, WrittenPassage, WrittenQuery
@@ -376,14 +375,6 @@ def test_errors_in_a_batch_are_not_taken_as_answers(home):
     for reason in ("without a message", "not a JSON object", "busy (status 503)", "slow down (status 429)", "expired"):
         assert f"not answered: {reason}" in result.stderr or reason in result.stderr
     assert sorted(map(len, Journal(home / "out/answers.sqlite"))) == [2, 2]
-
-
-def test_large_batches_are_split(tmp_path):
-    bodies = {request_key(body): body for body in ({"model": "m", "n": number} for number in range(7))}
-    paths = write_batch(tmp_path / "requests.jsonl", bodies, most=3)
-    assert [path.name for path in paths] == ["requests.jsonl", "requests-2.jsonl", "requests-3.jsonl"]
-    read = [read_requests(path) for path in paths]
-    assert [len(part) for part in read] == [3, 3, 1] and read[0] | read[1] | read[2] == bodies
 
 
 def test_a_batch_of_something_else_is_refused(home):
