@@ -197,6 +197,17 @@ def test_checkpoints_of_one_run_are_averaged(whole, place):
         average([run, run / "checkpoint-2"], place / "mean")
 
 
+def test_an_average_has_the_highest_precision_in_any_order(whole, tmp_path):
+    run = shutil.copytree(whole[1], tmp_path / "run")
+    half, single = run / "checkpoint-2", run / "checkpoint-4"
+    save_file({name: value.half() for name, value in weights(half).items()}, half / "adapter_model.safetensors")
+    one, other = average([half, single], tmp_path / "one"), average([single, half], tmp_path / "other")
+    assert {value.dtype for value in weights(one).values()} == {torch.float32}
+    assert_same(one, other, tolerance=0)
+    with pytest.raises(LimRankError, match="with --weight, a number above 0 for each"):
+        average([half, single], tmp_path / "mean", [1, float("inf")])
+
+
 def test_adapters_with_other_starts_are_not_averaged(whole, place, llama, tmp_path):
     _, run = whole
     train(write_config(place / "seed.yaml", llama, output="seed", training={"max_steps": 1}, seed=7))

@@ -8,6 +8,7 @@ random weights use their slots differently, so their averaged factors mean nothi
 from __future__ import annotations
 
 import json
+import math
 import shutil
 import tempfile
 from collections.abc import Sequence
@@ -29,7 +30,7 @@ def average(checkpoints: Sequence[Path], out: Path, weights: Sequence[float] | N
 
     Args:
         checkpoints: checkpoints, averages in them (``checkpoint-N/ema``), adapters in runs' folders (``adapter``,
-            ``adapter-ema``), or runs' folders.
+            ``adapter-ema``), or runs' folders. If they differ in precision, the result has the highest.
         out: the folder to write, which looks like that of a run; it must not exist.
         weights: the weight of each; None: all the same.
 
@@ -44,7 +45,7 @@ def average(checkpoints: Sequence[Path], out: Path, weights: Sequence[float] | N
     from safetensors.torch import load_file, save_file
 
     weights = list(weights or [1.0] * len(checkpoints))
-    if len(checkpoints) < 2 or len(weights) != len(checkpoints) or not all(weight > 0 for weight in weights):
+    if len(checkpoints) < 2 or len(weights) != len(checkpoints) or not all(0 < w < math.inf for w in weights):
         raise InputError("limrank average needs two or more checkpoints and, with --weight, a number above 0 for each")
     if out.exists():
         raise InputError(f"{out}: already exists; remove it, or choose another name")
@@ -61,15 +62,16 @@ def average(checkpoints: Sequence[Path], out: Path, weights: Sequence[float] | N
             )
     total = sum(weights)
     mean: dict[str, torch.Tensor] = {}
+    dtypes: dict[str, torch.dtype] = {}
     for adapter, weight in zip(adapters, weights, strict=True):
         for name, tensor in load_file(adapter / WEIGHTS).items():
             part = tensor.double() * (weight / total)
             mean[name] = mean[name] + part if name in mean else part
-    like = load_file(adapters[0] / WEIGHTS)
+            dtypes[name] = torch.promote_types(dtypes.get(name, tensor.dtype), tensor.dtype)
     temporary = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=_parent(out)))
     try:
         (temporary / "adapter").mkdir()
-        tensors = {name: tensor.to(like[name].dtype).contiguous() for name, tensor in mean.items()}
+        tensors = {name: tensor.to(dtypes[name]).contiguous() for name, tensor in mean.items()}
         save_file(tensors, temporary / "adapter" / WEIGHTS, metadata={"format": "pt"})
         shutil.copy(adapters[0] / CONFIG, temporary / "adapter")
         for name in (SETTINGS, "data.json"):
