@@ -44,7 +44,8 @@ def read_reply(answer: Mapping[str, Any]) -> Reply:
         answer: the saved answer.
 
     Raises:
-        Unusable: it is refused, by the server's mark or in words (`REFUSED`), cut, or empty, or is not an answer.
+        Unusable: it is refused, by the server's mark or in words (`REFUSED`), cut, empty, or only a thought, or is not
+            an answer.
     """
     try:
         found = completion(answer)
@@ -55,6 +56,8 @@ def read_reply(answer: Mapping[str, Any]) -> Reply:
     text, thought = found.text, found.thought
     if (inner := _THOUGHT.match(text)) is not None:
         thought, text = thought or inner[1], text[inner.end() :]
+    elif text.lstrip().startswith("<think>"):
+        raise Unusable("a thought without an end")
     if not text.strip():
         raise Unusable("empty")
     if refuses(text):

@@ -178,6 +178,7 @@ UNUSABLE = {
     "refused": said("", refusal="no"),
     "withheld": {"refused": "policy"},
     "empty": said("  "),
+    "a thought without an end": said("<think>\nFirst, what does a forum answer look like?"),
     "no answer": {"choices": []},
     "cut": {"choices": [{"message": {"content": "a"}, "finish_reason": "length"}]},
 }
