@@ -190,6 +190,8 @@ def test_checkpoints_of_one_run_are_averaged(whole, place):
     trained = read_trained(place / "mean", base_model="owner/name")
     assert trained.config == json.loads((run / "settings.json").read_text())["config"]
     assert [each["weight"] for each in trained.record["average"]] == [3, 1]
+    for adapter in (folder, run / "adapter-ema", run / "checkpoint-4" / "ema" / "adapter"):  # it may have added tokens
+        assert (adapter / "tokenizer.json").read_text() == (run / "adapter" / "tokenizer.json").read_text()
     write_model_card(replace(trained, weights="owner/name"), place / "card.md", "mean", "adapter", None)
     card = (place / "card.md").read_text()
     assert "whole/checkpoint-2 (3), whole/checkpoint-4/ema/adapter (1)" in card

@@ -22,6 +22,7 @@ from limrank_ir.weights import identity
 from .run_record import RECORD, SETTINGS
 from .trained import CONFIG, WEIGHTS, read_json
 
+_TOKENIZER = ("tokenizer*", "chat_template*", "special_tokens_map.json", "added_tokens.json", "vocab*", "merges.txt")
 _SAME_START = ("model", "lora", "seed", "quantize")  # what decides an adapter's first weights, and what they mean
 
 
@@ -73,7 +74,8 @@ def average(checkpoints: Sequence[Path], out: Path, weights: Sequence[float] | N
         (temporary / "adapter").mkdir()
         tensors = {name: tensor.to(dtypes[name]).contiguous() for name, tensor in mean.items()}
         save_file(tensors, temporary / "adapter" / WEIGHTS, metadata={"format": "pt"})
-        shutil.copy(adapters[0] / CONFIG, temporary / "adapter")
+        for path in (path for name in (CONFIG, *_TOKENIZER) for path in adapters[0].glob(name)):
+            shutil.copy(path, temporary / "adapter")
         for name in (SETTINGS, "data.json"):
             if (runs[0] / name).is_file():
                 shutil.copy(runs[0] / name, temporary)

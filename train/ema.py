@@ -27,18 +27,19 @@ IN_CHECKPOINT = Path("ema", "adapter")
 class Ema(TrainerCallback):
     """The average; `VerdictTrainer` saves it."""
 
-    def __init__(self, model: Any, decay: float, resumed: Path | None) -> None:
+    def __init__(self, model: Any, tokenizer: Any, decay: float, resumed: Path | None) -> None:
         """Start the average from the model's weights, or go on from a checkpoint's.
 
         Args:
             model: PEFT's model.
+            tokenizer: the tokenizer, which belongs to an adapter that adds tokens.
             decay: the decay per step, from 0 to 1.
             resumed: the checkpoint from which the run goes on, or None.
 
         Raises:
             InputError: the checkpoint has no average.
         """
-        self._model, self._decay = model, decay
+        self._model, self._tokenizer, self._decay = model, tokenizer, decay
         self._trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
         self._average = [parameter.detach().clone() for parameter in self._trained]
         if resumed is not None:
@@ -50,9 +51,10 @@ class Ema(TrainerCallback):
         get_ema_multi_avg_fn(decay)(self._average, [parameter.detach() for parameter in self._trained], None)
 
     def save(self, folder: Path) -> None:
-        """Save the average as a PEFT adapter."""
+        """Save the average as a PEFT adapter, with the tokenizer beside it, as Trainer saves the weights."""
         with self._swapped():
             self._model.save_pretrained(str(folder))
+        self._tokenizer.save_pretrained(str(folder))
 
     def _load(self, checkpoint: Path) -> None:
         from peft.utils import load_peft_weights, set_peft_model_state_dict

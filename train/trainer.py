@@ -79,7 +79,7 @@ class VerdictTrainer(Trainer):
         """
         if self.is_fsdp_enabled or self.is_deepspeed_enabled:
             raise InputError("ema needs the whole adapter in each process, so not FSDP or DeepSpeed; remove it")
-        self.ema = Ema(self.model, decay, resumed)
+        self.ema = Ema(self.model, self.processing_class, decay, resumed)
         self.add_callback(self.ema)
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
