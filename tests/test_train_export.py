@@ -218,6 +218,14 @@ def test_an_exported_checkpoint_is_labeled_as_one(home, tmp_path):
     assert "| steps | 1 (a checkpoint of a longer run) |" in (tmp_path / "early" / "README.md").read_text()
 
 
+def test_the_average_in_a_checkpoint_has_the_settings_of_its_run(home, tmp_path):
+    checkpoint = shutil.copytree(home / "run-plain", tmp_path / "run") / "checkpoint-1"
+    shutil.copytree(home / "run-plain" / "adapter", checkpoint / "ema" / "adapter")
+    one, other = (read_trained(place, base_model=BASE) for place in (checkpoint, checkpoint / "ema"))
+    assert one.config is not None and one.record["steps"] == 1
+    assert (other.config, other.record, other.weights) == (one.config, one.record, one.weights)
+
+
 def test_sources_are_counted_as_the_run_draws_them(home):
     from limrank_ir.train.config import read_config
 

@@ -75,25 +75,26 @@ def read_trained(source: Path, *, data: Path | None = None, base_model: str | No
             "model with an adapter, such as limrank-smol"
         )
     lora = read_json(adapter / CONFIG)
-    record, config = _known(adapter)
+    run, record, config = _known(adapter)
     if named is None and config is not None:
         named = resolve(config["model"], prompt_format=config["prompt_format"])
     weights, base, fmt = _base(adapter, lora, named, base_model)
-    return Trained(adapter, lora, config, record, _sources(adapter.parent, config, data), weights, base, fmt)
+    return Trained(adapter, lora, config, record, _sources(run, config, data), weights, base, fmt)
 
 
-def _known(adapter: Path) -> tuple[dict[str, Any], dict[str, Any] | None]:
-    """The record of the run (or what a checkpoint's files say) and the run's settings."""
+def _known(adapter: Path) -> tuple[Path, dict[str, Any], dict[str, Any] | None]:
+    """The run's folder, its record (or what a checkpoint's files say), and its settings."""
+    for checkpoint in (adapter, adapter.parent.parent):  # an average is two folders down (`limrank_ir.train.ema`)
+        if (checkpoint / "trainer_state.json").is_file():
+            run, state = checkpoint.parent, read_json(checkpoint / "trainer_state.json")
+            record = {"steps": state["global_step"], "history": state["log_history"], "checkpoint": True}
+            settings = read_json(run / "settings.json") if (run / "settings.json").is_file() else {}
+            return run, {**record, "data_sha256": settings.get("data_sha256")}, settings.get("config")
     run = adapter.parent
-    if (adapter / "trainer_state.json").is_file():
-        state = read_json(adapter / "trainer_state.json")
-        record = {"steps": state["global_step"], "history": state["log_history"], "checkpoint": True}
-        settings = read_json(run / "settings.json") if (run / "settings.json").is_file() else {}
-        return {**record, "data_sha256": settings.get("data_sha256")}, settings.get("config")
     if (run / "run.json").is_file():
         record = read_json(run / "run.json")
-        return record, record["config"]
-    return {}, None
+        return run, record, record["config"]
+    return run, {}, None
 
 
 def _base(adapter: Path, lora: dict[str, Any], model: Model | None, base_model: str | None) -> tuple[str, str, str]:
