@@ -146,9 +146,20 @@ def test_misspelled_settings_are_named_with_suggestions(home, how):
     assert "data.sources.0.path: Field required" in result.stderr and "did you mean path?" in result.stderr
 
 
-def test_a_cross_encoder_has_no_dry_run(home):
-    result = train(home, "--dry-run", "--cross-encoder")
-    assert result.exit_code == 2 and "--dry-run does not work with --cross-encoder" in result.stderr
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--dry-run", "--cross-encoder"], "--dry-run does not work with --cross-encoder; remove one of them"),
+        (["--dry-run", "--held-out", "dev"], "--dry-run does not work with --held-out; remove one of them"),
+        (["--dry-run", "--teach"], "--dry-run does not work with --teach; remove one of them"),
+        (["--cross-encoder", "--max-minutes", 5], "--max-minutes does not work with --cross-encoder; remove one"),
+        (["--teach", "--from", "run/checkpoint-2", "--decay", 5], "--from CHECKPOINT go together, without --held-out"),
+    ],
+)
+def test_options_of_different_tasks_are_not_ignored(home, options, message):
+    result = train(home, *options)
+    assert result.exit_code == 2 and message in result.stderr
+    assert not Path("dev").exists()
 
 
 def test_a_dry_run_names_the_checkpoint_to_continue_from(home, run):

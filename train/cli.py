@@ -101,10 +101,14 @@ def train(
     main = os.environ.get("RANK", "0") == "0"
     console.quiet(not main)
     try:
-        if cross_encoder and dry_run:
-            raise InputError("--dry-run does not work with --cross-encoder; remove one of them")
-        if (decay is None) != (branch is None) or (decay and (cross_encoder or dry_run)):
-            raise InputError("--decay STEPS and --from CHECKPOINT go together, without --cross-encoder and --dry-run")
+        tasks = {"--held-out": held_out, "--teach": teach, "--cross-encoder": cross_encoder, "--dry-run": dry_run}
+        chosen = [name for name, wanted in tasks.items() if wanted]
+        if len(chosen) > 1:
+            raise InputError(f"{chosen[1]} does not work with {chosen[0]}; remove one of them")
+        if (decay is None) != (branch is None) or (decay and chosen):
+            raise InputError(f"--decay STEPS and --from CHECKPOINT go together, without {', '.join(tasks)}")
+        if max_minutes is not None and chosen and not dry_run:
+            raise InputError(f"--max-minutes does not work with {chosen[0]}; remove one of them")
         if held_out is not None:
             _write_held_out(config, given, held_out)
         elif teach:
