@@ -11,6 +11,7 @@ import yaml
 
 from limrank_ir.errors import InputError, LimRankError
 from limrank_ir.train.config import read_config
+from limrank_ir.train.dry_run import dry_run
 from tests import training
 from tests.training import GROUP, write_config, write_rows
 
@@ -101,6 +102,12 @@ BAD_CONFIGS = {
 def test_a_bad_configuration_is_named_before_weights_load(tmp_path, no_weights, changes, message):
     with pytest.raises(LimRankError, match=message):
         no_weights(config(tmp_path, **changes))
+
+
+def test_a_dry_run_names_a_format_that_cannot_think(tmp_path):
+    (tmp_path / "no-weights-here").mkdir()
+    with pytest.raises(LimRankError, match=r"run\.yaml: objectives: the prompt format qwen3 cannot think; remove"):
+        dry_run(config(tmp_path, prompt_format="qwen3", objectives={"traces": 1}))
 
 
 def test_traces_alone_need_reasoning_in_every_group(tmp_path, no_weights):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -59,6 +60,16 @@ def test_all_objectives_that_learn_nothing_are_named():
         InputError, match=r"\(3 passages for 2 queries, 3 relevant\): contrastive needs .*; binary needs"
     ):
         check_learnable(ONLY_TRUE, {"contrastive": 1.0, "binary": 0.5, "distill": 1.0})
+
+
+def test_distill_needs_a_query_with_a_teacher():
+    """A source may have none (`teacher: none`), and then its queries do not count."""
+    one, two = (replace(group(True), candidates=(replace(group(True).candidates[0], teacher=0.0),)), group(True, False))
+    check_learnable([one, two], ["distill"])
+    with pytest.raises(InputError, match="distill needs a query with two passages and a teacher"):
+        check_learnable([one, two], ["distill"], taught=True)
+    taught = replace(two, candidates=tuple(replace(each, teacher=0.0) for each in two.candidates))
+    check_learnable([one, taught], ["distill"], taught=True)
 
 
 @given(st.lists(st.lists(st.booleans(), min_size=1, max_size=4), min_size=1, max_size=5))

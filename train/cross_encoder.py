@@ -65,6 +65,7 @@ def train_cross_encoder(
     check_learnable(groups, objectives)
     if uses_teacher(config):
         groups = teach(config.data, groups, config.teacher_cache).groups
+        check_learnable(groups, objectives, taught=True)
     from datasets import Dataset
     from sentence_transformers.cross_encoder import CrossEncoderTrainer, CrossEncoderTrainingArguments, losses
     from transformers import set_seed

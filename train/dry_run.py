@@ -16,8 +16,9 @@ from limrank_ir.weights import locate
 
 from .config import TrainConfig, read_config
 from .formats import trainable_format
+from .learnable import check_learnable
 from .mixture import data_hash
-from .run import arguments, base_model, last_checkpoint, read_examples, uses_teacher
+from .run import arguments, base_model, check_thinking, last_checkpoint, read_examples, uses_teacher
 from .run_record import check_settings
 from .sources import SourceFacts, read_sources
 from .teacher import FUSED, teach
@@ -80,6 +81,7 @@ def dry_run(
     """
     config = read_config(path, data=data, output=output, changes=changes)
     base = base_model(config, path)
+    check_thinking(config, trainable_format(base), path)
     settings = arguments(config, path)
     encode = _encoder(config, base)
     digest, final = _digest(config)
@@ -195,7 +197,10 @@ def _digest(config: TrainConfig) -> tuple[str, bool]:
     if not uses_teacher(config):
         return digest, True
     taught = teach(config.data, examples, config.teacher_cache, cached_only=True)
-    return (data_hash(taught.groups), True) if taught.complete else (digest, False)
+    if not taught.complete:
+        return digest, False
+    check_learnable(taught.groups, config.objectives, taught=True)
+    return data_hash(taught.groups), True
 
 
 def _steps(batches: int, arguments: Any) -> int:

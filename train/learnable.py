@@ -12,12 +12,13 @@ from .rows import Group
 log = logging.getLogger("limrank_ir")
 
 
-def check_learnable(groups: Sequence[Group], objectives: Collection[str]) -> None:
+def check_learnable(groups: Sequence[Group], objectives: Collection[str], *, taught: bool = False) -> None:
     """Check that each objective can learn from the groups, and log how many groups are useless to it.
 
     Args:
         groups: the mixture.
         objectives: the names of the objectives.
+        taught: whether the groups have their teachers' scores, so that `distill` needs a query with them.
 
     Raises:
         InputError: an objective can learn nothing from these groups, or only to give every passage the same score.
@@ -25,10 +26,12 @@ def check_learnable(groups: Sequence[Group], objectives: Collection[str]) -> Non
     labels = [{candidate.label for candidate in group.candidates} for group in groups]
     passages = [candidate for group in groups for candidate in group.candidates]
     grades = {candidate.label if candidate.grade is None else candidate.grade for candidate in passages}
+    several = [group for group in groups if len(group.candidates) > 1]
+    distillable = [group for group in several if not taught or group.candidates[0].teacher is not None]
     both_labels = len(set().union(*labels)) == 2
     needs = {
         "contrastive": (any(len(each) == 2 for each in labels), "a query with a relevant passage and another one"),
-        "distill": (any(len(group.candidates) > 1 for group in groups), "a query with two passages"),
+        "distill": (bool(distillable), "a query with two passages" + " and a teacher" * taught),
         "binary": (both_labels, "relevant passages and others"),
         "verdict": (both_labels, "relevant passages and others"),
         "graded": (len(grades) > 1, "passages with different grades"),

@@ -11,6 +11,7 @@ from typing import Any
 
 from limrank_ir.errors import InputError
 from limrank_ir.models import Model, resolve
+from limrank_ir.prompts import PromptFormat
 from limrank_ir.weights import locate
 from limrank_ir.workshop.settings import unknown
 
@@ -74,14 +75,13 @@ def train(
         config = decayed(config, *decay)
     base = base_model(config, path)
     fmt = trainable_format(base)
-    if not config.data.whole_rankings and "traces" in config.objectives and not fmt.end_of_thought:
-        raise InputError(f"{path}: objectives: the prompt format {fmt.name} cannot think; remove traces")
+    check_thinking(config, fmt, path)
     examples, digest = read_examples(config)
     settings = arguments(config, path)
     if uses_teacher(config):
         with settings.main_process_first(desc="the teachers"):  # the other processes read the saved scores
             examples = teach(config.data, examples, config.teacher_cache).groups
-        check_learnable(examples, config.objectives)
+        check_learnable(examples, config.objectives, taught=True)
         digest = data_hash(examples)
     from limrank_ir.engines.adapters import record_base
     from limrank_ir.engines.out_of_memory import within_memory
@@ -139,6 +139,21 @@ def base_model(config: TrainConfig, path: Path) -> Model:
     if config.lora.start is not None:
         start_folder(config.lora.start)
     return base
+
+
+def check_thinking(config: TrainConfig, fmt: PromptFormat, path: Path) -> None:
+    """Check that a run on traces has a prompt format that can think.
+
+    Args:
+        config: the run.
+        fmt: the model's prompt format.
+        path: the configuration file, for the error message.
+
+    Raises:
+        InputError: it cannot.
+    """
+    if not config.data.whole_rankings and "traces" in config.objectives and not fmt.end_of_thought:
+        raise InputError(f"{path}: objectives: the prompt format {fmt.name} cannot think; remove traces")
 
 
 def read_examples(config: TrainConfig) -> tuple[list[Any], str]:
