@@ -196,9 +196,11 @@ def test_bad_data_is_found_without_loading_torch(tmp_path):
 def test_a_number_that_yaml_reads_as_text(tmp_path):
     from limrank_ir.train.run import arguments
 
-    path = config(tmp_path, training={"learning_rate": "1e-4", "max_steps": "5"})
+    schedule = {"lr_scheduler_kwargs": {"min_lr_ratio": "2e-2", "decay_type": "linear", "num_decay_steps": 2}}
+    path = config(tmp_path, training={"learning_rate": "1e-4", "max_steps": "5", **schedule})
     made = arguments(read_config(path), path)
     assert (made.learning_rate, made.max_steps) == (1e-4, 5)
+    assert made.lr_scheduler_kwargs == {"min_lr_ratio": 0.02, "decay_type": "linear", "num_decay_steps": 2}
 
 
 def test_the_shipped_configurations_are_installed_and_valid():

@@ -218,6 +218,8 @@ def arguments(config: TrainConfig, path: Path, arguments_class: Any = None) -> A
         "ddp_find_unused_parameters": False,
         **config.training,
     }
+    if isinstance(given := settings.get("lr_scheduler_kwargs"), dict):
+        settings["lr_scheduler_kwargs"] = {name: _number(value) for name, value in given.items()}
     for name, value in settings.items():
         default = getattr(TrainingArguments, name, None)
         if isinstance(value, str) and isinstance(default, (int, float)) and not isinstance(default, bool):
@@ -236,6 +238,14 @@ def arguments(config: TrainConfig, path: Path, arguments_class: Any = None) -> A
         )
     except (TypeError, ValueError, ImportError) as error:
         raise InputError(f"{path}: training: {str(error).splitlines()[0]}") from error
+
+
+def _number(value: Any) -> Any:
+    """A number that YAML reads as text, as a number; anything else as it is."""
+    try:
+        return float(value) if isinstance(value, str) else value
+    except ValueError:
+        return value
 
 
 def last_checkpoint(config: TrainConfig, *, resume: bool) -> Path | None:
