@@ -228,7 +228,7 @@ def test_adapters_with_other_starts_are_not_averaged(whole, place, llama, tmp_pa
 
 def test_a_larger_adapter_starts_as_the_shipped_model(tmp_path, smol, smol_folder):
     """More rank, more layers, and another alpha: the same log-odds before the first step, and more room to learn."""
-    lora = {"rank": 24, "alpha": 12, "start": "limrank-smol"}
+    lora = {"rank": 40, "alpha": 12, "start": "limrank-smol"}
     path = write_config(tmp_path / "run.yaml", "limrank-smol-untrained", prompt_format=None, lora=lora)
     config = read_config(path)
     expected, tokenizer = smol
@@ -259,14 +259,16 @@ def test_a_run_from_an_adapter_says_so(whole, place, llama):
     losses = logged(place / "next", "loss"), logged(place / "whole", "loss")
     assert losses[0][0] < 0.8 * losses[1][0]
     record = json.loads((place / "next" / "run.json").read_text())
-    assert record["config"]["lora"]["start"] == record["start"]["adapter"] == "adapter"
+    assert record["config"]["lora"]["start"] == record["start"]["adapter"] == "whole/adapter"
     trained = replace(read_trained(adapter, base_model="owner/name"), weights="owner/name")
     write_model_card(trained, place / "card.md", "next", "adapter", None)
-    assert f"adapter ({record['start']['identity']})" in (place / "card.md").read_text()
-    shutil.copytree(place / "whole" / "adapter", place / "changed" / "adapter")
-    tensors = {name: 2 * value for name, value in weights(place / "changed" / "adapter").items()}
-    save_file(tensors, place / "changed" / "adapter" / "adapter_model.safetensors", metadata={"format": "pt"})
-    start["lora"]["start"] = "changed/adapter"
+    card = (place / "card.md").read_text()
+    assert f"whole/adapter ({record['start']['identity']})" in card
+    assert "The adapter that it started from had learned from others before." in card
+    changed = shutil.copytree(place / "whole" / "adapter", place / "changed" / "whole" / "adapter")
+    tensors = {name: 2 * value for name, value in weights(changed).items()}
+    save_file(tensors, changed / "adapter_model.safetensors", metadata={"format": "pt"})
+    start["lora"]["start"] = "changed/whole/adapter"
     write_config(path, llama, output="next", training={"max_steps": 1}, **start)
     with pytest.raises(LimRankError, match=r"other settings \(the content of lora\.start\)"):
         train(path)

@@ -201,6 +201,8 @@ def _data(trained: Trained) -> str:
     parts = ["## Training data", _table(header, [*rows, ["all", "", "", *total]], left=3)]
     if teacher:
         parts.append(f"The model also learned the order of a query's passages from the scores of {teacher}.")
+    if trained.record.get("start"):
+        parts.append("These are the rows of this run. The adapter that it started from had learned from others before.")
     if excluded := [source for source in trained.sources if source.get("excluded")]:
         query, theirs = (shorten(text, 100) for text in excluded[0]["excluded_example"])
         parts.append(

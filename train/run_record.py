@@ -14,7 +14,7 @@ from limrank_ir.errors import InputError
 from limrank_ir.formats.files import replacing
 
 from .config import TrainConfig
-from .start import start_record
+from .start import start_name, start_record
 
 RECORD, SETTINGS = "run.json", "settings.json"
 # What may be different in a run that goes on from another one's checkpoint.
@@ -163,7 +163,7 @@ def portable(config: TrainConfig) -> dict[str, Any]:
     settings = config.model_dump(mode="json", exclude={"output": True, "data": {"folder": True, "teacher_cache": True}})
     folder = config.data.folder
     if config.lora.start is not None:
-        settings["lora"]["start"] = Path(config.lora.start).name
+        settings["lora"]["start"] = start_name(config.lora.start)
     for source in settings["data"]["sources"]:
         source["path"] = Path(os.path.relpath(source["path"], source.pop("folder") or folder)).as_posix()
     settings["data"]["exclude_topics"] = [

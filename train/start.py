@@ -40,11 +40,16 @@ def start_folder(start: str) -> Path:
     return Path(start)
 
 
+def start_name(start: str) -> str:
+    """A name of the adapter to start from that holds on any machine, such as ``run/adapter``."""
+    return start if start in MODELS else "/".join(Path(start).absolute().parts[-2:])
+
+
 def start_record(start: str | None) -> dict[str, str] | None:
-    """What the record of a run says of its start: a name that holds anywhere, and a hash of the content."""
+    """What the record of a run says of its start: its name, and a hash of its content."""
     if start is None:
         return None
-    return {"adapter": start if start in MODELS else Path(start).name, "identity": identity(str(start_folder(start)))}
+    return {"adapter": start_name(start), "identity": identity(str(start_folder(start)))}
 
 
 def start_from(model: Any, start: str, base: Model) -> None:
