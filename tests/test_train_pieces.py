@@ -227,7 +227,7 @@ def test_adapters_with_other_starts_are_not_averaged(whole, place, llama, tmp_pa
 
 
 def test_a_larger_adapter_starts_as_the_shipped_model(tmp_path, smol, smol_folder):
-    """More rank, more layers, and another alpha: the same log-odds before the first step, and more room to learn."""
+    """More rank and another alpha: the same log-odds before the first step, and more room to learn."""
     lora = {"rank": 40, "alpha": 12, "start": "limrank-smol"}
     path = write_config(tmp_path / "run.yaml", "limrank-smol-untrained", prompt_format=None, lora=lora)
     config = read_config(path)
@@ -245,11 +245,26 @@ def test_a_larger_adapter_starts_as_the_shipped_model(tmp_path, smol, smol_folde
     start_from(model, "limrank-smol", base_model(config, path))
     assert log_odds(model) == pytest.approx(log_odds(expected), abs=1e-4)
     assert abs(log_odds(model) - untrained) > 0.1
-    layer = model.base_model.model.model.layers
-    new, old = layer[0].self_attn.q_proj, layer[20].self_attn.q_proj  # the shipped adapter begins at layer 4
-    assert new.lora_A["default"].weight.shape[0] == 24 and not new.lora_B["default"].weight.any()
-    assert old.lora_A["default"].weight[16:].any() and not old.lora_B["default"].weight[:, 16:].any()
-    assert old.lora_B["default"].weight[:, :16].any()
+    a, b = slots(model, layer=20)
+    assert a[32:].any() and b[:, :32].any() and not b[:, 32:].any()
+
+
+def slots(model, layer):
+    """A and B of an adapted projection."""
+    projection = model.base_model.model.model.layers[layer].self_attn.q_proj
+    return projection.lora_A["default"].weight, projection.lora_B["default"].weight
+
+
+def test_layers_that_the_start_lacks_start_at_zero(whole, place, llama):
+    start = shutil.copytree(place / "whole" / "adapter", place / "upper" / "adapter")
+    tensors = {name: value for name, value in weights(start).items() if ".layers.0." not in name}
+    save_file(tensors, start / "adapter_model.safetensors", metadata={"format": "pt"})
+    lora = {"rank": 6, "start": str(start)}
+    path = write_config(place / "lower.yaml", llama, output="lower", lora=lora)
+    config = read_config(path)
+    model = load_model(config, llama, load_tokenizer(llama, config.lora), pack=False)
+    start_from(model, config.lora.start, base_model(config, path))
+    assert slots(model, layer=1)[1].any() and not slots(model, layer=0)[1].any()
 
 
 def test_a_run_from_an_adapter_says_so(whole, place, llama):

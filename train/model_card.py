@@ -179,7 +179,8 @@ def _data(trained: Trained) -> str:
         return "## Training data\n\nNot recorded with this adapter."
     if not trained.sources:
         paths = "\n".join(f"- {'/'.join(source['path'].split('/')[-2:])}" for source in config["data"]["sources"])
-        return f"## Training data\n\nThis run has no record of the licenses.\n\n{paths}"
+        parts = ["## Training data", "This run has no record of the licenses.", paths, *_before(trained)]
+        return "\n\n".join(parts)
     header = ["source", "collections", "license", "queries", "pairs", "relevant"]
     rows = [
         [
@@ -201,8 +202,7 @@ def _data(trained: Trained) -> str:
     parts = ["## Training data", _table(header, [*rows, ["all", "", "", *total]], left=3)]
     if teacher:
         parts.append(f"The model also learned the order of a query's passages from the scores of {teacher}.")
-    if trained.record.get("start"):
-        parts.append("These are the rows of this run. The adapter that it started from had learned from others before.")
+    parts += _before(trained)
     if excluded := [source for source in trained.sources if source.get("excluded")]:
         query, theirs = (shorten(text, 100) for text in excluded[0]["excluded_example"])
         parts.append(
@@ -212,6 +212,12 @@ def _data(trained: Trained) -> str:
     if where:
         parts.append(f"The sources, with thanks to their authors:\n\n{where}")
     return "\n\n".join(parts)
+
+
+def _before(trained: Trained) -> list[str]:
+    if not trained.record.get("start"):
+        return []
+    return ["These are the rows of this run. The adapter that it started from had learned from others before."]
 
 
 def _training(trained: Trained) -> str:
