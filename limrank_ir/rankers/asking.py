@@ -1,8 +1,8 @@
 """What a ranker asks of a model, and what comes back.
 
 Rankers know nothing of engines, prompts, or stores: they yield questions about a query and some passages, and receive
-answers. Whoever asks renders the questions and keeps the answers (`limrank_ir.rankers.by_engine`); tests answer them with
-a perfect, a noisy, or a nonsensical judge.
+answers. Whoever asks renders the questions and keeps the answers (`limrank_ir.rankers.by_engine`); tests answer them
+with a perfect, a noisy, or a nonsensical judge.
 """
 
 from __future__ import annotations
@@ -63,4 +63,6 @@ class Answer:
 class Ask(Protocol):
     """Answers questions, all of them, in order: many at once, so that an engine can batch them."""
 
-    def __call__(self, questions: Sequence[Question]) -> Sequence[Answer]: ...
+    def __call__(self, questions: Sequence[Question]) -> Sequence[Answer]:
+        """Answer each of the questions, in order."""
+        ...
