@@ -126,6 +126,10 @@ class Ranker(Protocol):
         """Rank the candidates of one query (see `limrank_ir.rankers.lockstep.lockstep`, which runs the steps)."""
         ...
 
+    def calls(self, count: int) -> int:
+        """The most questions that a number of candidates can cost."""
+        ...
+
 
 def ranked(count: int, best: Iterable[int], counts: Counts) -> Order:
     """An order without scores.
@@ -180,6 +184,11 @@ def scored(count: int, judged: Mapping[int, float], counts: Counts, *, estimated
             scores.append(min(scores[-1] - 1, math.nextafter(scores[-1], -math.inf)))
             marks.append("placed")
     return Order(tuple(indices), tuple(scores), tuple(marks), counts)
+
+
+def within(depth: int | None, count: int) -> int:
+    """How many of a number of candidates are ranked, where a depth of None means all."""
+    return count if depth is None else min(depth, count)
 
 
 def at_least(least: int, **options: int | None) -> None:

@@ -21,7 +21,7 @@ from typing import Literal, get_args
 from limrank_ir.errors import InputError
 from limrank_ir.rankers.labels import labels
 from limrank_ir.rankers.lockstep import Part, together
-from limrank_ir.rankers.order import Candidates, Steps, at_least, ranked
+from limrank_ir.rankers.order import Candidates, Steps, at_least, ranked, within
 from limrank_ir.rankers.parse import best
 from limrank_ir.rankers.tally import Tally
 
@@ -70,7 +70,7 @@ class Setwise:
     def steps(self, candidates: Candidates) -> Steps:
         """Rank the candidates of one query, with at most `calls` questions."""
         count = len(candidates.texts)
-        depth = count if self.depth is None else min(self.depth, count)
+        depth = within(self.depth, count)
         sets = _Sets(candidates, self)
         sort = _heap if self.sort == "heap" else _bubble
         found = yield from sort(sets, depth, min(self.top, depth))
@@ -87,7 +87,7 @@ class Setwise:
           most the height of the heap that is left, about ``log_d N``.
         - bubble: pass ``i`` from 0 costs ``ceil((N - i - 1) / d)``, until ``k`` are found.
         """
-        depth = count if self.depth is None else min(self.depth, count)
+        depth = within(self.depth, count)
         top, children = min(self.top, depth), self.window - 1
         if self.sort == "bubble":
             sets = sum(math.ceil((depth - found - 1) / children) for found in range(top))

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from limrank_ir.errors import InputError
 from limrank_ir.rankers.asking import Question
-from limrank_ir.rankers.order import Candidates, Steps, at_least, ranked
+from limrank_ir.rankers.order import Candidates, Steps, at_least, ranked, within
 from limrank_ir.rankers.tally import Parse, Tally
 
 
@@ -54,7 +54,7 @@ class Sliding:
         ``O(r * (N / s))`` in table 1 of arXiv 2310.09497. It is 1 a pass if all are in one window, and 0 for fewer than
         2 candidates.
         """
-        depth = count if self.depth is None else min(self.depth, count)
+        depth = within(self.depth, count)
         return 0 if depth < 2 else self.repeats * (1 + math.ceil(max(0, depth - self.window) / self.stride))
 
     def slide(
@@ -74,7 +74,7 @@ class Sliding:
             The order. A window whose answer is of no use keeps its own.
         """
         count = len(candidates.texts)
-        order = list(range(count if self.depth is None else min(self.depth, count)))
+        order = list(range(within(self.depth, count)))
         tally = Tally()
         for _ in range(self.repeats):
             before = list(order)
