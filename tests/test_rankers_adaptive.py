@@ -90,6 +90,16 @@ def test_later_rounds_judge_what_is_estimated_best():
     assert all(text.endswith(("9.0", "8.0")) for text in later)
 
 
+def test_a_high_estimate_does_not_reach_the_top():
+    grades = [2.0, 4.0, 0.0, 6.0, 1.0, 8.0]
+    vectors = [[1.0], [2.0], [9.0], [3.0], [0.5], [4.0]]  # the third one promises far more than it keeps
+    order = rank(Adaptive(budget=4, rounds=1, top=2), candidates(grades, vectors=vectors), Perfect())
+    assert order.indices[:3] == (5, 3, 2)
+    assert order.marks[:3] == ("judged", "judged", "estimated")
+    assert order.scores[:2] == pytest.approx((6, 2))
+    assert order.scores[2] == pytest.approx(2, abs=1e-4)
+
+
 @FEW
 @given(RANKER, st.integers(0, 40), st.booleans())
 def test_nonsense_changes_nothing(ranker, count, vectors):
