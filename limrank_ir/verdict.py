@@ -12,6 +12,9 @@ from limrank_ir.errors import EngineError
 Finish = Literal["verdict", "budget", "eos"]
 """How a verdict came about: the model gave it, its thought used up the budget, or its text ended without a verdict."""
 
+Ending = Literal["stop", "budget", "eos"]
+"""How a text ended: with a stop string, because the budget was used up, or because the model ended it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Reading:
@@ -41,6 +44,25 @@ class Reading:
     def mass(self) -> float | None:
         """The probability that the labels have together, or None if it is not known."""
         return None if self.logprobs is None else math.fsum(map(math.exp, self.logprobs))
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What a model wrote after one prompt, greedily.
+
+    Attributes:
+        text: everything that it wrote, with the stop string if there is one, but without the token that ends a text.
+        prompt_tokens: the length of the prompt in tokens.
+        written_tokens: the number of generated tokens.
+        finish: how it ended.
+        cut_tokens: tokens cut from passages that were too long.
+    """
+
+    text: str
+    prompt_tokens: int
+    written_tokens: int
+    finish: Ending
+    cut_tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True)

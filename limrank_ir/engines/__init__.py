@@ -1,14 +1,15 @@
-"""Engines run a language model over prompts and read what it says at the label's place."""
+"""Engines run a language model over prompts: they read what it says at the label's place, or let it write."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence, Set
-from typing import Protocol
+from typing import Protocol, cast
 
+from limrank_ir.errors import InputError
 from limrank_ir.prompts import Label, Prompt
-from limrank_ir.verdict import Reading
+from limrank_ir.verdict import Reading, Written
 
-__all__ = ["Engine", "Label"]
+__all__ = ["Engine", "Label", "Writer", "writer"]
 
 
 class Engine(Protocol):
@@ -46,3 +47,43 @@ class Engine(Protocol):
             Batches of (index of the prompt, its reading), each as soon as it is ready.
         """
         ...
+
+
+class Writer(Engine, Protocol):
+    """An engine whose model can also write. `limrank_ir.rankers` need it where a model answers in words."""
+
+    def write(
+        self,
+        prompts: Sequence[Prompt],
+        *,
+        budget: int,
+        stop: Sequence[str] = (),
+        done: Set[int] = frozenset(),
+    ) -> Iterator[list[tuple[int, Written]]]:
+        """Continue prompts greedily, batch by batch, in any order.
+
+        Args:
+            prompts: the rendered prompts.
+            budget: the maximum number of tokens of an answer. It may be less where the context has no room for it:
+                a prompt gets at most half of the context if its answer needs the rest.
+            stop: strings that end an answer, which are part of it.
+            done: as for `Engine.read_labels`.
+
+        Yields:
+            Batches of (index of the prompt, what was written), each as soon as it is ready.
+        """
+        ...
+
+
+def writer(engine: Engine) -> Writer:
+    """An engine that can write.
+
+    Raises:
+        InputError: it can only read labels.
+    """
+    if not callable(getattr(engine, "write", None)):
+        raise InputError(
+            f"{engine!r} only reads labels, but this ranker lets the model write; choose a ranker that reads labels, "
+            "or a language model with engine='local', 'vllm', or the URL of a server"
+        )
+    return cast(Writer, engine)

@@ -19,7 +19,7 @@ from limrank_ir.engines.local import TOKENS_PER_BATCH, LocalEngine
 from limrank_ir.engines.room import free_memory, tokens_that_fit
 from limrank_ir.errors import EngineError, InputError
 from limrank_ir.prompts import Prompt
-from limrank_ir.verdict import Reading
+from limrank_ir.verdict import Reading, Written
 from limrank_ir.weights import locate
 
 if TYPE_CHECKING:
@@ -93,6 +93,23 @@ class CrossEncoderEngine(LocalEngine):
             if all(index in done for index in indices):
                 continue
             yield from self._scores(prompts, indices, done)
+
+    def write(
+        self,
+        prompts: Sequence[Prompt],
+        *,
+        budget: int,
+        stop: Sequence[str] = (),
+        done: Set[int] = frozenset(),
+    ) -> Iterator[list[tuple[int, Written]]]:
+        """Refuse: a cross-encoder writes nothing.
+
+        Raises:
+            InputError: always.
+        """
+        raise InputError(
+            f"{self.model.name}: a cross-encoder gives one score and writes nothing; choose a ranker that reads scores"
+        )
 
     def _scores(
         self, prompts: Sequence[Prompt], indices: Sequence[int], done: Set[int]

@@ -8,9 +8,7 @@ label stands. A passage's score does not depend on the other passages in its bat
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, TypeVar
 
@@ -18,11 +16,12 @@ from limrank_ir.engines.batching import batches, run_or_halve, shared_length, wa
 from limrank_ir.engines.context import context_limit
 from limrank_ir.engines.formats import model_format
 from limrank_ir.engines.room import free_memory, tokens_that_fit
-from limrank_ir.engines.thoughts import thought_limits
+from limrank_ir.engines.rows import BatchRow, reading_of
+from limrank_ir.engines.thoughts import answer_limits, before_stop, thought_limits
 from limrank_ir.errors import EngineError, InputError
 from limrank_ir.models import PRECISIONS, Model
 from limrank_ir.prompts import Prompt
-from limrank_ir.verdict import Finish, Reading
+from limrank_ir.verdict import Finish, Reading, Written
 from limrank_ir.weights import identity, locate
 
 if TYPE_CHECKING:
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
     from limrank_ir.engines import Label
     from limrank_ir.engines.loading import LabelScores, Loaded
     from limrank_ir.engines.packed import KeyValues, Packing
-    from limrank_ir.engines.tokens import Tokens
+    from limrank_ir.engines.thinking import Generated
 
 log = logging.getLogger("limrank_ir")
 T = TypeVar("T")
@@ -39,26 +38,6 @@ T = TypeVar("T")
 # On a CPU, small batches keep the activations in cache (`limrank bench speed --batch-tokens`).
 TOKENS_PER_BATCH = 768
 CPU_KEY_VALUE_BYTES = 4 << 30  # for the thoughts that are generated at the same time
-
-
-@dataclass(frozen=True, slots=True)
-class BatchRow:
-    """One prompt in a batch.
-
-    Attributes:
-        index: the prompt's index.
-        tokens: its tokens.
-        span: the place of its shared prefix among the prefix tokens of the wave.
-    """
-
-    index: int
-    tokens: Tokens
-    span: tuple[int, int]
-
-    @property
-    def own(self) -> int:
-        """The number of tokens after the shared prefix."""
-        return len(self.tokens.ids) - (self.span[1] - self.span[0])
 
 
 class LocalEngine:
@@ -202,12 +181,48 @@ class LocalEngine:
             else:
                 for rows, scores in self._forward(prompts, wave, done, self.max_length, self._reader(labels)):
                     yield [
-                        (row.index, _reading(values, None, row, 0, "verdict"))
+                        (row.index, reading_of(values, None, row, 0, "verdict"))
                         for row, values in zip(rows, scores, strict=True)
                     ]
 
+    def write(
+        self,
+        prompts: Sequence[Prompt],
+        *,
+        budget: int,
+        stop: Sequence[str] = (),
+        done: Set[int] = frozenset(),
+    ) -> Iterator[list[tuple[int, Written]]]:
+        """Continue prompts batch by batch (see `limrank_ir.engines.Writer.write`).
+
+        Raises:
+            InputError: the model cannot be loaded, or a query leaves no room for its passages.
+            EngineError: memory runs out even for a single prompt.
+        """
+        limit, budget = answer_limits(self.max_length, budget)
+        for wave in waves(dict(enumerate(prompts))):
+            if all(index in done for group in wave for index in group):
+                continue
+            generator = self._generator(stop, budget)
+            for rows, generated in self._forward(prompts, wave, done, limit, generator, growth=budget):
+                yield [
+                    (row.index, Written(made.text, len(row.tokens.ids), made.tokens, made.finish, row.tokens.cut))
+                    for row, made in zip(rows, generated, strict=True)
+                ]
+
     def _count(self, tokens: int) -> None:
         self.tokens += tokens
+
+    def _generator(
+        self, stops: Sequence[str], budget: int, label_tokens: Sequence[int] = ()
+    ) -> Callable[[torch.Tensor, Packing], list[Generated]]:
+        """What continues prompts from their last hidden states."""
+        from limrank_ir.engines.thinking import generate
+
+        def run(hidden: torch.Tensor, packing: Packing) -> list[Generated]:
+            return generate(self._loaded, hidden, packing, stops, budget, self._count, label_tokens=label_tokens)
+
+        return run
 
     def _reader(self, labels: Sequence[Label]) -> Callable[[torch.Tensor, Packing], list[LabelScores]]:
         """What reads labels from the last hidden states of prompts that end at the label position."""
@@ -219,35 +234,31 @@ class LocalEngine:
         self, prompts: Sequence[Prompt], wave: list[list[int]], labels: Sequence[Label], budget: int, done: Set[int]
     ) -> Iterator[list[tuple[int, Reading]]]:
         """Let the model think about the prompts of a wave, and force a label where it gives none."""
-        from limrank_ir.engines.thinking import Thought, generate
-
         limit, budget = thought_limits(self.max_length, budget)
-
-        def think(hidden: torch.Tensor, packing: Packing) -> list[Thought]:
-            return generate(self._loaded, hidden, packing, labels, budget, self._count)
-
+        stops = self._loaded.fmt.stops(labels)
+        label_tokens = self._loaded.tokenizer.label_tokens(labels)
+        think = self._generator(stops, budget, label_tokens)
         for rows, generated in self._forward(prompts, wave, done, limit, think, growth=budget):
             readings: list[tuple[int, Reading]] = []
-            unfinished: dict[int, tuple[BatchRow, Thought]] = {}
-            for row, thought in zip(rows, generated, strict=True):
-                if thought.scores is None:
-                    unfinished[row.index] = (row, thought)
+            unfinished: dict[int, tuple[BatchRow, str, int, Finish]] = {}
+            for row, made in zip(rows, generated, strict=True):
+                if made.scores is None:
+                    finish: Finish = "budget" if made.finish == "budget" else "eos"
+                    unfinished[row.index] = (row, made.text.strip(), made.tokens, finish)
                 else:
-                    reading = _reading(thought.scores, thought.text, row, thought.tokens, thought.finish)
+                    reading = reading_of(made.scores, before_stop(made.text, stops), row, made.tokens, "verdict")
                     readings.append((row.index, reading))
             forced = {
-                index: self._loaded.fmt.forced(row.tokens.shown(prompts[index]), thought.text)
-                for index, (row, thought) in unfinished.items()
+                index: self._loaded.fmt.forced(row.tokens.shown(prompts[index]), thought)
+                for index, (row, thought, *_) in unfinished.items()
             }
             for forced_wave in waves(forced):
                 for ends, scores in self._forward(
                     forced, forced_wave, frozenset(), self.max_length, self._reader(labels)
                 ):
                     for end, values in zip(ends, scores, strict=True):
-                        row, thought = unfinished[end.index]
-                        cut = row.tokens.cut
-                        reading = _reading(values, thought.text, end, thought.tokens, thought.finish, cut)
-                        readings.append((end.index, reading))
+                        row, thought, tokens, finish = unfinished[end.index]
+                        readings.append((end.index, reading_of(values, thought, end, tokens, finish, row.tokens.cut)))
             yield readings
 
     def _forward(
@@ -368,24 +379,3 @@ class LocalEngine:
         free = free_memory(self.device)
         room = CPU_KEY_VALUE_BYTES if free is None else free // 2
         return max(1, room // (tokens * self._loaded.key_value_bytes()))
-
-
-def _reading(
-    scores: LabelScores,
-    reasoning: str | None,
-    row: BatchRow,
-    reasoning_tokens: int,
-    finish: Finish,
-    cut: int = 0,
-) -> Reading:
-    """Make a reading.
-
-    Raises:
-        EngineError: a log-probability is not a finite number.
-    """
-    values = scores.logprobs + scores.logits
-    if not all(map(math.isfinite, values)):
-        wrong = next(value for value in values if not math.isfinite(value))
-        raise EngineError(f"the model gave {wrong} for a prompt of {len(row.tokens.ids)} tokens; try dtype='float32'")
-    cut += row.tokens.cut
-    return Reading(scores.logprobs, reasoning, len(row.tokens.ids), reasoning_tokens, finish, cut, scores.logits)

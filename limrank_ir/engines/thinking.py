@@ -1,4 +1,4 @@
-"""Greedy generation of thoughts for a batch. Each row ends at its verdict."""
+"""Greedy generation for a batch: thoughts and answers. Each row ends at its own stop string."""
 
 from __future__ import annotations
 
@@ -8,30 +8,30 @@ from dataclasses import dataclass
 import torch
 from torch.nn.functional import scaled_dot_product_attention
 
-from limrank_ir.engines import Label
 from limrank_ir.engines.loading import LabelScores, Loaded
 from limrank_ir.engines.packed import Layer, Packing
-from limrank_ir.engines.thoughts import before_stop
-from limrank_ir.verdict import Finish
+from limrank_ir.engines.thoughts import up_to_stop
+from limrank_ir.verdict import Ending
 
 COLUMNS = 64  # the space for generated tokens grows in steps of this many
-TAIL = 16  # the last tokens, in which a stop string is searched: more than any "</think> true" has
+TAIL = 16  # the last tokens, in which a stop string is searched, at least: more than any "</think> true" has
 
 
-@dataclass(slots=True)
-class Thought:
+@dataclass(frozen=True, slots=True)
+class Generated:
     """What one row generated.
 
     Attributes:
-        text: the thought, without the stop string.
-        tokens: the number of generated tokens.
+        text: its text, up to the end of the stop string if it has one.
+        tokens: the number of generated tokens, with the one that ends a text.
         finish: how it ended.
-        scores: what the model says of the labels at the label position if it gave one, else None.
+        scores: what the model says of the labels at the last token of the stop string; None if there is none, or no
+            labels were asked for.
     """
 
     text: str
     tokens: int
-    finish: Finish
+    finish: Ending
     scores: LabelScores | None
 
 
@@ -107,11 +107,13 @@ def generate(
     loaded: Loaded,
     hidden: torch.Tensor,
     packing: Packing,
-    labels: Sequence[Label],
+    stops: Sequence[str],
     budget: int,
     count: Callable[[int], None],
-) -> list[Thought]:
-    """Think about each prompt of a batch, greedily.
+    *,
+    label_tokens: Sequence[int] = (),
+) -> list[Generated]:
+    """Continue each prompt of a batch, greedily.
 
     A row ends when its text contains a stop string (``</think> true``), when the model ends its text, or when the
     budget is used up, as in the released code (rank1.py). The labels' log-probabilities are those of the step that
@@ -121,39 +123,38 @@ def generate(
         loaded: the model.
         hidden: the last hidden state of each prompt, ``[rows, hidden size]``.
         packing: the prompts' layout, run with ``keep=True``.
-        labels: the labels.
-        budget: the maximum number of tokens of a thought.
+        stops: the strings that end a text.
+        budget: the maximum number of tokens of a text.
         count: called with the number of tokens generated since its last call.
+        label_tokens: labels to read where a stop string ends.
 
     Returns:
-        One thought for each row, in order.
+        One text for each row, in order.
     """
     decoding = _Decoding(packing)
     tokenizer = loaded.tokenizer
-    stops = loaded.fmt.stops(labels)
-    label_tokens = tokenizer.label_tokens(labels)
-    thoughts: list[Thought | None] = [None] * len(hidden)
-    texts: list[list[int]] = [[] for _ in thoughts]
-    rows = list(range(len(thoughts)))  # the rows that are still in the batch; `line` is a place in this list
+    tail = max([TAIL, *(len(stop.encode()) for stop in stops)])  # a token has one byte at least
+    done: list[Generated | None] = [None] * len(hidden)
+    texts: list[list[int]] = [[] for _ in done]
+    rows = list(range(len(done)))  # the rows that are still in the batch; `line` is a place in this list
     for spent in range(1, budget + 1):
         logits = loaded.logits(hidden)
         chosen = logits.argmax(dim=-1)
         for line, (row, token) in enumerate(zip(rows, chosen.tolist(), strict=True)):
-            if thoughts[row] is not None:
+            if done[row] is not None:
                 continue
             if token in loaded.ends:
-                thoughts[row] = Thought(tokenizer.decode(texts[row]).strip(), spent, "eos", None)
+                done[row] = Generated(tokenizer.decode(texts[row]), spent, "eos", None)
                 continue
             texts[row].append(token)
-            tail = tokenizer.decode(texts[row][-TAIL:])
-            if any(stop in tail for stop in stops):
-                text = before_stop(tokenizer.decode(texts[row]), stops)
-                (scores,) = loaded.read(hidden[line, None], label_tokens, logits[line, None])
-                thoughts[row] = Thought(text, spent, "verdict", scores)
+            if stops and any(stop in tokenizer.decode(texts[row][-tail:]) for stop in stops):
+                text = up_to_stop(tokenizer.decode(texts[row]), stops)
+                scores = loaded.read(hidden[line, None], label_tokens, logits[line, None])[0] if label_tokens else None
+                done[row] = Generated(text, spent, "stop", scores)
             elif spent == budget:
-                thoughts[row] = Thought(tokenizer.decode(texts[row]).strip(), spent, "budget", None)
+                done[row] = Generated(tokenizer.decode(texts[row]), spent, "budget", None)
         count(len(rows))
-        unfinished = [line for line, row in enumerate(rows) if thoughts[row] is None]
+        unfinished = [line for line, row in enumerate(rows) if done[row] is None]
         if not unfinished:
             break
         # Dropping rows copies all keys and values, so wait until an eighth of the rows are finished.
@@ -166,4 +167,4 @@ def generate(
             input_ids=chosen[None], position_ids=positions, use_cache=False, packing=decoding
         )
         hidden = out.last_hidden_state[0]
-    return [thought for thought in thoughts if thought is not None]
+    return [generated for generated in done if generated is not None]

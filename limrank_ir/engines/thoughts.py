@@ -1,4 +1,4 @@
-"""The rules of a thought that all engines share: how long it may be, and where its text ends."""
+"""The rules of generated text that all engines share: how long it may be, and where it ends."""
 
 from __future__ import annotations
 
@@ -21,6 +21,25 @@ def thought_limits(max_length: int, budget: int) -> tuple[int, int]:
     return limit, min(budget, max_length - limit - FORCED_END)
 
 
+def answer_limits(max_length: int, budget: int) -> tuple[int, int]:
+    """Share the context between a prompt and a written answer, as `thought_limits`, but without a forced end.
+
+    Args:
+        max_length: the maximum number of tokens in a prompt with its answer.
+        budget: the maximum number of tokens of an answer that was asked for.
+
+    Returns:
+        The maximum number of tokens in a prompt, and of the answer.
+    """
+    limit = max(max_length - budget, max_length // 2)
+    return limit, min(budget, max_length - limit)
+
+
 def before_stop(text: str, stops: Sequence[str]) -> str:
     """The thought in a text that contains a stop string: what comes before the first one."""
     return text[: min(text.index(stop) for stop in stops if stop in text)].strip()
+
+
+def up_to_stop(text: str, stops: Sequence[str]) -> str:
+    """A text up to the end of the stop string that ends first, which a token may have gone beyond."""
+    return text[: min(text.index(stop) + len(stop) for stop in stops if stop in text)]
