@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from tokenizers import Encoding, Tokenizer
 
+from limrank_ir.engines.cutting import shares
 from limrank_ir.errors import InputError
 from limrank_ir.prompts import Label, Prompt, PromptFormat
 from limrank_ir.prompts.format import Span
@@ -21,17 +22,17 @@ class Tokens:
 
     Attributes:
         ids: int32 array.
-        cut: the number of tokens cut from the end of the passage; 0 if it is complete.
-        kept: the number of characters of the passage that were kept, or None: all.
+        cut: the number of tokens cut from the ends of passages; 0 if they are complete.
+        kept: the number of characters of each passage that were kept, or None: all.
     """
 
     ids: np.ndarray
     cut: int
-    kept: int | None = None
+    kept: tuple[int, ...] | None = None
 
     def shown(self, prompt: Prompt) -> Prompt:
         """The prompt as it was encoded, without what was cut: what follows a thought must not see more than it did."""
-        return prompt if self.kept is None else replace(prompt, passage=prompt.passage[: self.kept])
+        return prompt if self.kept is None else prompt.cut(self.kept)
 
 
 class PromptTokenizer:
@@ -63,7 +64,7 @@ class PromptTokenizer:
                 setattr(self._plain, part, getattr(backend, part))
         found = "|".join(re.escape(token) for token in sorted(self._controls, key=len, reverse=True))
         self._control = re.compile(f"({found})" if found else r"(?!)()")
-        self._start = _start_ids(tokenizer) if fmt.start else []
+        self._start = start_ids(tokenizer) if fmt.start else []
         self._format = fmt
         self.label_ids = self.label_tokens(fmt.labels if fmt.two_reads is None else fmt.two_reads.first)
 
@@ -95,7 +96,8 @@ class PromptTokenizer:
 
         Args:
             prompts: the prompts.
-            limit: the maximum number of tokens in a prompt. A longer one loses the end of its passage.
+            limit: the maximum number of tokens in a prompt. A longer one loses the end of its passage, or of its
+                longest ones if there are several.
 
         Returns:
             The ids of each prompt, in order.
@@ -110,7 +112,10 @@ class PromptTokenizer:
         heads = {prompt.prefix: self._head(prompt) for prompt in prompts}
         pieces = [
             self._pieces(
-                [(prompt.passage, False), *self._seamed(_parts(prompt.suffix, prompt.suffix_spans))],
+                [
+                    *_parts(prompt.passage, prompt.passages),
+                    *self._seamed(_parts(prompt.suffix, prompt.suffix_spans)),
+                ],
                 heads[prompt.prefix],
             )
             for prompt in prompts
@@ -121,7 +126,9 @@ class PromptTokenizer:
         for prompt, row in zip(prompts, pieces, strict=True):
             encodings = [next(encoded) if isinstance(piece, str) else piece for piece in row]
             ids = self._join(encodings)
-            if len(ids) > limit:
+            if len(ids) > limit and prompt.passage_spans is not None:
+                tokens.append(self._cut_several(prompt, len(ids), limit))
+            elif len(ids) > limit:
                 tokens.append(self._cut(prompt, row, encodings, len(ids), limit))
             else:
                 tokens.append(Tokens(np.array(ids, dtype=np.int32), 0))
@@ -214,14 +221,34 @@ class PromptTokenizer:
             passage = prompt.passage[:keep].rstrip()
             shorter = self.encode([replace(prompt, passage=passage)], total)[0]
             if len(shorter.ids) <= limit:
-                return Tokens(shorter.ids, total - len(shorter.ids), len(passage))
+                return Tokens(shorter.ids, total - len(shorter.ids), (len(passage),))
             excess += len(shorter.ids) - limit
+
+    def _cut_several(self, prompt: Prompt, total: int, limit: int) -> Tokens:
+        """Cut the longest passages, each at a token boundary, so that the prompt has at most `limit` tokens."""
+        texts = [prompt.passage[start:end] for start, end in prompt.passages]
+        encodings = self._plain.encode_batch(texts, add_special_tokens=False)
+        lengths = [len(encoding.ids) for encoding in encodings]
+        room = sum(lengths) - (total - limit)
+        while room >= sum(length > 0 for length in lengths):  # one token for each, so that it is not read as empty
+            kept = tuple(
+                encoding.offsets[count - 1][1] if count else 0
+                for encoding, count in zip(encodings, shares(lengths, room), strict=True)
+            )
+            shorter = self.encode([prompt.cut(kept)], total)[0]
+            if len(shorter.ids) <= limit:
+                return Tokens(shorter.ids, total - len(shorter.ids), kept)
+            room -= len(shorter.ids) - limit
+        raise self._no_room(prompt, limit)
 
     @staticmethod
     def _no_room(prompt: Prompt, limit: int) -> InputError:
+        several = len(prompt.passages) > 1
         return InputError(
-            f"the query and its instruction leave no room for a passage within {limit} tokens "
-            f"(query ends {(prompt.prefix if prompt.prefix_spans else prompt.suffix)[-60:]!r}); raise max_length"
+            f"the query and its instruction leave no room for {len(prompt.passages) if several else 'a'} "
+            f"passage{'s' * several} within {limit} tokens (query ends "
+            f"{(prompt.prefix if prompt.prefix_spans else prompt.suffix)[-60:]!r}); "
+            f"{'show fewer at a time, or ' * several}raise max_length"
         )
 
 
@@ -235,7 +262,7 @@ def _parts(text: str, spans: Sequence[Span]) -> list[tuple[str, bool]]:
     return [*parts, (text[place:], True)]
 
 
-def _start_ids(tokenizer: Any) -> list[int]:
+def start_ids(tokenizer: Any) -> list[int]:
     """The ids that the tokenizer puts before every text (a begin-of-sequence token for some families)."""
     with_special, alone = tokenizer("x").input_ids, tokenizer("x", add_special_tokens=False).input_ids
     return with_special[: len(with_special) - len(alone)] if with_special[-len(alone) :] == alone else []

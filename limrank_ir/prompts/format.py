@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TypeAlias
 
@@ -26,11 +26,13 @@ class Prompt:
     Attributes:
         prefix: the text before the passage, usually the instruction and the query. It is the same for all passages of
             a query, so engines run it once.
-        passage: the passage, already cleaned. This is the only part that an engine may cut.
+        passage: the passage, already cleaned. This is the only part that an engine may cut. With `passage_spans`, it
+            is several passages with the format's text between them, which stays.
         suffix: the text after the passage, up to where the model continues.
         cleaned: True if reserved strings were removed from the query, the instruction, or the passage.
         prefix_spans: where in `prefix` a user's text stands, in which control tokens are not recognized.
         suffix_spans: the same for `suffix`, for formats in which the query follows the passage.
+        passage_spans: where in `passage` each of several passages stands, or None if it is one passage.
     """
 
     prefix: str
@@ -39,11 +41,35 @@ class Prompt:
     cleaned: bool = False
     prefix_spans: tuple[Span, ...] = ()
     suffix_spans: tuple[Span, ...] = ()
+    passage_spans: tuple[Span, ...] | None = None
 
     @property
     def text(self) -> str:
         """The whole prompt."""
         return self.prefix + self.passage + self.suffix
+
+    @property
+    def passages(self) -> tuple[Span, ...]:
+        """Where in `passage` each passage stands."""
+        return ((0, len(self.passage)),) if self.passage_spans is None else self.passage_spans
+
+    def cut(self, lengths: Sequence[int]) -> Prompt:
+        """The prompt with shorter passages.
+
+        Args:
+            lengths: the number of characters that each passage keeps.
+
+        Returns:
+            The prompt. There is no white space where a passage was cut.
+        """
+        text, place, spans = "", 0, []
+        for (start, end), length in zip(self.passages, lengths, strict=True):
+            kept = self.passage[start:end] if start + length >= end else self.passage[start : start + length].rstrip()
+            text += self.passage[place:start]
+            spans.append((len(text), len(text) + len(kept)))
+            text, place = text + kept, end
+        text += self.passage[place:]
+        return replace(self, passage=text, passage_spans=None if self.passage_spans is None else tuple(spans))
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +180,7 @@ class PromptFormat:
             The prompt that asks for the verdict.
         """
         suffix = f"{prompt.suffix}\n{whole_sentences(thought)}\n{self.closing}{self.end_of_thought}"
-        return Prompt(prompt.prefix, prompt.passage, suffix, prompt.cleaned, prompt.prefix_spans, prompt.suffix_spans)
+        return replace(prompt, suffix=suffix)
 
 
 @dataclass(frozen=True, slots=True)

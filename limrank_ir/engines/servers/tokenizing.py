@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from dataclasses import field as field_of
 from typing import Any, Protocol
 
 import numpy as np
 
+from limrank_ir.engines.chat import tokenizer_folder
+from limrank_ir.engines.cutting import shares
 from limrank_ir.engines.servers.connection import Connection
 from limrank_ir.engines.servers.wire import Served, field
 from limrank_ir.engines.tokens import PromptTokenizer, Tokens
 from limrank_ir.errors import InputError
 from limrank_ir.models import Model
 from limrank_ir.prompts import Label, Prompt, PromptFormat
-from limrank_ir.weights import locate
 
 
 class Tokenizing(Protocol):
@@ -91,18 +92,17 @@ class Remote:
         """The ids of a prompt."""
         ids = await self._ids(prompt.text, start=self.fmt.start)
         total = len(ids)
+        lengths = kept = [end - start for start, end in prompt.passages]
         if total > limit:
-            least = len(await self._ids(replace(prompt, passage="").text, start=self.fmt.start))
+            least = len(await self._ids(prompt.cut([0] * len(lengths)).text, start=self.fmt.start))
             if least > limit:
                 raise InputError(
                     f"the query and its instruction leave no room for a passage within {limit} tokens; raise max_length"
                 )
-        passage = prompt.passage
         while len(ids) > limit:  # tokens have different lengths, so it takes a few rounds
-            share = max(0, limit - least) / (len(ids) - least)
-            passage = passage[: int(len(passage) * share)].rstrip()
-            ids = await self._ids(replace(prompt, passage=passage).text, start=self.fmt.start)
-        return Tokens(np.array(ids, dtype=np.int32), total - len(ids), len(passage))
+            kept = shares(lengths, int(sum(kept) * max(0, limit - least) / (len(ids) - least)))
+            ids = await self._ids(prompt.cut(kept).text, start=self.fmt.start)
+        return Tokens(np.array(ids, dtype=np.int32), total - len(ids), tuple(kept))
 
     async def decode(self, ids: Sequence[int]) -> str:
         """The text of ids."""
@@ -139,10 +139,6 @@ def local_tokenizer(model: Model, fmt: PromptFormat) -> PromptTokenizer | None:
     from transformers import AutoTokenizer
 
     try:
-        folder = locate(model.weights, settings_only=True)
-        if model.adapter is not None:
-            adapter = locate(model.adapter, settings_only=True)
-            folder = adapter if (adapter / "tokenizer.json").exists() else folder
-        return PromptTokenizer(AutoTokenizer.from_pretrained(folder), fmt)
+        return PromptTokenizer(AutoTokenizer.from_pretrained(tokenizer_folder(model)), fmt)
     except (InputError, OSError, ValueError):
         return None
