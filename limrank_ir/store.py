@@ -1,24 +1,25 @@
-"""The store: verdicts in an SQLite file, so that no pair is judged twice and no verdict is lost."""
+"""The store: verdicts and answers in an SQLite file, so that nothing is asked twice and nothing is lost."""
 
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any, TypeAlias
 
 from limrank_ir.formats import sqlite
-from limrank_ir.verdict import Verdict
+from limrank_ir.verdict import Reading, Verdict, Written
+
+Saved: TypeAlias = Reading | Written
+"""What a model said to a question about a set: a reading of labels without a thought, or a text."""
 
 _COLUMNS = "log_odds, reasoning, prompt_tokens, reasoning_tokens, finish, cut_tokens, label_mass"
+_ANSWER_COLUMNS = "text, logprobs, prompt_tokens, written_tokens, finish, cut_tokens"
 _KEYS_PER_QUERY = 500
-KIND = sqlite.Kind(
-    name="store",
-    application_id=0x4C696D52,  # "LimR"
-    layout=2,
-    upgrades={1: "ALTER TABLE verdicts ADD COLUMN label_mass REAL"},
-    table="""
+_VERDICTS = """
     CREATE TABLE verdicts (
         key BLOB PRIMARY KEY,
         log_odds REAL NOT NULL,
@@ -29,8 +30,25 @@ KIND = sqlite.Kind(
         cut_tokens INTEGER NOT NULL,
         label_mass REAL
     ) WITHOUT ROWID
-""",
-    probe=f"SELECT key, {_COLUMNS} FROM verdicts LIMIT 1",
+"""
+_ANSWERS = """
+    CREATE TABLE answers (
+        key BLOB PRIMARY KEY,
+        text TEXT,
+        logprobs TEXT,
+        prompt_tokens INTEGER NOT NULL,
+        written_tokens INTEGER NOT NULL,
+        finish TEXT NOT NULL,
+        cut_tokens INTEGER NOT NULL
+    ) WITHOUT ROWID
+"""
+KIND = sqlite.Kind(
+    name="store",
+    application_id=0x4C696D52,  # "LimR"
+    layout=3,
+    upgrades={1: "ALTER TABLE verdicts ADD COLUMN label_mass REAL", 2: _ANSWERS},
+    tables=(_VERDICTS, _ANSWERS),
+    probe=f"SELECT 1 FROM (SELECT key, {_COLUMNS} FROM verdicts), (SELECT key, {_ANSWER_COLUMNS} FROM answers) LIMIT 1",
     mode="wal",
 )
 
@@ -53,7 +71,11 @@ def key(*parts: str) -> bytes:
 
 
 class VerdictStore:
-    """Verdicts by key in one SQLite file (WAL). Several processes may share it.
+    """Verdicts, and answers about sets of passages, by key in one SQLite file (WAL). Several processes may share it.
+
+    Attributes:
+        path: the file.
+        keeps_texts: whether what a model wrote is saved.
 
     Example:
         >>> store = VerdictStore("verdicts.sqlite")  # doctest: +SKIP
@@ -65,15 +87,16 @@ class VerdictStore:
 
         Args:
             path: the file. Its folder is created if necessary, and ``~`` is the home folder.
-            thoughts: whether to save reasoning, which repeats parts of queries and passages. Without it, the file has
-                only hashes and numbers, as data that must not be copied needs.
+            thoughts: whether to save what a model wrote, which repeats parts of queries and passages. Without it, the
+                file has only hashes and numbers, as data that must not be copied needs: verdicts without their
+                reasoning, and readings, but no written answers, for which an interrupted run asks again.
 
         Raises:
             InputError: the file is not a store, or cannot be read or written.
             EngineError: it is damaged, or another process keeps it locked. It is left unchanged.
         """
         self.path = Path(os.path.expanduser(path))
-        self._thoughts = thoughts
+        self.keeps_texts = thoughts
         self._lock = threading.Lock()
         self._database = sqlite.connect(self.path, KIND)
 
@@ -89,14 +112,7 @@ class VerdictStore:
         Raises:
             EngineError: the file cannot be read.
         """
-        known: dict[bytes, Verdict] = {}
-        with self._lock, sqlite.explained(self.path, KIND):
-            for start in range(0, len(keys), _KEYS_PER_QUERY):
-                part = list(keys[start : start + _KEYS_PER_QUERY])
-                marks = ",".join("?" * len(part))
-                rows = self._database.execute(f"SELECT key, {_COLUMNS} FROM verdicts WHERE key IN ({marks})", part)
-                known.update((row[0], Verdict(*row[1:])) for row in rows)
-        return known
+        return {name: Verdict(*values) for name, *values in self._rows(f"SELECT key, {_COLUMNS} FROM verdicts", keys)}
 
     def put(self, verdicts: Iterable[tuple[bytes, Verdict]]) -> None:
         """Save verdicts. They are on disk when this returns. A key that is already in the store keeps its verdict.
@@ -112,7 +128,7 @@ class VerdictStore:
             (
                 name,
                 verdict.log_odds,
-                verdict.reasoning if self._thoughts else None,
+                verdict.reasoning if self.keeps_texts else None,
                 verdict.prompt_tokens,
                 verdict.reasoning_tokens,
                 verdict.finish,
@@ -126,7 +142,52 @@ class VerdictStore:
                 f"INSERT OR IGNORE INTO verdicts (key, {_COLUMNS}) VALUES (?,?,?,?,?,?,?,?)", rows
             )
 
+    def get_answers(self, keys: Sequence[bytes]) -> dict[bytes, Saved]:
+        """Look up answers about sets.
+
+        Args:
+            keys: keys made by `key`.
+
+        Returns:
+            The answers to those that are in the store.
+
+        Raises:
+            EngineError: the file cannot be read.
+        """
+        known: dict[bytes, Saved] = {}
+        rows = self._rows(f"SELECT key, {_ANSWER_COLUMNS} FROM answers", keys)
+        for name, text, logprobs, prompt, written, finish, cut in rows:
+            if logprobs is None:
+                known[name] = Written(text, prompt, written, finish, cut)
+            else:
+                known[name] = Reading(tuple(json.loads(logprobs)), None, prompt, written, finish, cut)
+        return known
+
+    def put_answers(self, answers: Iterable[tuple[bytes, Saved]]) -> None:
+        """Save answers about sets, as `put` saves verdicts. Texts are left out without `keeps_texts`.
+
+        Args:
+            answers: (key, answer) pairs, committed together.
+
+        Raises:
+            InputError: the file cannot be written.
+            EngineError: the disk is full, or another process keeps the file locked.
+        """
+        rows = [(name, *_values(answer)) for name, answer in answers if self.keeps_texts or isinstance(answer, Reading)]
+        with self._lock, sqlite.explained(self.path, KIND), self._database:
+            self._database.executemany(
+                f"INSERT OR IGNORE INTO answers (key, {_ANSWER_COLUMNS}) VALUES (?,?,?,?,?,?,?)", rows
+            )
+
+    def _rows(self, select: str, keys: Sequence[bytes]) -> Iterator[Any]:
+        """The rows of a table that have these keys."""
+        with self._lock, sqlite.explained(self.path, KIND):
+            for start in range(0, len(keys), _KEYS_PER_QUERY):
+                part = list(keys[start : start + _KEYS_PER_QUERY])
+                yield from self._database.execute(f"{select} WHERE key IN ({','.join('?' * len(part))})", part)
+
     def __len__(self) -> int:
+        """The number of verdicts."""
         with self._lock, sqlite.explained(self.path, KIND):
             return int(self._database.execute("SELECT COUNT(*) FROM verdicts").fetchone()[0])
 
@@ -136,3 +197,11 @@ class VerdictStore:
 
     def __repr__(self) -> str:
         return f"VerdictStore({str(self.path)!r})"
+
+
+def _values(answer: Saved) -> tuple[Any, ...]:
+    """The columns of an answer. JSON gives back the same numbers."""
+    if isinstance(answer, Written):
+        return answer.text, None, answer.prompt_tokens, answer.written_tokens, answer.finish, answer.cut_tokens
+    logprobs = json.dumps(answer.logprobs)
+    return None, logprobs, answer.prompt_tokens, answer.reasoning_tokens, answer.finish, answer.cut_tokens

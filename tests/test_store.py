@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
 import sqlite3
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,9 +20,12 @@ from hypothesis import strategies as st
 from limrank_ir import LimRank, Verdict
 from limrank_ir.errors import EngineError, InputError
 from limrank_ir.store import VerdictStore, key
+from limrank_ir.verdict import Reading, Written
 from tests import tiny
 
 VERDICT = Verdict(0.1 + 0.2, "a thought\n", 12, 3, "budget", 4)
+WRITTEN = Written("<think>\n</think> [2] > [1]\ufffd", 40, 9, "stop", 3)
+READING = Reading((-0.1 - 0.2, -1e-300, -math.inf), None, 30, 0, "verdict", 2)
 
 
 def test_verdicts_are_read_back_unchanged(tmp_path):
@@ -36,6 +41,27 @@ def test_verdicts_are_read_back_unchanged(tmp_path):
     }
     assert len(again) == 2
     assert again._database.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+
+
+def test_answers_about_sets_are_read_back_unchanged(tmp_path):
+    store = VerdictStore(tmp_path / "v.sqlite")
+    store.put_answers([(key("a"), WRITTEN), (key("b"), READING)])
+    store.put_answers([(key("a"), replace(WRITTEN, text="another"))])  # the first answer stays
+    store.put([(key("a"), VERDICT)])
+    store.close()
+    again = VerdictStore(tmp_path / "v.sqlite")
+    assert again.get_answers([key("b"), key("c"), key("a")]) == {key("a"): WRITTEN, key("b"): READING}
+    assert again.get([key("a"), key("b")]) == {key("a"): VERDICT} and len(again) == 1
+
+
+def test_without_texts_there_are_only_hashes_and_numbers(tmp_path):
+    store = VerdictStore(tmp_path / "v.sqlite", thoughts=False)
+    store.put_answers([(key("a"), WRITTEN), (key("b"), READING)])
+    store.put([(key("a"), VERDICT)])
+    assert store.get_answers([key("a"), key("b")]) == {key("b"): READING} and not store.keeps_texts
+    assert store.get([key("a")])[key("a")].reasoning is None
+    store.close()
+    assert not any(word in (tmp_path / "v.sqlite").read_bytes() for word in (b"think", b"thought", b"[2]"))
 
 
 def test_many_keys_at_once(tmp_path):
@@ -71,6 +97,13 @@ def _without_its_table(path: Path) -> None:
     database.close()
 
 
+def _without_its_second_table(path: Path) -> None:
+    VerdictStore(path).close()
+    with sqlite3.connect(path) as database:
+        database.execute("DROP TABLE answers")
+    database.close()
+
+
 def _other_database(path: Path) -> None:
     with sqlite3.connect(path) as database:
         database.execute("CREATE TABLE verdicts (key TEXT)")
@@ -95,12 +128,22 @@ def _other_layout(path: Path) -> None:
         ),
         (lambda path: path.write_bytes(b"SQLite format 3\0"), InputError, "is not a LimRank store"),
         (_other_database, InputError, "is not a LimRank store"),
-        (_other_layout, InputError, "is a store of layout 99, but this version reads 2"),
+        (_other_layout, InputError, "is a store of layout 99, but this version reads 3"),
         (_damaged, EngineError, "the store is damaged.*; move it away to start a new one"),
         (_cut_short, EngineError, "the store is damaged"),
-        (_without_its_table, EngineError, "the store failed.*no such table"),
+        (_without_its_table, EngineError, "the store failed.*no such table: verdicts"),
+        (_without_its_second_table, EngineError, "the store failed.*no such table: answers"),
     ],
-    ids=["text", "a header alone", "another database", "another layout", "damaged", "cut short", "without its table"],
+    ids=[
+        "text",
+        "a header alone",
+        "another database",
+        "another layout",
+        "damaged",
+        "cut short",
+        "without its table",
+        "without its second table",
+    ],
 )
 def test_other_and_damaged_files_are_refused_and_left_unchanged(tmp_path, make, kind, message):
     path = tmp_path / "v.sqlite"
@@ -116,21 +159,25 @@ def test_other_and_damaged_files_are_refused_and_left_unchanged(tmp_path, make, 
 def test_a_newer_layout_in_the_write_ahead_log_is_refused(tmp_path):
     VerdictStore(tmp_path / "v").close()
     newer = sqlite3.connect(tmp_path / "v")
-    newer.execute("PRAGMA user_version=3")
-    assert (tmp_path / "v").read_bytes()[60:64] == (2).to_bytes(4, "big")  # the file's own header lags behind
-    with pytest.raises(InputError, match="is a store of layout 3, but this version reads 2"):
+    newer.execute("PRAGMA user_version=4")
+    assert (tmp_path / "v").read_bytes()[60:64] == (3).to_bytes(4, "big")  # the file's own header lags behind
+    with pytest.raises(InputError, match="is a store of layout 4, but this version reads 3"):
         VerdictStore(tmp_path / "v")
     newer.close()
 
 
 @pytest.mark.parametrize("openings", [1, 2])
-def test_a_store_of_the_first_layout_is_brought_up_to_date(tmp_path, openings):
+@pytest.mark.parametrize("layout", [1, 2])
+def test_a_store_of_an_older_layout_is_brought_up_to_date(tmp_path, layout, openings):
     path = tmp_path / "v.sqlite"
     VerdictStore(path).close()
     with sqlite3.connect(path) as database:
-        database.execute("ALTER TABLE verdicts DROP COLUMN label_mass")
-        database.execute("INSERT INTO verdicts VALUES (?, 2.5, NULL, 7, 0, 'verdict', 1)", (key("old"),))
-        database.execute("PRAGMA user_version=1")
+        database.execute("DROP TABLE answers")
+        if layout == 1:
+            database.execute("ALTER TABLE verdicts DROP COLUMN label_mass")
+        values = "?, 2.5, NULL, 7, 0, 'verdict', 1" + ", NULL" * (layout - 1)
+        database.execute(f"INSERT INTO verdicts VALUES ({values})", (key("old"),))
+        database.execute(f"PRAGMA user_version={layout}")
     database.close()
     stores = [VerdictStore(path) for _ in range(openings)]
     new = Verdict(1.5, None, 3, 0, "verdict", 0, 0.25)
@@ -140,6 +187,9 @@ def test_a_store_of_the_first_layout_is_brought_up_to_date(tmp_path, openings):
             key("old"): Verdict(2.5, None, 7, 0, "verdict", 1),
             key("new"): new,
         }
+        assert store.get_answers([key("old")]) == {}
+    stores[0].put_answers([(key("old"), WRITTEN)])
+    assert stores[-1].get_answers([key("old")]) == {key("old"): WRITTEN}
 
 
 def test_a_folder_or_an_unwritable_place(tmp_path):

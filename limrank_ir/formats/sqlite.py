@@ -23,9 +23,9 @@ class Kind:
     Attributes:
         name: its name in messages.
         application_id: the id in the SQLite header that distinguishes it from other databases.
-        layout: the version of the table, stored as ``user_version`` in the header.
-        table: the statement that creates its only table.
-        probe: a query that fails if the table is wrong.
+        layout: the version of the tables, stored as ``user_version`` in the header.
+        tables: the statements that create its tables, one each.
+        probe: a query that fails if a table is wrong.
         mode: ``"wal"`` for many readers and writers, ``"delete"`` for a single file without companions.
         upgrades: an older layout to the statement that makes the next one of it.
     """
@@ -33,7 +33,7 @@ class Kind:
     name: str
     application_id: int
     layout: int
-    table: str
+    tables: tuple[str, ...]
     probe: str
     mode: Literal["wal", "delete"]
     upgrades: Mapping[int, str] = field(default_factory=dict)
@@ -175,7 +175,8 @@ def _create(path: Path, kind: Kind) -> None:
         with sqlite3.connect(name) as database:
             database.execute(f"PRAGMA application_id={kind.application_id}")
             database.execute(f"PRAGMA user_version={kind.layout}")
-            database.execute(kind.table)
+            for table in kind.tables:
+                database.execute(table)
         database.execute(f"PRAGMA journal_mode={kind.mode}")
         database.close()
         if path.exists() and path.stat().st_size == 0:

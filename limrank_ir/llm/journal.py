@@ -17,7 +17,8 @@ KIND = sqlite.Kind(
     name="journal",
     application_id=0x4C696D4A,  # "LimJ"
     layout=1,
-    table="""
+    tables=(
+        """
     CREATE TABLE answers (
         key TEXT PRIMARY KEY,
         request TEXT NOT NULL,
@@ -25,6 +26,7 @@ KIND = sqlite.Kind(
         server TEXT NOT NULL DEFAULT ''
     ) WITHOUT ROWID
 """,
+    ),
     probe="SELECT key, request, answer, server FROM answers LIMIT 1",
     mode="delete",  # a single file, complete after every answer
     upgrades={0: "ALTER TABLE answers ADD COLUMN server TEXT NOT NULL DEFAULT ''"},

@@ -33,7 +33,7 @@ _KIND = sqlite.Kind(
     name="file of teachers' scores",
     application_id=0x4C695465,  # "LiTe"
     layout=1,
-    table="CREATE TABLE scores (key BLOB PRIMARY KEY, score REAL NOT NULL) WITHOUT ROWID",
+    tables=("CREATE TABLE scores (key BLOB PRIMARY KEY, score REAL NOT NULL) WITHOUT ROWID",),
     probe="SELECT key, score FROM scores LIMIT 1",
     mode="delete",
 )
