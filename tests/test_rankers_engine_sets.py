@@ -116,9 +116,8 @@ def test_labels_and_answers():
     assert set_format("first").labels(3) == ("A", "B", "C") and set_format("setwise").labels(2) == (" A", " B")
     assert set_format("grade-0-10").labels(1) == tuple(map(str, range(11)))
     assert set_format("rank-zephyr").budget(20, 8192) == 176 and set_format("reason-rank").budget(20, 8192) == 8368
-    assert {fmt.task for fmt in READS.values()} == {"order", "best", "grade"} and {*READS} <= {*WRITES}
-    for task, fmt in {**WRITES, **READS}.items():
-        assert fmt.task == task
+    for task, fmt in [*WRITES.items(), *READS.items()]:
+        assert fmt.task == task and SET_FORMATS[fmt.name] is fmt
 
 
 def test_unusable_sets_are_refused(chat):

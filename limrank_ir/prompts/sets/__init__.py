@@ -32,8 +32,8 @@ SET_FORMATS = {
 }
 # The format of each task, if no other one is chosen: none of them needs a model that was trained for it. An order is
 # read off the first identifier, which needs letters: numbers from 10 on begin with the same token as others.
-READS = {"order": FIRST, "best": SETWISE, "grade": GRADE_4}
-WRITES = {"order": RANK_ZEPHYR, "best": SETWISE, "grade": GRADE_4, "grades": GROUP_RANK}
+READS = {"order": FIRST, "best": SETWISE, "grade-4": GRADE_4, "grade-10": GRADE_10}
+WRITES = {"order": RANK_ZEPHYR, "best": SETWISE, "grades": GROUP_RANK}
 
 
 def set_format(name: str) -> SetFormat:

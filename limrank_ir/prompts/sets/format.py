@@ -53,7 +53,8 @@ class SetFormat:
 
     Attributes:
         name: the name in options.
-        task: what it asks: ``"order"`` all passages, choose the ``"best"``, ``"grade"`` one, or ``"grades"`` for each.
+        task: what it asks: the ``"order"`` of all passages, the ``"best"``, the grade of one (``"grade-4"``,
+            ``"grade-10"``: up to that), or the ``"grades"`` of each.
         before: the user's message up to the passages.
         passage: a passage in the list.
         after: the user's message after the passages.

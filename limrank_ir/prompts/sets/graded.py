@@ -10,7 +10,7 @@ from limrank_ir.prompts.sets.format import SetFormat
 # which were trained for grades, have formats of their own (`limrank_ir.prompts.released`).
 GRADE_4 = SetFormat(
     name="grade-0-4",
-    task="grade",
+    task="grade-4",
     before="From a scale of 0 to 4, judge the relevance between the query and the document.\nQuery: {query}\n",
     passage="Document: {passage}",
     after="\nOutput:",
@@ -24,6 +24,7 @@ GRADE_4 = SetFormat(
 GRADE_10 = replace(
     GRADE_4,
     name="grade-0-10",
+    task="grade-10",
     before=GRADE_4.before.replace("0 to 4", "0 to 10"),
     example="7",
     grades=tuple(range(11)),

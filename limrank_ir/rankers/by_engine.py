@@ -1,0 +1,143 @@
+"""The engine's answers to what rankers ask: rendered, asked once, saved before they are passed on, and counted."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Sequence
+
+from limrank_ir.errors import EngineError, InputError
+from limrank_ir.formats.pairs import checked_pair
+from limrank_ir.prompts import Prompt
+from limrank_ir.rankers.asking import Answer, Question, Write
+from limrank_ir.rankers.stats import AskStats
+from limrank_ir.rankers.ways import Way, Ways, tokens
+from limrank_ir.reranker import LimRank
+from limrank_ir.store import Saved
+from limrank_ir.verdict import Verdict
+
+log = logging.getLogger("limrank_ir")
+
+JUDGE = "judge"
+
+
+class EngineAsk:
+    """Answers questions with the engine and the store of a `LimRank` (`limrank_ir.rankers.asking.Ask`).
+
+    ``"judge"`` is `LimRank.judge` in the form of two log-probabilities: the reranker's own verdict, with its think mode
+    and from its store. Every other task has a format (`limrank_ir.prompts.sets`); only models that were trained for
+    grades from 0 to 4 or 10 read these by their own.
+
+    Equal prompts are asked once, also for different `Question.sample`, which is not a part of the store's keys: reading
+    and greedy writing always say the same. The tokens of an answer are those that it took when it was asked, also if it
+    comes from the store, so that an interrupted run ends with the same counts. `stats` has what was spent here.
+
+    Attributes:
+        limrank: the model, its engine, and the store.
+        stats: counts of all questions so far.
+
+    Example:
+        >>> ask = EngineAsk(LimRank(), formats=["setwise-numbers"])  # doctest: +SKIP
+        >>> ask([Read("best", "how do I copy a file?", ("os.remove(path)", "shutil.copy(src, dst)"))])  # doctest: +SKIP
+    """
+
+    def __init__(self, limrank: LimRank, *, formats: Iterable[str] = ()) -> None:
+        """Choose a model and how it is asked.
+
+        Args:
+            limrank: the model, its engine, and the store.
+            formats: names of formats to use for their tasks (`limrank_ir.prompts.sets.SET_FORMATS`), such as the one
+                that the model was trained on. One with a thought is used where the model writes, not where it is read.
+
+        Raises:
+            InputError: there is no such format.
+        """
+        self.limrank = limrank
+        self.stats = AskStats()
+        self._ways = Ways(limrank, formats)
+        self._warned = False
+
+    def __call__(self, questions: Sequence[Question]) -> list[Answer]:
+        """Answer questions.
+
+        Args:
+            questions: the questions.
+
+        Returns:
+            The answer to each, in order. If there is a store, all of them are in it by then.
+
+        Raises:
+            InputError: a task is unknown, a query is empty, a set is too large, or the model cannot do what is asked.
+            EngineError: the engine or the store fails.
+        """
+        kinds: dict[tuple[str, bool, int], list[int]] = {}
+        for number, question in enumerate(questions):
+            for passage in question.passages or ("",):
+                checked_pair(number, (question.query, passage, question.instruction))
+            kind = (question.task, isinstance(question, Write), len(question.passages))
+            kinds.setdefault(kind, []).append(number)
+        answers: dict[int, Answer] = {}
+        for (task, writes, passages), numbers in kinds.items():
+            asked = [questions[number] for number in numbers]
+            if (task, writes) == (JUDGE, False):
+                found = self._judged(asked)
+            else:
+                found = self._asked(self._ways.way(task, passages, writes=writes), asked, writes)
+            answers |= zip(numbers, found, strict=True)
+        self.stats.questions += len(questions)
+        return [answers[number] for number in range(len(questions))]
+
+    def _judged(self, questions: Sequence[Question]) -> list[Answer]:
+        """Verdicts as log-probabilities of true and false."""
+        if wrong := [len(each.passages) for each in questions if len(each.passages) != 1]:
+            raise InputError(f"a question of the task {JUDGE!r} shows {wrong[0]} passages; it needs one")
+        verdicts = self.limrank.judge([(each.query, each.passages[0], each.instruction) for each in questions])
+        done, stats = self.limrank.stats, self.stats
+        stats.repeated += done.pairs - done.unique
+        stats.stored += done.stored
+        stats.reads += done.judged
+        stats.tokens += done.tokens
+        stats.cut += done.cut
+        stats.cut_tokens += done.cut_tokens
+        stats.cleaned += done.cleaned
+        stats.unfinished += done.forced
+        return [_verdict_answer(verdict) for verdict in verdicts]
+
+    def _asked(self, way: Way, questions: Sequence[Question], writes: bool) -> list[Answer]:
+        """Answers from the store, and the others from the engine."""
+        rendered = [way.prompt(question) for question in questions]
+        names = way.keys(rendered)
+        prompts = dict(zip(names, rendered, strict=True))
+        order = list(prompts)
+        store, stats = self.limrank.store, self.stats
+        known: dict[bytes, Saved] = {} if store is None else store.get_answers(order)
+        stats.repeated += len(names) - len(order)
+        stats.stored += len(known)
+        done = frozenset(place for place, name in enumerate(order) if name in known)
+        if store is not None and writes and not store.keeps_texts and not self._warned:
+            self._warned = True
+            log.warning("%s: written answers are not saved, so an interrupted run asks for them again", store.path)
+        for batch in way.ask(list(prompts.values()), done) if len(done) < len(order) else ():
+            new = [(order[place], saved) for place, saved in batch]
+            if store is not None:
+                store.put_answers(new)
+            known |= new
+            stats.writes += len(new) if writes else 0
+            stats.reads += 0 if writes else len(new)
+            stats.tokens += sum(tokens(saved) for _, saved in new)
+        if missing := sum(name not in known for name in order):
+            raise EngineError(f"{self.limrank.engine!r} gave no answer to {missing} of {len(order)} questions")
+        for name, prompt in prompts.items():
+            self._count(known[name], prompt)
+        return [way.answer(known[name]) for name in names]
+
+    def _count(self, saved: Saved, prompt: Prompt) -> None:
+        self.stats.cut += saved.cut_tokens > 0
+        self.stats.cut_tokens += saved.cut_tokens
+        self.stats.cleaned += prompt.cleaned
+        self.stats.unfinished += saved.finish == "budget"
+
+
+def _verdict_answer(verdict: Verdict) -> Answer:
+    """A verdict as two log-probabilities, up to a common shift, so that their difference is the log-odds exactly."""
+    logprobs = (min(verdict.log_odds, 0.0), min(-verdict.log_odds, 0.0))
+    return Answer(logprobs=logprobs, tokens=verdict.prompt_tokens + verdict.reasoning_tokens)
