@@ -75,6 +75,18 @@ def test_float32_reads_what_the_local_engine_reads(think, exact, local):
             assert getattr(reading, name) == getattr(other, name)
 
 
+def test_float32_writes_what_the_local_engine_writes(exact, local):
+    thoughts = prompts(True)[:2]
+    (whole,) = ([each for batch in local.write(thoughts, budget=8) for each in batch],)
+    stop = dict(whole)[0].text[4:9]
+    for options in ({"budget": 8}, {"budget": 8, "stop": (stop,)}):
+        texts, others = (
+            dict(pair for batch in each.write(thoughts, **options) for pair in batch)
+            for each in (engine_at(exact), local)
+        )
+        assert texts == others
+
+
 def test_many_labels_that_are_unlikely(exact, local):
     labels = (" A", " B", " zebra")
     for reading, other in zip(read(engine_at(exact), labels=labels), read(local, labels=labels), strict=True):

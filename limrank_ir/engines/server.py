@@ -7,11 +7,11 @@ is, and whether it has the model, it says itself.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence, Set
 from contextlib import AsyncExitStack
 from dataclasses import fields
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from limrank_ir.engines.batching import waves
 from limrank_ir.engines.formats import model_format
@@ -23,12 +23,14 @@ from limrank_ir.engines.servers.tokenizing import Local, Remote, local_tokenizer
 from limrank_ir.errors import InputError
 from limrank_ir.models import Model
 from limrank_ir.prompts import Prompt, PromptFormat
-from limrank_ir.verdict import Reading
+from limrank_ir.verdict import Reading, Written
 
 if TYPE_CHECKING:
     from limrank_ir.engines import Label
     from limrank_ir.engines.servers.wire import Served
     from limrank_ir.engines.tokens import PromptTokenizer
+
+T = TypeVar("T")
 
 
 class ServerEngine:
@@ -135,6 +137,54 @@ class ServerEngine:
                 f"the score of {self.model.name} is the raw logit of one label, which servers do not give; use "
                 "engine='local' or 'vllm' (--engine)"
             )
+
+        async def read(asker: Asker, prompt: Prompt) -> tuple[Reading, int]:
+            reading = await asker.read(prompt, labels, think=think, budget=budget)
+            return reading, reading.prompt_tokens + reading.reasoning_tokens
+
+        return self._work(prompts, done, read)
+
+    def write(
+        self,
+        prompts: Sequence[Prompt],
+        *,
+        budget: int,
+        stop: Sequence[str] = (),
+        done: Set[int] = frozenset(),
+    ) -> Iterator[list[tuple[int, Written]]]:
+        """Continue prompts, each as soon as a server has its end (see `limrank_ir.engines.Writer.write`).
+
+        A server with OpenAI's API alone goes on after a stop string, as far as the budget lasts, and what follows is
+        dropped: it would leave the stop string out of its answer.
+
+        Raises:
+            InputError: a server does not have the model, or rejects a request or the key; or a query leaves no room for
+                its passages.
+            EngineError: no server can be reached any more, or one gives no valid answer.
+        """
+
+        async def write(asker: Asker, prompt: Prompt) -> tuple[Written, int]:
+            written = await asker.write(prompt, budget=budget, stops=stop)
+            return written, written.prompt_tokens + written.written_tokens
+
+        return self._work(prompts, done, write)
+
+    def _work(
+        self,
+        prompts: Sequence[Prompt],
+        done: Set[int],
+        one: Callable[[Asker, Prompt], Awaitable[tuple[T, int]]],
+    ) -> Iterator[list[tuple[int, T]]]:
+        """Ask the servers about prompts.
+
+        Args:
+            prompts: the prompts.
+            done: indices to skip.
+            one: asks about one: (what the answer says, the number of tokens).
+
+        Yields:
+            Batches of (index of the prompt, what the answer says).
+        """
         served = self._served[0]
         if self._tokenizer is None and not WIRES[served.kind].takes_ids:
             raise InputError(
@@ -152,7 +202,7 @@ class ServerEngine:
             if index not in done
         ]
 
-        async def main(put: Callable[[tuple[int, Reading]], None]) -> None:
+        async def main(put: Callable[[tuple[int, T]], None]) -> None:
             async with AsyncExitStack() as stack:
                 askers = {}
                 for url in self.urls:
@@ -161,9 +211,9 @@ class ServerEngine:
                     askers[url] = Asker(connection, served, tokenizing, self._format, max_length)
 
                 async def work(url: str, index: int) -> None:
-                    reading = await askers[url].read(prompts[index], labels, think=think, budget=budget)
-                    self.tokens += reading.prompt_tokens + reading.reasoning_tokens
-                    put((index, reading))
+                    result, tokens = await one(askers[url], prompts[index])
+                    self.tokens += tokens
+                    put((index, result))
 
                 await share(items, self.urls, concurrency, work)
 

@@ -6,29 +6,31 @@ whatever is in flight, so that a score may differ in its last digits from run to
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property
 from itertools import count
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from limrank_ir.engines.batching import waves
 from limrank_ir.engines.context import context_limit
 from limrank_ir.engines.formats import model_format
-from limrank_ir.engines.thoughts import thought_limits
+from limrank_ir.engines.thoughts import answer_limits, thought_limits
 from limrank_ir.engines.vllm_options import changes, check_options, quiet
-from limrank_ir.engines.vllm_requests import Request, ended, label_params, reading, refusals, thought_params
+from limrank_ir.engines.vllm_requests import Request, ended, label_params, reading, refusals, text_params, written
 from limrank_ir.errors import EngineError, InputError
 from limrank_ir.extras import need
 from limrank_ir.models import Model
 from limrank_ir.prompts import Prompt
-from limrank_ir.verdict import Reading
+from limrank_ir.verdict import Reading, Written
 from limrank_ir.weights import identity
 
 if TYPE_CHECKING:
     from limrank_ir.engines import Label
     from limrank_ir.engines.vllm_start import Started
+
+T = TypeVar("T")
 
 IN_FLIGHT = 2048  # prompts: more than vLLM runs at the same time, so that none waits for one to be encoded
 FIRST = -1  # the priority of forced ends of thoughts, while the keys of their prompts are cached
@@ -153,32 +155,84 @@ class VllmEngine:
         if think:
             limit, budget = thought_limits(limit, budget)
             stops = fmt.stops(labels)
-            ask = thought_params(label_ids, stops, budget)
+            ask = text_params(stops, budget, label_ids)
+
+        def take(asked: dict[str, Request], request: Request, output: Any) -> Reading | None:
+            if think and request.thought is None:
+                thought = ended(output, stops, tokenizer)
+                request = replace(request, thought=thought)
+                if thought.finish != "verdict":
+                    forced = fmt.forced(request.tokens.shown(prompts[request.index]), thought.text)
+                    (tokens,) = tokenizer.encode([forced], self.max_length)
+                    self._ask(asked, replace(request, tokens=tokens, cut=request.tokens.cut), read, FIRST)
+                    return None
+            return reading(request, output, label_ids, raw=started.raw)
+
+        yield from self._work(prompts, done, limit, ask, take)
+
+    def write(
+        self,
+        prompts: Sequence[Prompt],
+        *,
+        budget: int,
+        stop: Sequence[str] = (),
+        done: Set[int] = frozenset(),
+    ) -> Iterator[list[tuple[int, Written]]]:
+        """Continue prompts, each as soon as vLLM has its end (see `limrank_ir.engines.Writer.write`).
+
+        Raises:
+            InputError: the model cannot be loaded, a query leaves no room for its passages, or vLLM does not accept a
+                prompt.
+            EngineError: vLLM fails, or memory runs out.
+        """
+        if all(index in done for index in range(len(prompts))):
+            return
+        limit, budget = answer_limits(self.max_length, budget)
+        tokenizer = self._started.tokenizer
+
+        def take(asked: dict[str, Request], request: Request, output: Any) -> Written:
+            return written(request, output, stop, tokenizer)
+
+        yield from self._work(prompts, done, limit, text_params(stop, budget), take)
+
+    def _work(
+        self,
+        prompts: Sequence[Prompt],
+        done: Set[int],
+        limit: int,
+        params: Any,
+        take: Callable[[dict[str, Request], Request, Any], T | None],
+    ) -> Iterator[list[tuple[int, T]]]:
+        """Hand prompts to vLLM as it has room for them.
+
+        Args:
+            prompts: the prompts.
+            done: indices to skip.
+            limit: the maximum number of tokens in a prompt.
+            params: the sampling parameters.
+            take: turns an answer into a result, or hands vLLM another request and returns None.
+
+        Yields:
+            Batches of (index of the prompt, its result).
+        """
         waiting = waves(dict(enumerate(prompts)))
         asked: dict[str, Request] = {}
         try:
             while True:
                 while len(asked) < IN_FLIGHT and (wave := next(waiting, None)) is not None:
                     chosen = [index for group in wave for index in group if index not in done]
-                    encoded = tokenizer.encode([prompts[index] for index in chosen], limit)
+                    encoded = self._started.tokenizer.encode([prompts[index] for index in chosen], limit)
                     for index, tokens in zip(chosen, encoded, strict=True):
-                        self._ask(asked, Request(index, tokens), ask)
+                        self._ask(asked, Request(index, tokens), params)
                 if not asked:
                     return
-                readings = []
+                results = []
                 for name, output in self._answers(asked):
                     request = asked.pop(name)
-                    if think and request.thought is None:
-                        thought = ended(output, stops, tokenizer)
-                        request = replace(request, thought=thought)
-                        if thought.finish != "verdict":
-                            forced = fmt.forced(request.tokens.shown(prompts[request.index]), thought.text)
-                            (tokens,) = tokenizer.encode([forced], self.max_length)
-                            self._ask(asked, replace(request, tokens=tokens, cut=request.tokens.cut), read, FIRST)
-                            continue
-                    readings.append((request.index, reading(request, output, label_ids, raw=started.raw)))
-                if readings:
-                    yield readings
+                    if (result := take(asked, request, output)) is not None:
+                        results.append((request.index, result))
+                if results:
+                    yield results
         finally:
             self._abandon(asked)
 

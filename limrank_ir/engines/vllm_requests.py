@@ -1,4 +1,4 @@
-"""What is asked of vLLM, and what its answers say: the end of a thought, and the labels where it stands."""
+"""What is asked of vLLM, and what its answers say: a text and how it ended, and the labels where they stand."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from limrank_ir.engines.thoughts import before_stop
+from limrank_ir.engines.thoughts import before_stop, up_to_stop
 from limrank_ir.errors import EngineError
-from limrank_ir.verdict import Finish, Reading
+from limrank_ir.verdict import Ending, Finish, Reading, Written
 
 if TYPE_CHECKING:
     from limrank_ir.engines.tokens import PromptTokenizer, Tokens
@@ -54,8 +54,8 @@ def label_params(label_ids: Sequence[int]) -> Any:
     return _params(label_ids, max_tokens=1, detokenize=False)
 
 
-def thought_params(label_ids: Sequence[int], stops: Sequence[str], budget: int) -> Any:
-    """Sampling parameters that let the model think, and read labels at each of its tokens."""
+def text_params(stops: Sequence[str], budget: int, label_ids: Sequence[int] = ()) -> Any:
+    """Sampling parameters that let the model think or write, and read labels, if there are any, at each token."""
     return _params(
         label_ids,
         max_tokens=budget,
@@ -72,10 +72,10 @@ def _params(label_ids: Sequence[int], **further: Any) -> Any:
     from vllm import SamplingParams
     from vllm.sampling_params import RequestOutputKind
 
+    if label_ids:
+        further |= {"logprob_token_ids": list(label_ids), "flat_logprobs": True}
     return SamplingParams(
         temperature=0,
-        logprob_token_ids=list(label_ids),
-        flat_logprobs=True,
         output_kind=RequestOutputKind.CUMULATIVE,
         stream_interval=NEWS,
         **further,
@@ -89,8 +89,8 @@ def refusals() -> tuple[type[Exception], ...]:
     return ValueError, VLLMClientError
 
 
-def ended(output: Any, stops: Sequence[str], tokenizer: PromptTokenizer) -> Thought:
-    """How a thought ended.
+def generated(output: Any, stops: Sequence[str], tokenizer: PromptTokenizer) -> tuple[str, int, Ending]:
+    """A text that vLLM generated.
 
     Args:
         output: vLLM's ``RequestOutput``.
@@ -98,7 +98,7 @@ def ended(output: Any, stops: Sequence[str], tokenizer: PromptTokenizer) -> Thou
         tokenizer: decodes it.
 
     Returns:
-        The thought. Its finish is ``"verdict"`` only if it ended with a stop string.
+        (the text, up to the end of the stop string if there is one; the number of its tokens; how it ended).
 
     Raises:
         EngineError: vLLM gave up the request.
@@ -107,12 +107,37 @@ def ended(output: Any, stops: Sequence[str], tokenizer: PromptTokenizer) -> Thou
     ids = list(made.token_ids)
     if isinstance(made.stop_reason, str):
         text = tokenizer.decode(ids)
-        return Thought(before_stop(text if made.stop_reason in text else made.text, stops), len(ids), "verdict")
+        return up_to_stop(text if made.stop_reason in text else made.text, stops), len(ids), "stop"
     if made.finish_reason == "length":
-        return Thought(tokenizer.decode(ids).strip(), len(ids), "budget")
+        return tokenizer.decode(ids), len(ids), "budget"
     if made.finish_reason == "stop":  # the last token ends the text
-        return Thought(tokenizer.decode(ids[:-1]).strip(), len(ids), "eos")
+        return tokenizer.decode(ids[:-1]), len(ids), "eos"
     raise EngineError(f"vLLM gave up a prompt of {len(output.prompt_token_ids)} tokens ({made.finish_reason})")
+
+
+def ended(output: Any, stops: Sequence[str], tokenizer: PromptTokenizer) -> Thought:
+    """How a thought ended. The arguments are those of `generated`.
+
+    Returns:
+        The thought. Its finish is ``"verdict"`` only if it ended with a stop string.
+
+    Raises:
+        EngineError: vLLM gave up the request.
+    """
+    text, tokens, ending = generated(output, stops, tokenizer)
+    if ending == "stop":
+        return Thought(before_stop(text, stops), tokens, "verdict")
+    return Thought(text.strip(), tokens, ending)
+
+
+def written(request: Request, output: Any, stops: Sequence[str], tokenizer: PromptTokenizer) -> Written:
+    """What vLLM wrote. The further arguments are those of `generated`.
+
+    Raises:
+        EngineError: vLLM gave up the request.
+    """
+    text, tokens, ending = generated(output, stops, tokenizer)
+    return Written(text, len(request.tokens.ids), tokens, ending, request.tokens.cut)
 
 
 def reading(request: Request, output: Any, label_ids: Sequence[int], *, raw: bool) -> Reading:

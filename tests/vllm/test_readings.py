@@ -29,6 +29,13 @@ def read(limrank, prompts: list[Prompt], labels, **options):
     return [found[index] for index in range(len(prompts))]
 
 
+def written(limrank):
+    found = {}
+    for batch in limrank.engine.write([limrank.prompt(*pair, think=True) for pair in PAIRS], budget=8, stop=("\n",)):
+        found.update(batch)
+    return [found[index] for index in range(len(PAIRS))]
+
+
 def same(verdict, expected, tolerance=1e-2):
     exactly = ("finish", "cut_tokens", "prompt_tokens", "reasoning", "reasoning_tokens")
     assert [getattr(verdict, name) for name in exactly] == [getattr(expected, name) for name in exactly]
@@ -50,6 +57,7 @@ def expected(local):
         "never": local.judge(PAIRS),
         "always": LimRank(max_length=LENGTH, engine=None, think="always", budget=8).judge(PAIRS[:4]),
         "labels": [read(local, prompts(local), labels) for labels in LABELS],
+        "written": written(local),
     }
 
 
@@ -85,6 +93,10 @@ def test_any_number_of_labels(expected, vllm, number):
     found = read(vllm, prompts(vllm), LABELS[number])
     for reading, other in zip(found, expected["labels"][number], strict=True):
         assert reading.logprobs == pytest.approx(other.logprobs, abs=1e-2) and reading.logits is None
+
+
+def test_it_writes_what_the_local_engine_does(expected, vllm):
+    assert written(vllm) == expected["written"]
 
 
 def test_rank(vllm):

@@ -13,10 +13,10 @@ from limrank_ir.engines.servers.sglang import Sglang
 from limrank_ir.engines.servers.tokenizing import Tokenizing
 from limrank_ir.engines.servers.vllm import Vllm
 from limrank_ir.engines.servers.wire import BIAS, Generated, Question, Served, Step, Token, Wire
-from limrank_ir.engines.thoughts import before_stop, thought_limits
+from limrank_ir.engines.thoughts import answer_limits, before_stop, thought_limits, up_to_stop
 from limrank_ir.errors import EngineError
 from limrank_ir.prompts import Label, Prompt, PromptFormat
-from limrank_ir.verdict import Finish, Reading
+from limrank_ir.verdict import Ending, Finish, Reading, Written
 
 WIRES: Mapping[str, Wire] = {"vllm": Vllm(), "sglang": Sglang(), "llama.cpp": LlamaCpp(), "openai": OpenAI()}
 
@@ -89,6 +89,35 @@ class Asker:
             length, cut = len(forced.ids), cut + forced.cut
         return Reading(values, thought.text, length, thought.tokens, thought.finish, cut)
 
+    async def write(self, prompt: Prompt, *, budget: int, stops: Sequence[str]) -> Written:
+        """Let the model write.
+
+        Args:
+            prompt: the prompt.
+            budget: the maximum number of tokens.
+            stops: strings that end the text.
+
+        Returns:
+            What it wrote.
+
+        Raises:
+            InputError: the server rejects the prompt, or the query leaves no room for its passages.
+            ServerGone: the server does not answer any more.
+            EngineError: its answers are not what was asked for.
+        """
+        limit, budget = answer_limits(self.max_length, budget)
+        tokens = await self.tokenizing.encode(prompt, limit)
+        # Some servers say which tokens they generated only beside log-probabilities, so those of any token are asked.
+        question = Question(await self._wire_prompt(tokens.ids.tolist()), await self._keys([0]), budget, stops)
+        made = await self._ask(question)
+        count = await self._first(made.tokens, stops)
+        if count is not None:
+            text = up_to_stop(await self._text(made.tokens[:count]), stops)
+            return Written(text, len(tokens.ids), count, "stop", tokens.cut)
+        finish: Ending = "budget" if made.full else "eos"
+        text = await self._unstopped(made)
+        return Written(text, len(tokens.ids), len(made.tokens), finish, tokens.cut)
+
     async def _wire_prompt(self, ids: list[int]) -> list[int] | str:
         """A prompt as the server takes it: ids, or their text, to which it adds what stands before every text."""
         return ids if self._wire.takes_ids else await self.tokenizing.decode(ids[await self.tokenizing.start() :])
@@ -135,9 +164,8 @@ class Asker:
         made = await self._ask(Question(prompt, await self._keys(ids), budget, stops))
         count = await self._first(made.tokens, stops)
         if count is None:
-            # The token that ends a text is no part of it. Servers that know tokens by their texts leave it out.
-            text = await self._text(made.tokens[:-1] if self._wire.takes_ids and not made.full else made.tokens)
-            return Thought(text.strip(), len(made.tokens), "budget" if made.full else "eos", None)
+            text = (await self._unstopped(made)).strip()
+            return Thought(text, len(made.tokens), "budget" if made.full else "eos", None)
         before = made.tokens[: count - 1]
         if isinstance(prompt, str):
             place: list[int] | str = prompt + "".join(map(str, before))
@@ -160,6 +188,13 @@ class Asker:
                 low = middle
             middle = (low + high) // 2
         return high
+
+    async def _unstopped(self, made: Generated) -> str:
+        """A text without a stop string.
+
+        The token that ends a text is no part of it. Servers that know tokens by their texts leave it out.
+        """
+        return await self._text(made.tokens[:-1] if self._wire.takes_ids and not made.full else made.tokens)
 
     async def _text(self, tokens: Sequence[Token]) -> str:
         if self._wire.takes_ids:
