@@ -121,6 +121,7 @@ def test_a_format_is_used_where_it_fits(tmp_path):
     first, second, third = ask.limrank.engine.asked
     assert "<think>" in first.prefix and answers[0].text == "[2] > [1]</answer>"
     assert "alphabetical" in second.prefix  # a thought cannot be read
+    assert second.text.endswith("\n[") and answers[1].logprobs == (-97.0, -93.0)
     assert answers[2].text == "[[2] > [1]" and third.text.endswith("\n[")  # the answer as it begins in the prompt
 
 
@@ -222,6 +223,14 @@ def test_cross_encoders_and_unknown_formats_are_refused():
         cross([Read("best", Q, ("p", "q"))])
     with pytest.raises(InputError, match="unknown format 'rankzephyr'; choose one of"):
         asking(formats=["rankzephyr"])
+
+
+def test_numbers_are_read_as_far_as_they_differ():
+    ask = asking(formats=["listwise"])
+    ask([Read("order", Q, tuple(f"p {number}" for number in range(9)))])
+    assert ask.limrank.engine.calls[0][0] == tuple("123456789")
+    with pytest.raises(InputError, match=r"listwise: reads the numbers of 10 passages, .*; show at most 9 at a time"):
+        ask([Read("order", Q, ("p",) * 10)])
 
 
 def test_an_engine_that_forgets_an_answer_is_an_error():

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
+from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from jinja2 import TemplateError
 
 from limrank_ir.engines.chat import ChatTemplate
 from limrank_ir.engines.cutting import shares
+from limrank_ir.engines.servers.tokenizing import Remote
 from limrank_ir.engines.tokens import PromptTokenizer
 from limrank_ir.errors import InputError
 from limrank_ir.models import resolve
 from limrank_ir.prompts import RANK1, Prompt
 from limrank_ir.prompts.sets import READS, SET_FORMATS, WRITES, clean_of_lists, set_format
 from limrank_ir.prompts.sets.format import _MARK
+from limrank_ir.rankers import parse
+from limrank_ir.rankers.asking import Answer
+from limrank_ir.rankers.grades import grades
 from train.rankings import _ANSWER, _SHOWN
 
 TEXTS = ["how  to\ncopy", "remove it", "shutil.copy"]
@@ -32,9 +40,12 @@ def encoder(chat):
     return PromptTokenizer(chat._tokenizer, RANK1)
 
 
-def rendered(chat, fmt, texts, query="how to copy", instruction=None):
+def rendered(chat, fmt, texts, query="how to copy", instruction=None, **options):
     return fmt.render(
-        fmt.skeleton(len(texts), lambda messages: chat.text(messages, thinks=fmt.thinks)), query, texts, instruction
+        fmt.skeleton(len(texts), lambda messages: chat.text(messages, thinks=fmt.thinks), **options),
+        query,
+        texts,
+        instruction,
     )
 
 
@@ -110,6 +121,68 @@ def test_no_text_can_be_taken_for_a_part_of_the_list(chat, fmt):
 def test_cleaning_again_changes_nothing(text):
     once = clean_of_lists(text)
     assert clean_of_lists(once) == once and not re.search(r"\[(\d+|[A-Z])\]", once)
+
+
+def test_what_is_read_stands_behind_an_opening(chat):
+    for name, end in {"first": "\n[", "listwise": ":\n[", "setwise-numbers": ":\n[", "setwise": " Passage:"}.items():
+        fmt = set_format(name)
+        read, write = (rendered(chat, fmt, TEXTS, reads=reads) for reads in (True, False))
+        assert read.text.endswith(end) and read.text == write.text + fmt.opening
+
+
+def test_examples_of_answers_are_what_rankers_read():
+    for fmt in SET_FORMATS.values():
+        answer = Answer(text=fmt.example)
+        if fmt.task == "order":
+            assert parse.order(answer, 3).value == (1, 0, 2), fmt.name
+        elif fmt.task == "best":
+            assert parse.best(answer, 3).value == 1, fmt.name
+        elif fmt.task == "grades":
+            assert grades(10)(answer, 2).value == {0: 5, 1: 3}
+
+
+class Llama:
+    """A tokenizer that puts a token before every text, as its chat template does, too."""
+
+    chat_template = "a template"
+
+    def __call__(self, text, add_special_tokens=True):
+        return SimpleNamespace(input_ids=[1] * add_special_tokens + [ord(letter) + 9 for letter in text])
+
+    def decode(self, ids):
+        return "<s>" * len(ids)
+
+    def apply_chat_template(self, messages, *, tokenize, add_generation_prompt, enable_thinking):
+        if messages[0]["role"] == "system":
+            raise TemplateError("System role not supported")
+        return f"<s>{messages[0]['content']}[/INST]"
+
+
+def test_start_tokens_stand_once_and_templates_say_what_they_do_not_take(monkeypatch):
+    monkeypatch.setattr("transformers.AutoTokenizer.from_pretrained", lambda folder: Llama())
+    assert ChatTemplate(resolve(), RANK1).text([("user", "hi")], thinks=False) == "hi[/INST]"
+    assert ChatTemplate(resolve(), replace(RANK1, start=False)).text([("user", "hi")], thinks=False) == "<s>hi[/INST]"
+    with pytest.raises(InputError, match=r"does not take the prompt \(System role not supported\)"):
+        ChatTemplate(resolve(), RANK1).text([("system", "be kind")], thinks=False)
+    monkeypatch.setattr(Llama, "chat_template", None)
+    with pytest.raises(InputError, match=r"has no chat template, .*; choose a format without one, such as listwise"):
+        ChatTemplate(resolve(), RANK1).text([("user", "hi")], thinks=False)
+
+
+def test_servers_cut_several_passages_by_their_characters():
+    async def ids(self, text, *, start):
+        return [7] * (len(text) // 4)
+
+    remote = type("Letters", (Remote,), {"_ids": ids})(None, None, RANK1)
+    prompt = Prompt(
+        "q" * 40, "[1] " + "a" * 400 + "[2] bb[3] " + "c" * 100, "?", passage_spans=((4, 404), (408, 410), (414, 514))
+    )
+    tokens = asyncio.run(remote.encode(prompt, 80))
+    shown = tokens.shown(prompt)
+    assert len(shown.text) // 4 == len(tokens.ids) <= 80 and tokens.cut == len(prompt.text) // 4 - len(tokens.ids)
+    assert shown.text.startswith("q" * 40 + "[1] a") and "a[2] bb[3] " + "c" * 100 + "?" in shown.text
+    with pytest.raises(InputError, match="no room for a passage within 9 tokens"):
+        asyncio.run(remote.encode(prompt, 9))
 
 
 def test_labels_and_answers():

@@ -67,7 +67,7 @@ class Ways:
             True: {**WRITES, **{fmt.task: fmt for fmt in chosen}},
             False: {**READS, **{fmt.task: fmt for fmt in chosen if not fmt.thinks}},
         }
-        self._skeletons: dict[tuple[str, int], str] = {}
+        self._skeletons: dict[tuple[str, int, bool], str] = {}
 
     def way(self, task: str, passages: int, *, writes: bool) -> Way:
         """The way of a task.
@@ -93,17 +93,22 @@ class Ways:
                 f"{self._limrank.model.name}: a cross-encoder reads one passage at a time; choose a pointwise ranker"
             )
         fmt = formats[task]
-        if (fmt.name, passages) not in self._skeletons:
+        place = (fmt.name, passages, writes)
+        if place not in self._skeletons:
 
             def chat(messages: Sequence[Message]) -> str:
                 return self._chat.text(messages, thinks=fmt.thinks)
 
-            self._skeletons[fmt.name, passages] = fmt.skeleton(passages, chat)
-        skeleton = self._skeletons[fmt.name, passages]
+            self._skeletons[place] = fmt.skeleton(passages, chat, reads=not writes)
         if writes:
-            return WrittenSets(self._limrank, own, fmt, skeleton, passages)
-        twice = fmt.grades is not None and max(fmt.grades) >= 10 and self._chat.begin_alike("1", "10")
-        return ReadSets(self._limrank, own, fmt, skeleton, passages, twice)
+            return WrittenSets(self._limrank, own, fmt, self._skeletons[place], passages)
+        twice = {"1", "10"} <= set(fmt.labels(passages)) and self._chat.begin_alike("1", "10")
+        if twice and fmt.grades is None:
+            raise InputError(
+                f"{fmt.name}: reads the numbers of {passages} passages, of which 1 and 10 begin with the same token of "
+                f"{self._limrank.model.name}; show at most 9 at a time, or choose a format with letters, such as first"
+            )
+        return ReadSets(self._limrank, own, fmt, self._skeletons[place], passages, twice)
 
     @cached_property
     def _own(self) -> PromptFormat:

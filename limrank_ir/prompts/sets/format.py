@@ -65,6 +65,7 @@ class SetFormat:
         reply: what the assistant says to `before` in formats that show each passage in a message of its own, or "".
         received: what it says to each passage in such formats.
         start: how the answer begins. The model continues it.
+        opening: what stands before a label that is read, in addition, where a written answer begins with it itself.
         label: a label in a reading, with ``{label}``.
         grades: the value of each label if the labels are grades, else None.
         thinks: whether the answer has a thought before it.
@@ -87,6 +88,7 @@ class SetFormat:
     reply: str = ""
     received: str = ""
     start: str = ""
+    opening: str = ""
     label: str = "{label}"
     grades: tuple[float, ...] | None = None
     thinks: bool = False
@@ -114,12 +116,13 @@ class SetFormat:
         fixed, each = self.tokens
         return fixed + each * passages + (thought if self.thinks else 0)
 
-    def skeleton(self, passages: int, chat: Chat) -> str:
+    def skeleton(self, passages: int, chat: Chat, *, reads: bool = False) -> str:
         """The prompt for a number of passages, with marks where the texts go (`render`).
 
         Args:
             passages: the number of passages.
             chat: the model's chat template, which is called if the format is for chats.
+            reads: whether a label is read where the prompt ends, rather than an answer written.
 
         Raises:
             InputError: the format has fewer identifiers, or the chat template leaves out or repeats a passage.
@@ -144,7 +147,7 @@ class SetFormat:
             messages.append(("user", filled(self.after)))
         else:
             messages.append(("user", filled(self.before) + self.between.join(shown) + filled(self.after)))
-        text = (chat(messages) if self.chat else messages[-1][1]) + self.start
+        text = (chat(messages) if self.chat else messages[-1][1]) + self.start + (self.opening if reads else "")
         found = [name for name in _MARK.findall(text) if name != "query"]
         if found != [f"passage {place}" for place in range(passages)] or "\ue000query\ue001" not in text:
             raise InputError(f"{self.name}: the model's chat template does not show the query and each passage once")

@@ -29,6 +29,7 @@ RANK_ZEPHYR = SetFormat(
         "explain."
     ),
     example="[2] > [1] > [3]",
+    opening="[",
 )
 
 # rank_llm 0.26: rerank/prompt_templates/rank_zephyr_alpha_template.yaml; the logits of the first identifier, after "[",
@@ -40,7 +41,6 @@ FIRST = replace(
     after=RANK_ZEPHYR.after.replace("[2] > [1]", "[B] > [A]"),
     example="[B] > [A] > [C]",
     identifiers=LETTERS,
-    start="[",
 )
 
 # rank_llm 0.26: rerank/prompt_templates/rank_gpt_template.yaml (RankGPT, arXiv 2304.09542)
@@ -62,6 +62,7 @@ RANK_GPT = SetFormat(
         "should be [] > [], e.g., [1] > [2]. Only response the ranking results, do not say any word or explain."
     ),
     example="[2] > [1] > [3]",
+    opening="[",
 )
 
 # rank_llm 0.26: rerank/prompt_templates/reasonrank_template.yaml (ReasonRank, arXiv 2508.07050)
@@ -131,5 +132,6 @@ LISTWISE = SetFormat(
     passage="[{id}] {passage}\n",
     after="Query: {query}\nRanking of the {n} passages:\n",
     example="[2] > [1] > [3]",
+    opening="[",
     chat=False,
 )
