@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 from limrank_ir.verdict import Reading, Written
@@ -54,6 +55,8 @@ class Knows:
         known = grades(prompt)
         if len(labels) == len(known) and len(labels) > 1:  # identifiers
             values = [grade - 100.0 for grade in known]
+        elif len(labels) == 2:  # true and false
+            values = [known[0] - 100.0, -known[0] - 100.0]
         else:
             values = [-abs(known[0] - place) - 1.0 for place in range(len(labels))]
         return Reading(tuple(values), None, 10 * len(known), 0, "verdict", cut_tokens=known[0] == 99)
@@ -61,5 +64,11 @@ class Knows:
     def _text(self, prompt, budget, stop):
         known = grades(prompt)
         order = sorted(range(len(known)), key=lambda place: -known[place])
-        text = " > ".join(f"[{place + 1}]" for place in order) + (stop[0] if stop else "")
+        if "JSON" in prompt.suffix:
+            text = json.dumps({f"[{place + 1}]": grade for place, grade in enumerate(known)})
+        elif "label of the most" in prompt.suffix:
+            text = f" [{order[0] + 1}]"
+        else:
+            text = " > ".join(f"[{place + 1}]" for place in order)
+        text += stop[0] if stop else ""
         return Written(text, 10 * len(known), 5, "stop" if stop else "budget")

@@ -13,9 +13,6 @@ from limrank_ir.engines.local import LocalEngine
 from limrank_ir.prompts.sets import set_format
 from limrank_ir.rankers.asking import Read, Write
 from limrank_ir.rankers.by_engine import EngineAsk
-from limrank_ir.rankers.order import Candidates
-from limrank_ir.rankers.run import rank_candidates
-from limrank_ir.rankers.setwise import Setwise
 from limrank_ir.rankers.ways import LEAST
 from limrank_ir.store import VerdictStore
 from tests.asked import Knows
@@ -236,22 +233,6 @@ def test_numbers_are_read_as_far_as_they_differ():
 def test_an_engine_that_forgets_an_answer_is_an_error():
     with pytest.raises(EngineError, match=r"Knows\(\) gave no answer to 2 of 3 questions"):
         asking(Forgets())([Read("best", Q, (f"p {number}", "q")) for number in range(3)])
-
-
-def test_a_ranker_over_many_queries_ends_the_same_after_an_interruption(tmp_path):
-    queries = [
-        Candidates(f"query {number}", [f"p {(7 * place + number) % 23}" for place in range(23)]) for number in range(5)
-    ]
-    ranker = Setwise(top=3)
-    whole = dict(rank_candidates(ask := asking(Knows(batch=1)), ranker, queries))
-    for number, order in whole.items():
-        found = [queries[number].texts[index] for index in order.indices[:3]]
-        assert found == ["p 22", "p 21", "p 20"] and order.counts.questions <= ranker.calls(23)
-    with pytest.raises(KeyboardInterrupt):
-        dict(rank_candidates(asking(stopped := Knows(stops_after=20, batch=1), tmp_path / "v"), ranker, queries))
-    rest = asking(Knows(batch=1), tmp_path / "v")
-    assert dict(rank_candidates(rest, ranker, queries, live=2)) == whole
-    assert rest.stats.calls + len(stopped.asked) == ask.stats.calls
 
 
 def directly(smol, text, labels):
