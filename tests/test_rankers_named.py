@@ -1,0 +1,124 @@
+"""Rankers by name, and which models, think modes, and formats they go with."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from limrank_ir import LimRank
+from limrank_ir.errors import InputError
+from limrank_ir.prompts.sets import SET_FORMATS
+from limrank_ir.rankers.first import First
+from limrank_ir.rankers.fit import engine_ask, formats_of, tasks
+from limrank_ir.rankers.graded import Graded
+from limrank_ir.rankers.groupwise import Groupwise
+from limrank_ir.rankers.listwise import Listwise
+from limrank_ir.rankers.named import RANKERS, SUMMARIES, as_ranker, spec
+from limrank_ir.rankers.pointwise import Pointwise
+from limrank_ir.rankers.setwise import Setwise
+from limrank_ir.rankers.two_stages import TwoStages
+from tests.asked import Knows
+
+SPECS = {
+    "pointwise": Pointwise(),
+    "graded:highest=10,rule=erank": Graded(highest=10, rule="erank"),
+    "setwise:top=5,sort=bubble": Setwise(top=5, sort="bubble"),
+    "listwise:depth=30": Listwise(depth=30),
+    "first:window=5,stride=2,task=best": First(window=5, stride=2, task="best"),
+    "groupwise:share=0.5,scale=false": Groupwise(share=0.5, scale=False),
+    "two-stages:second=setwise,second.by=answer,top=5": TwoStages(second=Setwise(by="answer"), top=5),
+    "two-stages:second=two-stages,second.second=first,second.second.window=3,second.second.stride=1": TwoStages(
+        second=TwoStages(second=First(window=3, stride=1))
+    ),
+}
+
+
+@pytest.mark.parametrize("text", SPECS)
+def test_a_text_makes_a_ranker_and_a_ranker_has_its_text(text):
+    assert as_ranker(text) == SPECS[text] and spec(SPECS[text]) == text
+
+
+def test_values_are_read_by_their_types():
+    assert as_ranker(" setwise : top = 3 , depth = None,sort=heap ") == Setwise(top=3)
+    assert as_ranker("adaptive:ridge=1").ridge == 1
+    assert as_ranker("two-stages:second.stride=5") == TwoStages(second=Listwise(stride=5))
+    assert as_ranker("two-stages", second="setwise:top=3", top=4) == TwoStages(second=Setwise(top=3), top=4)
+    assert as_ranker("setwise:top=5,window=3", top=7) == Setwise(top=7, window=3)
+    ready = Setwise(top=2)
+    assert as_ranker(ready) is ready
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("setwize", "unknown ranker 'setwize'; did you mean setwise?; choose one of: pointwise, graded"),
+        ("", "unknown ranker ''; choose one of"),
+        ("setwise:tpo=3", "setwise has no option 'tpo'; did you mean top?; it has: top, window, sort"),
+        ("setwise:top=x", "setwise: top is 'x'; give a whole number"),
+        ("setwise:top=true", "setwise: top is True; give a whole number"),
+        ("setwise:top=0", "top is 0; give a whole number, at least 1"),
+        ("setwise:top", "'top' is no option; write OPTION=VALUE"),
+        ("setwise:top=", "'top=' is no option"),
+        ("setwise:top=1,top=2", "top is given twice"),
+        ("setwise:sort=quick", "choose heap or bubble"),
+        ("setwise:top.x=1", "setwise has no option 'top.x'"),
+        ("groupwise:scale=ja", "groupwise: scale is 'ja'; give true or false"),
+        ("groupwise:share=much", "groupwise: share is 'much'; give a number"),
+        ("two-stages:second=setwize", "did you mean setwise"),
+        ("two-stages:second.tpo=3", "listwise has no option 'tpo'"),
+        ("two-stages:second=3", "a ranker is a name"),
+    ],
+)
+def test_what_is_wrong_is_said_in_one_line(text, message):
+    with pytest.raises(InputError) as caught:
+        as_ranker(text)
+    assert message in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_options_next_to_a_ranker_and_other_things_are_refused():
+    with pytest.raises(InputError, match="top: set these on the ranker itself"):
+        as_ranker(Setwise(), top=3)
+    with pytest.raises(InputError, match="a ranker is a name"):
+        as_ranker(None)
+
+
+def test_every_ranker_has_a_line_and_every_format_a_ranker():
+    assert {text.partition(":")[0] for text in SUMMARIES} == set(RANKERS)
+    assert {name for text in SUMMARIES for name in formats_of(as_ranker(text))} == set(SET_FORMATS)
+
+
+def test_what_a_ranker_asks_is_known_before_it_runs():
+    assert tasks(as_ranker("two-stages")) == {("judge", False), ("order", True)}
+    assert tasks(Graded(rule="tfrank")) == {("judge", False), ("grade-4", False)}
+    assert formats_of(Setwise()) == ["setwise", "setwise-numbers"]
+    assert "rank-r1" in formats_of(Setwise(by="answer"))
+
+
+@pytest.mark.parametrize(
+    ("text", "formats", "options", "message"),
+    [
+        ("setwise", ["rank-r1"], {}, "rank-r1 has no effect with setwise; it has setwise, setwise-numbers; where"),
+        ("pointwise", ["setwise"], {}, "setwise has no effect with pointwise; it has the model's own prompt only"),
+        ("listwise", ["rank-gpt", "rearank"], {}, "rank-gpt and rearank both ask for the order"),
+        ("listwise", ["rank-gtp"], {}, "unknown format 'rank-gtp'"),
+        ("adaptive", [], {"think": "auto"}, "think='auto' compares"),
+        ("setwise", [], {"think": "always"}, "think='always' has no effect with setwise"),
+    ],
+)
+def test_options_without_an_effect_are_refused_before_anything_is_loaded(text, formats, options, message):
+    with pytest.raises(InputError, match=message):
+        engine_ask(LimRank(engine=Knows(), **options), as_ranker(text), formats)
+
+
+def test_think_modes_that_have_an_effect_are_accepted():
+    engine_ask(LimRank(engine=Knows(), think="auto"), Pointwise())
+    engine_ask(LimRank(engine=Knows(), think="always"), TwoStages(), ["reason-rank"])
+    engine_ask(LimRank("rank1-7b", engine=Knows()), Setwise())  # always is its default
+
+
+def test_rankers_by_name_need_no_torch():
+    code = "import sys, limrank_ir.rankers.named as named; named.as_ranker('setwise'); print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
