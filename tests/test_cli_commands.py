@@ -91,7 +91,7 @@ def test_version():
     assert limrank("--version").stdout == f"limrank-ir {__version__}\n"
 
 
-@pytest.mark.parametrize("command", ["rerank", "retrieve", "eval", "judge", "models", "demo"])
+@pytest.mark.parametrize("command", ["rerank", "retrieve", "eval", "judge", "models", "rankers", "demo"])
 def test_every_command_has_a_help_with_an_example(command):
     result = limrank(command, "--help")
     assert result.exit_code == 0

@@ -16,6 +16,7 @@ from limrank_ir.cli.fuse import fuse
 from limrank_ir.cli.judge import judge
 from limrank_ir.cli.models import list_models
 from limrank_ir.cli.rank_llm import rank_llm
+from limrank_ir.cli.rankers import list_rankers
 from limrank_ir.cli.requests import requests
 from limrank_ir.cli.rerank import rerank
 from limrank_ir.cli.retrieve import retrieve
@@ -66,6 +67,7 @@ app.command("eval")(evaluate)
 app.command()(cost)
 app.command()(judge)
 app.command("models")(list_models)
+app.command("rankers")(list_rankers)
 app.command()(demo)
 app.command()(serve)
 app.command()(requests)

@@ -117,6 +117,17 @@ AllowMismatch = Annotated[
         help="Accept an adapter for another base model, and weights with unused tensors.",
     ),
 ]
+RankerName = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="Ask in another way: setwise, listwise, setwise:top=5, ... (see `limrank rankers`).  [default: verdicts]",
+    ),
+]
+SetFormats = Annotated[
+    list[str] | None,
+    typer.Option(metavar="NAME", help="With --ranker: the format of its questions, such as rank-zephyr. Repeatable."),
+]
 Window = Annotated[
     int | None,
     typer.Option(min=1, metavar="WORDS", help="Split documents into windows of this many words; the best one counts."),

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,6 +11,8 @@ import typer
 
 from limrank_ir.cli import console
 from limrank_ir.cli import options as o
+from limrank_ir.cli.asking import judged
+from limrank_ir.cli.by_ranker import read_ranker, rerank_by
 from limrank_ir.cli.passages import passages
 from limrank_ir.errors import InputError
 from limrank_ir.formats.output import STDOUT, check_places, output_name, save_run, write_json
@@ -20,7 +21,6 @@ from limrank_ir.models import DEFAULT
 
 if TYPE_CHECKING:
     from limrank_ir.reranker import LimRank
-    from limrank_ir.verdict import Verdict
 
 
 def rerank(
@@ -47,6 +47,8 @@ def rerank(
         Path | None, typer.Option(metavar="FILE", help="File that keeps verdicts, so they are computed only once.")
     ] = None,
     exclude: o.ExcludeFile = None,
+    ranker: o.RankerName = None,
+    set_format: o.SetFormats = None,
     window: o.Window = None,
     stride: o.Stride = None,
     fuse: o.Fuse = False,
@@ -79,6 +81,8 @@ def rerank(
     With --window, long documents are read to the end, and each is as relevant as its best window.
     With --fuse, documents are ranked by w z(log-odds) + (1 - w) z(run score), with z-scores over the k documents;
     --fuse-with adds other runs, or MiniLM's scores of the passages. A document that a run lacks has its lowest score.
+    With --ranker, the model is asked in another way, such as which of several documents is the best; the scores in the
+    run are then those of that ranker, or keep its order.
 
     For example:
 
@@ -90,12 +94,27 @@ def rerank(
     """
     from limrank_ir.cli.fusing import read_fusing
     from limrank_ir.formats.trec import check_writable
+    from limrank_ir.rankers.fit import engine_ask
     from limrank_ir.ranking import candidates
     from limrank_ir.ranking.fusion import weights_text
     from limrank_ir.ranking.windows import windows
     from limrank_ir.reranker import LimRank
 
     check_writable("--tag", "tag", tag)
+    chosen = read_ranker(
+        ranker,
+        set_format,
+        {
+            "--fuse": fuse,
+            "--fuse-weight": fuse_weight,
+            "--fuse-with": fuse_with,
+            "--fuse-weights": fuse_weights,
+            "--explain": explain,
+            "--window": window,
+            "--stride": stride,
+            "--ray": ray,
+        },
+    )
     split = windows(window, stride)
     make = LimRank if ray is None else _on_ray(ray, workers, gpus_per_worker)
     if ray is None and (workers is not None or gpus_per_worker is not None):
@@ -127,10 +146,14 @@ def rerank(
         | {f"--fuse-with {name}": Path(name) for name in others},
     )
     option = fuse if fuse_weight is None else fuse_weight
+    ask = None if chosen is None else engine_ask(limrank, chosen, set_format or ())
     fusing = read_fusing(run, others, option, fuse_weights, limrank.model, device)
     found = candidates.read_candidates(run, topics, passages(corpus, index), k=k, exclude=exclude, windows=split)
+    if chosen is not None and ask is not None:
+        rerank_by(ask, chosen, found, output, tag=tag, as_json=as_json)
+        return
     other_scores = fusing.scores(found)
-    ranking = found.ranking(_judged(limrank, found.pairs()), fusing.weights, other_scores)
+    ranking = found.ranking(judged(limrank, found.pairs()), fusing.weights, other_scores)
     if explain is not None:
         candidates.write_explanations(explain, ranking)
     save_run(output, candidates.scores(ranking), tag)
@@ -154,34 +177,3 @@ def _on_ray(address: str, count: int | None, gpus: float | None) -> Callable[...
     from limrank_ir.ray import Workers, on_ray
 
     return partial(on_ray, address=address, workers=Workers(count, gpus))
-
-
-def _judged(limrank: LimRank, pairs: Sequence[tuple[str, str, str | None]]) -> list[Verdict]:
-    """Judge with a progress bar; after Ctrl-C, the error says what was kept."""
-    done = 0
-
-    def count_and_advance(count: int) -> None:
-        nonlocal done
-        done += count
-        advance(count)
-
-    store = limrank.store  # opened now, so that an unusable store is reported before the model loads
-    try:
-        with console.progress(limrank.model.name, len(pairs), "pairs", _tokens_per_second(limrank)) as advance:
-            return limrank.judge(pairs, progress=count_and_advance)
-    except KeyboardInterrupt:
-        kept = "nothing was kept; use --store FILE to make a run resumable"
-        if store is not None:
-            kept = f"{done} verdicts are in {store.path}; run the same command again to continue"
-        raise KeyboardInterrupt(f"interrupted after {done} of {len(pairs)} pairs; {kept}") from None
-
-
-def _tokens_per_second(limrank: LimRank) -> Callable[[], str]:
-    """What says how fast tokens are read and generated, also while no thought is finished."""
-    started = time.monotonic()
-
-    def rate() -> str:
-        tokens = limrank.tokens / (time.monotonic() - started)
-        return f"{tokens:,.0f} tokens/s" if tokens else ""
-
-    return rate

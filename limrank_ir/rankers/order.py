@@ -94,6 +94,17 @@ class Counts:
             self.failed + other.failed,
         )
 
+    def remarks(self) -> list[str]:
+        """What the user should know about the answers, in one sentence each."""
+        remarks = []
+        if self.failed:
+            remarks.append(
+                f"{self.failed} of {self.questions} answers had nothing usable; what they were about kept its old order"
+            )
+        if self.repaired:
+            remarks.append(f"{self.repaired} of {self.questions} answers were repaired, in {self.repairs} places")
+        return remarks
+
 
 @dataclass(frozen=True, slots=True)
 class Order:

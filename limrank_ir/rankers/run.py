@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sized
 
 from limrank_ir.rankers.by_engine import EngineAsk
 from limrank_ir.rankers.lockstep import lockstep
-from limrank_ir.rankers.order import Candidates, Order, Ranker
+from limrank_ir.rankers.order import Candidates, Counts, Order, Ranker
 
 log = logging.getLogger("limrank_ir")
 
@@ -43,9 +43,11 @@ def rank_candidates(
     from tqdm.auto import tqdm
 
     total = len(queries) if isinstance(queries, Sized) else None
+    counts = Counts()
     with tqdm(total=total, desc=ask.limrank.model.name, unit="query", disable=not show_progress_bar) as bar:
         for number, order in lockstep(map(ranker.steps, queries), ask, live=live):
             bar.update()
+            counts += order.counts
             yield number, order
-    for remark in ask.stats.remarks():
+    for remark in [*counts.remarks(), *ask.stats.remarks()]:
         log.warning("%s", remark)
