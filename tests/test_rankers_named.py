@@ -102,6 +102,7 @@ def test_what_a_ranker_asks_is_known_before_it_runs():
         ("setwise", ["rank-r1"], {}, "rank-r1 has no effect with setwise; it has setwise, setwise-numbers; where"),
         ("pointwise", ["setwise"], {}, "setwise has no effect with pointwise; it has the model's own prompt only"),
         ("listwise", ["rank-gpt", "rearank"], {}, "rank-gpt and rearank both ask for the order"),
+        ("listwise", "rank-gpt", {}, "the formats are one string, 'rank-gpt'; give a list"),
         ("listwise", ["rank-gtp"], {}, "unknown format 'rank-gtp'"),
         ("adaptive", [], {"think": "auto"}, "think='auto' compares"),
         ("setwise", [], {"think": "always"}, "think='always' has no effect with setwise"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 
 from limrank_ir.errors import InputError
@@ -26,3 +27,29 @@ def need_texts(frame: pd.DataFrame, columns: list[str], who: str) -> None:
             f"{who}: no {column!r} for qid {row['qid']!r}, docno {row['docno']!r} "
             f"({int(missing[column].sum())} rows); drop these rows, or check the text loader"
         )
+
+
+def finite_scores(frame: pd.DataFrame, column: str, what: str, instead: str) -> np.ndarray:
+    """A column of scores.
+
+    Args:
+        frame: the result frame.
+        column: the column.
+        what: who misses what, for the message.
+        instead: what to do rather than filling in or dropping rows, for the message.
+
+    Returns:
+        The scores, float64 of shape ``[rows]``.
+
+    Raises:
+        InputError: a score is missing, or is not a finite number.
+    """
+    scores = pd.to_numeric(frame[column], errors="coerce").to_numpy(dtype="float64", na_value=np.nan)
+    missing = ~np.isfinite(scores)
+    if missing.any():
+        row = frame[missing].iloc[0]
+        raise InputError(
+            f"{what} for qid {row['qid']!r}, docno {row['docno']!r} ({int(missing.sum())} rows); fill in or drop these "
+            f"rows, or {instead}"
+        )
+    return scores

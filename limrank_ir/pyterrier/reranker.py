@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from copy import copy
 from typing import Any, ClassVar, Literal, Unpack
 
@@ -13,7 +13,11 @@ import pyterrier as pt
 
 from limrank_ir.errors import InputError
 from limrank_ir.models import DEFAULT, ModelOptions, set_options
-from limrank_ir.pyterrier.frames import need_texts
+from limrank_ir.pyterrier.frames import finite_scores, need_texts
+from limrank_ir.pyterrier.orders import order_scores
+from limrank_ir.rankers.fit import engine_ask
+from limrank_ir.rankers.named import as_ranker, spec
+from limrank_ir.rankers.order import Ranker
 from limrank_ir.ranking.fusion import MODEL, Fuse, fusion_weights
 from limrank_ir.ranking.fusion import fuse as fuse_scores
 from limrank_ir.reranker import LimRank, as_limrank
@@ -34,12 +38,14 @@ class LimRankReranker(pt.Transformer):
 
     Caveats: `ScorerCache` drops ``reasoning`` and does not know which model filled it. `KeyValueCache` keeps
     ``reasoning`` but not ranks (append ``pt.apply.generic(pt.model.add_ranks)``). The `store` has neither problem and
-    saves batch by batch. A fused score depends on the whole list, so with `fuse`, use the `store` instead of a cache.
+    saves batch by batch. A fused score, or one of a `ranker`, depends on the whole list; then use the `store` instead of a
+    cache.
 
     Example:
         >>> import pyterrier as pt  # doctest: +SKIP
         >>> pipeline = bm25 % 100 >> dataset.text_loader(["text"]) >> LimRankReranker()  # doctest: +SKIP
         >>> fused = bm25 % 100 >> dataset.text_loader(["text"]) >> LimRankReranker(fuse=True)  # doctest: +SKIP
+        >>> sets = bm25 % 100 >> dataset.text_loader(["text"]) >> LimRankReranker(ranker="setwise")  # doctest: +SKIP
         >>> pt.Experiment([bm25, pipeline], topics, qrels, ["ndcg_cut_10"])  # doctest: +SKIP
     """
 
@@ -55,6 +61,8 @@ class LimRankReranker(pt.Transformer):
         explain: bool = False,
         fuse: Fuse = False,
         top_k: int | None = None,
+        ranker: str | Ranker | None = None,
+        set_formats: Sequence[str] | None = None,
         verbose: bool = False,
         **options: Unpack[ModelOptions],
     ) -> None:
@@ -72,11 +80,17 @@ class LimRankReranker(pt.Transformer):
                 from 0 (the frame's ``score`` only) to 1 (the model only), or column to weight, where the model is
                 ``"limrank"``: ``{"score": 1, "minilm": 1, "limrank": 1}``.
             top_k: judge only the first k results of each query and drop the rest. The frame then needs ``rank``.
+            ranker: rank by another ranker than the verdicts alone (`limrank_ir.rankers.named.as_ranker`), such as
+                ``"setwise:top=10"``. All queries of a frame are ranked together. It sees the rows of a query in the
+                order of ``rank``, or of ``score``, or of the frame, and the column ``score``, if there is one. The new
+                ``score`` is that of its order (`limrank_ir.rankers.order.Order`).
+            set_formats: with `ranker`, names of formats for its questions (`limrank_ir.prompts.sets.SET_FORMATS`).
             verbose: draw a progress bar.
             options: how to run a model that is given by name (`limrank_ir.models.ModelOptions`).
 
         Raises:
-            InputError: an option is unknown or invalid, or is given together with a `LimRank`.
+            InputError: an option is unknown or invalid, or is given together with a `LimRank`; or `explain`, `fuse`, or
+                a probability is asked of a ranker, which gives an order and no verdicts.
         """
         if score not in ("log_odds", "probability"):
             raise InputError(f"score is {score!r}; choose 'log_odds' or 'probability'")
@@ -88,6 +102,8 @@ class LimRankReranker(pt.Transformer):
         self.explain = explain
         self.fuse = fuse
         self.top_k = top_k
+        self.ranker = ranker
+        self.set_formats = set_formats or None  # PyTerrier takes an empty list for one of transformers
         self.verbose = verbose
         self.options = set_options(options)
         self._limrank = as_limrank(model, options)
@@ -99,10 +115,27 @@ class LimRankReranker(pt.Transformer):
         self._weights = fusion_weights(fuse, self._columns, self._limrank.model)
         if self._weights is not None and score == "probability":
             raise InputError("score='probability' cannot be fused because it saturates; leave out score or fuse")
+        self._ranker = None if ranker is None else as_ranker(ranker)
+        self._check_ranker()
+
+    def _check_ranker(self) -> None:
+        """Refuse what has no effect, before any frame comes."""
+        if self._ranker is None:
+            if self.set_formats:
+                raise InputError("set_formats has no effect without ranker; add ranker='setwise', or leave it out")
+            return
+        given = {"explain": self.explain, "fuse": self._weights is not None, "score": self.score == "probability"}
+        for name in (name for name, value in given.items() if value):
+            raise InputError(
+                f"{name}={getattr(self, name)!r} does not go with ranker={self.ranker!r}, which gives an order and no "
+                f"verdicts; leave out {name}"
+            )
+        engine_ask(self._limrank, self._ranker, self.set_formats or ())
 
     def __repr__(self) -> str:
         """The model and the options that differ from their defaults."""
         defaults = {"text_field": "text", "score": "log_odds", "explain": False, "fuse": False, "top_k": None}
+        defaults |= {"ranker": None, "set_formats": None}
         arguments = [repr(self.model)]
         for name, default in defaults.items():
             value = getattr(self, name)
@@ -116,7 +149,8 @@ class LimRankReranker(pt.Transformer):
         model = id(self.model) if isinstance(self.model, LimRank) else self.model
         options = {name: value for name, value in self.options.items() if name not in ("store", "device", "batch_size")}
         weights = None if self._weights is None else tuple(sorted(self._weights.items()))
-        own = (self.text_field, self.score, self.explain, weights, self.top_k)
+        ranker = None if self._ranker is None else spec(self._ranker)
+        own = (self.text_field, self.score, self.explain, weights, self.top_k, ranker, tuple(self.set_formats or ()))
         return (type(self), model, tuple(sorted(options.items())), *own)
 
     def __eq__(self, other: object) -> bool:
@@ -138,12 +172,18 @@ class LimRankReranker(pt.Transformer):
 
         Raises:
             pt.validate.InputValidationError: a column is missing.
-            InputError: a query, a text, or a score to fuse is missing.
+            InputError: a query, a text, or a score to fuse is missing; or, with `ranker`, a query has several texts or
+                instructions.
             LimRankError: as for `limrank_ir.LimRank.judge`.
         """
         self._validate(inp)
         if self.top_k is not None:
             inp = self._cut(inp, self.top_k)
+        if self._ranker is not None:
+            need_texts(inp, ["query", self.text_field], repr(self))
+            ask = engine_ask(self._limrank, self._ranker, self.set_formats or ())
+            orders = order_scores(inp, self.text_field, ask, self._ranker, who=repr(self), verbose=self.verbose)
+            return pt.model.add_ranks(inp.drop(columns=["rank", SCORE], errors="ignore").assign(**{SCORE: orders}))
         others = None if self._weights is None else self._others(inp)  # checked before anything is judged
         verdicts = self._judge(inp)
         log_odds = [verdict.log_odds for verdict in verdicts]
@@ -184,18 +224,10 @@ class LimRankReranker(pt.Transformer):
 
     def _others(self, frame: pd.DataFrame) -> dict[str, np.ndarray]:
         """The scores to fuse with the model's, by column."""
-        found = {}
-        for column in self._columns:
-            scores = pd.to_numeric(frame[column], errors="coerce").to_numpy(dtype="float64", na_value=np.nan)
-            missing = ~np.isfinite(scores)
-            if missing.any():
-                row = frame[missing].iloc[0]
-                raise InputError(
-                    f"{self!r}: no finite {column!r} to fuse for qid {row['qid']!r}, docno {row['docno']!r} "
-                    f"({int(missing.sum())} rows); fill in or drop these rows, or leave out fuse"
-                )
-            found[column] = scores
-        return found
+        return {
+            column: finite_scores(frame, column, f"{self!r}: no finite {column!r} to fuse", "leave out fuse")
+            for column in self._columns
+        }
 
     def _fused(self, qids: pd.Series, scores: dict[str, np.ndarray]) -> list[float]:
         fused = np.empty(len(qids))

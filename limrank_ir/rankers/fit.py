@@ -30,6 +30,8 @@ def engine_ask(limrank: LimRank, ranker: Ranker, formats: Iterable[str] = ()) ->
     Raises:
         InputError: there is no such format, the ranker does not use it, or the think mode does not go with the ranker.
     """
+    if isinstance(formats, str):
+        raise InputError(f"the formats are one string, {formats!r}; give a list of names")
     chosen = [set_format(name) for name in formats]
     asked = tasks(ranker)
     by_task: dict[str, str] = {}
