@@ -28,7 +28,7 @@ def suite(
         list[str] | None,
         typer.Option(
             metavar="NAME",
-            help="bm25, dense, a model, MODEL+ADAPTER, or cross-encoder:FOLDER. Repeat it for several.  "
+            help="bm25, dense, a model, MODEL+ADAPTER, MODEL@RANKER, or cross-encoder:FOLDER. Repeat it for several.  "
             "[default: bm25 dense limrank-smol]",
         ),
     ] = None,

@@ -274,4 +274,7 @@ def total_work(works: Sequence[Work]) -> Work:
         cut=sum(work.cut for work in works),
         cut_tokens=sum(work.cut_tokens for work in works),
         forced=sum(work.forced for work in works),
+        calls=None if any(work.calls is None for work in works) else sum(work.calls or 0 for work in works),
+        repaired=sum(work.repaired for work in works),
+        failed=sum(work.failed for work in works),
     )

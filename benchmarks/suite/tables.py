@@ -10,7 +10,7 @@ from limrank_ir.ranking.fusion import weights_text
 from limrank_ir.ranking.statistics import ALPHA, Comparison, Interval, describe
 
 from ..markdown import Table
-from ..systems.system import FIRST_STAGE
+from ..systems.system import FIRST_STAGE, Work
 from .cost import percentiles
 from .results import MEASURES, PRIMARY, SAME, SuiteReport, SystemResult, relative, significant, summaries
 
@@ -175,10 +175,12 @@ def collections(report: SuiteReport) -> Table:
 def work(report: SuiteReport) -> Table:
     """What each system took, and how often its scores do not tell candidates apart. Unknown columns are left out."""
     header = ["", "fusion weight w", "pairs", "pairs/s", "tokens", "tokens/query p50, p95", "s/query p50, p95"]
-    header += ["passages cut", "thoughts forced", "tied scores", "tied, fused"]
+    header += ["passages cut", "thoughts forced", "tied scores", "tied, fused", *_ASKED]
     ties = tie_rate(report, FIRST_STAGE)
-    rows = [[FIRST_STAGE, *[NOTHING] * 8, ties, NOTHING]] if ties != NOTHING else []
-    for system, done in report.work().items():
+    rows = [[FIRST_STAGE, *[NOTHING] * 8, ties, *[NOTHING] * (1 + len(_ASKED))]] if ties != NOTHING else []
+    works = report.work()
+    ask = any(done.calls is not None for done in works.values())
+    for system, done in works.items():
         rate = NOTHING if done.pairs_per_second is None else f"{done.pairs_per_second:,.1f}"
         cut = f"{done.cut:,} ({done.cut_tokens:,} tokens)"
         facts = report.systems[system]
@@ -186,9 +188,19 @@ def work(report: SuiteReport) -> Table:
         row = [system, f"{facts['fusion_weight']:g}", f"{done.pairs:,}", rate, f"{done.tokens:,}"]
         row += [_two(report.query_tokens(system), ",.0f"), _two(latency and latency["seconds"], ",.2f")]
         row += [cut, f"{done.forced:,}", tie_rate(report, system), tie_rate(report, f"{system}, fused")]
-        rows.append(row)
+        rows.append([*row, *(_asked(done) if ask else [NOTHING] * len(_ASKED))])
     known = [number for number in range(len(header)) if any(row[number] != NOTHING for row in rows)]
     return [header[number] for number in known], [[row[number] for number in known] for row in rows]
+
+
+_ASKED = ("calls", "seconds", "answers repaired", "failed")  # where a system has a ranker
+
+
+def _asked(done: Work) -> list[str]:
+    seconds = f"{done.seconds:,.0f}" if done.judged else NOTHING
+    if done.calls is None:
+        return [f"{done.pairs:,}", seconds, NOTHING, NOTHING]
+    return [f"{done.calls:,}", seconds, f"{done.repaired:,}", f"{done.failed:,}"]
 
 
 def _two(values: list[float] | list[int] | None, form: str) -> str:
@@ -216,6 +228,8 @@ def work_notes(report: SuiteReport) -> list[str]:
         "a time with all their candidates by the loaded model, without stored verdicts.",
         "tied scores": "Tied scores: candidates whose score, as trec_eval reads it (float32), another candidate of the "
         "query has, too; their order says nothing.",
+        "calls": "Calls are questions to the model: one for each pair, unless a ranker (after the @) asks about "
+        "several passages. Seconds are those of the call of this command that asked them.",
     }
     return [note for column, note in by_column.items() if column in header]
 

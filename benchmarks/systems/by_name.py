@@ -9,6 +9,7 @@ from pathlib import Path
 from limrank_ir.errors import InputError
 from limrank_ir.models import ModelOptions
 
+from .by_ranker import SIGN, ranker_system
 from .cross_encoder import CROSS_ENCODER, cross_encoder_system
 from .dense import DENSE, dense_system
 from .limrank import limrank_system
@@ -26,7 +27,8 @@ def read_systems(names: Sequence[str], options: ModelOptions, store: Path, *, th
     Args:
         names: ``bm25`` (the first stage, always measured), ``dense``, ``dense:FOLDER``, ``cross-encoder:FOLDER``,
             ``rank-llm-pointwise:FOLDER``, ``rank-llm-listwise:URL``, a name from ``limrank models``, a folder or hub
-            id, or ``NAME+ADAPTER``.
+            id, or ``NAME+ADAPTER``; or one of these three with a ranker, ``NAME@setwise:top=10``, and perhaps a format
+            of its questions, ``NAME@setwise@setwise-numbers``.
         options: how to run them.
         store: the file for LimRank's verdicts.
         thoughts: whether the store keeps their reasoning, which repeats parts of the texts.
@@ -57,6 +59,8 @@ def _find(name: str, options: ModelOptions, store: Path, thoughts: bool) -> Syst
         return listwise_system(name, options, store)
     if name.startswith(CROSS_ENCODER):
         return cross_encoder_system(Path(name.removeprefix(CROSS_ENCODER)).expanduser(), options)
+    if SIGN in name and not Path(name).exists():
+        return ranker_system(name, options, store, thoughts=thoughts)
     near = get_close_matches(name.lower(), (FIRST_STAGE, DENSE), 1, 0.75)
     if near and not Path(name).exists():
         raise InputError(f"--system {name}: unknown; did you mean {near[0]}?")

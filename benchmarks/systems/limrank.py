@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from limrank_ir.errors import InputError
@@ -29,6 +30,52 @@ def limrank_system(name: str, options: ModelOptions, store: Path, *, thoughts: b
     Raises:
         InputError: the model is unknown, or the adapter's folder holds no adapter.
     """
+    found = named(name, options, store, thoughts=thoughts)
+    model = found.model
+    think = f"{model.think} budget={0 if model.think == 'never' else model.budget}"
+    if model.think == "auto":
+        think += f" top={model.think_top} margin={model.think_margin:g}"
+
+    def start() -> Scorer:
+        limrank = found.with_store()
+        return lambda pairs, advance: _score(limrank, pairs, advance)
+
+    def fresh() -> Scorer:
+        model.load()
+        return lambda pairs, advance: _score(model, pairs, advance)
+
+    return System(
+        name=name,
+        label=found.label,
+        identity=f"{model.engine.identity} {model.model.prompt_format} think={think}",
+        weight=model.model.fuse,
+        adapter=found.adapter,
+        start=start,
+        reads="query and instruction",
+        log_odds=True,
+        fresh=fresh,
+    )
+
+
+@dataclass(frozen=True)
+class Named:
+    """A LimRank model by its name.
+
+    Attributes:
+        label: its name in tables.
+        model: the model, which keeps no verdicts.
+        adapter: the content hash of its adapter, or None.
+        with_store: loads it, which is not timed, and returns it with the store.
+    """
+
+    label: str
+    model: LimRank
+    adapter: str | None
+    with_store: Callable[[], LimRank]
+
+
+def named(name: str, options: ModelOptions, store: Path, *, thoughts: bool = True) -> Named:
+    """Find a LimRank model. The arguments and errors are those of `limrank_system`."""
     base, adapter = split_name(name)
     prompt_format = None if base in MODELS else options.get("prompt_format")
     chosen = options.copy()
@@ -36,13 +83,10 @@ def limrank_system(name: str, options: ModelOptions, store: Path, *, thoughts: b
     chosen["prompt_format"] = prompt_format
     model = LimRank(base, **chosen)
     own_adapter = model.model.adapter
-    think = f"{model.think} budget={0 if model.think == 'never' else model.budget}"
-    if model.think == "auto":
-        think += f" top={model.think_top} margin={model.think_margin:g}"
 
-    def start() -> Scorer:
-        model.load()  # not timed
-        with_store = LimRank(
+    def with_store() -> LimRank:
+        model.load()
+        return LimRank(
             base,
             adapter=adapter,
             prompt_format=prompt_format,
@@ -53,23 +97,9 @@ def limrank_system(name: str, options: ModelOptions, store: Path, *, thoughts: b
             budget=model.budget,
             store=VerdictStore(store, thoughts=thoughts),
         )
-        return lambda pairs, advance: _score(with_store, pairs, advance)
 
-    def fresh() -> Scorer:
-        model.load()
-        return lambda pairs, advance: _score(model, pairs, advance)
-
-    return System(
-        name=name,
-        label=_label(base, adapter),
-        identity=f"{model.engine.identity} {model.model.prompt_format} think={think}",
-        weight=model.model.fuse,
-        adapter=None if own_adapter is None else identity(own_adapter),
-        start=start,
-        reads="query and instruction",
-        log_odds=True,
-        fresh=fresh,
-    )
+    content = None if own_adapter is None else identity(own_adapter)
+    return Named(_label(base, adapter), model, content, with_store)
 
 
 def split_name(name: str) -> tuple[str, str | None]:

@@ -29,7 +29,11 @@ class Work:
         cut: pairs whose passage was cut to fit.
         cut_tokens: tokens lost by cutting.
         forced: pairs whose thought reached no verdict, so that the verdict was forced.
-        pair_tokens: the tokens of each pair, in order; None if they are not known by pair.
+        pair_tokens: the tokens of each pair, in order; None if they are not known by pair. Questions of a ranker
+            are about several pairs: all tokens of a query then count for its first one.
+        calls: different questions of a ranker, here or in an earlier call; None if each pair is one.
+        repaired: answers to a ranker that were repaired.
+        failed: answers to a ranker with nothing usable.
     """
 
     pairs: int
@@ -40,11 +44,15 @@ class Work:
     cut_tokens: int
     forced: int = 0
     pair_tokens: tuple[int, ...] | None = None
+    calls: int | None = None
+    repaired: int = 0
+    failed: int = 0
 
     @property
     def totals(self) -> dict[str, Any]:
-        """All figures but those of single pairs, for JSON."""
-        return {name: value for name, value in asdict(self).items() if name != "pair_tokens"}
+        """All figures but those of single pairs, for JSON; those of a ranker, where there is one."""
+        left_out = {"pair_tokens", *(("calls", "repaired", "failed") if self.calls is None else ())}
+        return {name: value for name, value in asdict(self).items() if name not in left_out}
 
     @property
     def pairs_per_second(self) -> float | None:

@@ -38,8 +38,8 @@ class LimRankReranker(pt.Transformer):
 
     Caveats: `ScorerCache` drops ``reasoning`` and does not know which model filled it. `KeyValueCache` keeps
     ``reasoning`` but not ranks (append ``pt.apply.generic(pt.model.add_ranks)``). The `store` has neither problem and
-    saves batch by batch. A fused score, or one of a `ranker`, depends on the whole list; then use the `store` instead of a
-    cache.
+    saves batch by batch. A fused score, or one of a `ranker`, depends on the whole list; use the `store` instead of a
+    cache there.
 
     Example:
         >>> import pyterrier as pt  # doctest: +SKIP

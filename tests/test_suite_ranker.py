@@ -1,0 +1,90 @@
+"""Systems of the benchmarks that are a model with a ranker: ``limrank-smol@setwise:top=10``."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from limrank_ir import InputError
+from limrank_ir.benchmarks.suite import tables
+from limrank_ir.benchmarks.suite.run import SuiteSettings, run_suite
+from limrank_ir.benchmarks.systems.by_name import read_systems
+from limrank_ir.models import ModelOptions
+from tests.asked import Knows
+from tests.suite_collections import write_collections
+
+NAME = "limrank-smol@setwise:top=1,sort=bubble@setwise-numbers"
+PAIRS = [(f"query {number}", f"p {place * 3 % 5}", None) for number in range(3) for place in range(5)]
+
+
+def system(name, tmp_path, **options):
+    (found,) = read_systems([name], ModelOptions(**options), tmp_path / "verdicts.sqlite")
+    return found
+
+
+@pytest.fixture
+def knows(monkeypatch):
+    """The engine of all rerankers: passages end with the number that says how relevant they are."""
+    engine = Knows()
+    engine.load = lambda: None
+    monkeypatch.setattr(
+        "limrank_ir.reranker.choose_engine", lambda given, *unused: engine if given == "local" else given
+    )
+    return engine
+
+
+@pytest.mark.parametrize("ranker", ["setwise:top=5", "listwise", "adaptive", "setwise:by=answer,top=5@rank-r1"])
+def test_scores_are_those_of_the_orders_and_a_second_call_asks_nothing(knows, tmp_path, ranker):
+    found = system(f"limrank-smol@{ranker}", tmp_path)
+    asked = len(knows.asked)
+    for again in (False, True):
+        steps = []
+        scores, work = found.start()(PAIRS, steps.append)
+        for query in range(3):
+            mine = scores[5 * query : 5 * query + 5]
+            assert sorted(range(5), key=lambda place: -mine[place]) == [3, 1, 4, 2, 0]
+        assert sum(steps) == work.pairs == 15 and work.failed == work.repaired == 0
+        assert work.judged == (0 if again else 15) and work.tokens == sum(work.pair_tokens) > 0
+        asked = asked if again else work.calls
+        assert work.calls == asked > 0
+
+
+def test_label_and_identity_say_what_changes_a_score(tmp_path):
+    found = system(NAME, tmp_path)
+    assert found.label == "limrank-smol@setwise:top-1:sort-bubble@setwise-numbers"  # no comma: --fuse splits there
+    assert found.adapter == system("limrank-smol", tmp_path).adapter and not found.log_odds
+    others = ["limrank-smol@setwise:top=1", "limrank-smol@setwise", "limrank-smol-untrained@setwise"]
+    assert len({found.identity, *(system(name, tmp_path).identity for name in others)}) == 4
+    same = system("limrank-smol@setwise:top=1,window=4,sort=bubble@setwise-numbers", tmp_path)
+    assert same.identity == found.identity
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("limrank-smol@setwize", "did you mean setwise"),
+        ("limrank-smol@setwise@rank-r1", "rank-r1 has no effect with setwise"),
+        ("limrank-smal@setwise", "did you mean limrank-smol"),
+        ("limrank-smol@", "unknown ranker ''"),
+    ],
+)
+def test_what_is_unknown_is_refused_at_once(tmp_path, name, message):
+    with pytest.raises(InputError, match=message):
+        system(name, tmp_path)
+
+
+def test_the_real_model_in_the_suite(tmp_path):
+    pytest.importorskip("matplotlib")
+    data = write_collections(tmp_path / "data")
+    settings = SuiteSettings(k=2, models=ModelOptions(max_length=256, device="cpu"))
+    report = run_suite([data / "given"], [NAME], tmp_path / "out", settings, command="x")
+    label = "limrank-smol@setwise:top-1:sort-bubble@setwise-numbers"
+    work = report.work()[label]
+    assert (work.calls, work.pairs, work.failed) == (2, 5, 0)
+    header, rows = tables.work(report)
+    shown = dict(zip(header, rows[-1], strict=True))
+    assert (shown["calls"], shown["answers repaired"], shown["failed"]) == ("2", "0", "0") and "seconds" in header
+    text = (tmp_path / "out" / "results.md").read_text()
+    assert "Calls are questions to the model" in text and label in text
+    assert json.loads((tmp_path / "out" / "results.json").read_text())["systems"][label]["name"] == NAME
