@@ -19,6 +19,10 @@ from limrank_ir.formats.rank_llm import checked
 from limrank_ir.formats.rank_llm import document_text as document_text
 from limrank_ir.formats.rank_llm import read_requests as read_requests
 from limrank_ir.models import DEFAULT, ModelOptions
+from limrank_ir.rankers.fit import engine_ask
+from limrank_ir.rankers.named import as_ranker
+from limrank_ir.rankers.order import Candidates, Ranker
+from limrank_ir.rankers.run import rank_candidates
 from limrank_ir.ranking.fusion import FIRST_STAGE, MODEL, fusion_weights
 from limrank_ir.ranking.fusion import fuse as fuse_scores
 from limrank_ir.ranking.partial import reranked, window
@@ -50,6 +54,8 @@ class LimRankCoordinator:
         *,
         instruction: str | None = None,
         fuse: bool | float = False,
+        ranker: str | Ranker | None = None,
+        set_formats: Sequence[str] = (),
         verbose: bool = False,
         **options: Unpack[ModelOptions],
     ) -> None:
@@ -59,14 +65,28 @@ class LimRankCoordinator:
             model: a name, folder, or hub id; or a `LimRank`.
             instruction: what counts as relevant, for all queries.
             fuse: rank by the model's and the candidates' scores together (`limrank_ir.fuse`), within the window.
+            ranker: rank the window by another ranker than the verdicts alone (`limrank_ir.rankers.named.as_ranker`),
+                such as ``"listwise"``; its own options, and not RankLLM's arguments, say what it shows at once.
+            set_formats: with `ranker`, names of formats for its questions (`limrank_ir.prompts.sets.SET_FORMATS`).
             verbose: draw a progress bar on stderr.
             options: how to run a model that is given by name (`limrank_ir.models.ModelOptions`).
 
         Raises:
-            InputError: an option is unknown or invalid, or is given together with a `LimRank`.
+            InputError: an option is unknown or invalid, is given together with a `LimRank`, or does not go with the
+                ranker.
         """
         self.limrank = as_limrank(model, options)
         self._weights = fusion_weights(fuse, [FIRST_STAGE], self.limrank.model)
+        self._ranker = None if ranker is None else as_ranker(ranker)
+        self._set_formats = set_formats
+        if self._ranker is None and set_formats:
+            raise InputError("set_formats has no effect without ranker; add ranker='setwise', or leave it out")
+        if self._ranker is not None:
+            if self._weights is not None:
+                raise InputError(
+                    f"fuse={fuse!r} does not go with ranker={ranker!r}, which gives an order; leave out fuse"
+                )
+            engine_ask(self.limrank, self._ranker, set_formats)  # what does not go together is an error now
         self._instruction = instruction
         self._verbose = verbose
         self._lock = threading.Lock()
@@ -92,8 +112,9 @@ class LimRankCoordinator:
             rank_end: the place after the last one to rerank.
             shuffle_candidates: has no effect, because a verdict does not depend on the other candidates.
             logging: has no effect; see `verbose`.
-            kwargs: ``populate_invocations_history`` and ``top_k_retrieve`` work as in RankLLM. All other arguments are
-                for other models; RankLLM passes them to every coordinator, and they have no effect.
+            kwargs: ``populate_invocations_history`` (of verdicts; with `ranker`, the history stays empty) and
+                ``top_k_retrieve`` work as in RankLLM. All other arguments are for other models; RankLLM passes them to
+                every coordinator, and they have no effect.
 
         Returns:
             One result for each request, in order, with all unique candidates of the request.
@@ -106,6 +127,13 @@ class LimRankCoordinator:
         limit = kwargs.get("top_k_retrieve")
         end = rank_end if limit is None else min(rank_end, limit)
         windows = [window(len(request.candidates), rank_start, end) for request in requests]
+        if self._ranker is not None:
+            with self._lock:
+                orders = self._orders(self._ranker, requests, windows)
+            return [
+                _result(request, places, scores, [])
+                for request, places, scores in zip(requests, windows, orders, strict=True)
+            ]
         pairs = [
             (request.query.text, document_text(request, place), self._instruction)
             for request, places in zip(requests, windows, strict=True)
@@ -115,7 +143,7 @@ class LimRankCoordinator:
             verdicts = iter(self.limrank.judge(pairs, show_progress_bar=self._verbose))
         history = bool(kwargs.get("populate_invocations_history"))
         return [
-            self._result(request, places, [next(verdicts) for _ in places], history)
+            self._judged(request, places, [next(verdicts) for _ in places], history)
             for request, places in zip(requests, windows, strict=True)
         ]
 
@@ -142,28 +170,35 @@ class LimRankCoordinator:
         """The model's name."""
         return self.limrank.model.name
 
-    def _result(self, request: Request, places: range, verdicts: list[Verdict], history: bool) -> Result:
-        from rank_llm.data import Candidate, Result
+    def _orders(self, ranker: Ranker, requests: Sequence[Request], windows: Sequence[range]) -> list[list[float]]:
+        """The scores of a ranker's orders, for each request and place in its window."""
+        queries = [
+            Candidates(
+                query=request.query.text,
+                texts=[document_text(request, place) for place in places],
+                scores=[float(request.candidates[place].score) for place in places],
+                instruction=self._instruction,
+            )
+            for request, places in zip(requests, windows, strict=True)
+        ]
+        found: list[list[float]] = [[0.0] * len(places) for places in windows]
+        ask = engine_ask(self.limrank, ranker, self._set_formats)
+        for number, order in rank_candidates(ask, ranker, queries, show_progress_bar=self._verbose):
+            for index, score in zip(order.indices, order.scores, strict=True):
+                found[number][index] = score
+        return found
 
-        candidates = request.candidates
+    def _judged(self, request: Request, places: range, verdicts: list[Verdict], history: bool) -> Result:
         scores = [verdict.log_odds for verdict in verdicts]
         if self._weights is not None and scores:
-            own = [float(candidates[place].score) for place in places]
+            own = [float(request.candidates[place].score) for place in places]
             scores = fuse_scores({FIRST_STAGE: own, MODEL: scores}, self._weights).tolist()
-        order = reranked(len(candidates), places, scores)
         invocations = []
         if history:
             invocations = [
                 self._invocation(request, place, verdict) for place, verdict in zip(places, verdicts, strict=True)
             ]
-        return Result(
-            query=deepcopy(request.query),
-            candidates=[
-                Candidate(docid=candidates[place].docid, score=score, doc=deepcopy(candidates[place].doc))
-                for place, score in order
-            ],
-            invocations_history=invocations,
-        )
+        return _result(request, places, scores, invocations)
 
     def _invocation(self, request: Request, place: int, verdict: Verdict) -> InferenceInvocation:
         from rank_llm.data import InferenceInvocation
@@ -179,12 +214,28 @@ class LimRankCoordinator:
         )
 
 
+def _result(request: Request, places: range, scores: Sequence[float], invocations: list[InferenceInvocation]) -> Result:
+    """A request with the candidates of its window in the order of their new scores."""
+    from rank_llm.data import Candidate, Result
+
+    candidates = request.candidates
+    return Result(
+        query=deepcopy(request.query),
+        candidates=[
+            Candidate(docid=candidates[place].docid, score=score, doc=deepcopy(candidates[place].doc))
+            for place, score in reranked(len(candidates), places, scores)
+        ],
+        invocations_history=invocations,
+    )
+
+
 def coordinator(name: str, *, think: bool = False, budget: int | None = None) -> LimRankCoordinator | None:
     """The coordinator for a model path of RankLLM.
 
     Args:
         name: ``limrank-smol`` or another of our names that begin with ``limrank-``; or ``limrank:NAME``, with any name
-            that ``limrank models`` lists. ``NAME+ADAPTER`` adds an adapter.
+            that ``limrank models`` lists. ``NAME+ADAPTER`` adds an adapter, ``NAME@RANKER`` a ranker
+            (``limrank-smol@setwise:top=10``).
         think: let the model reason first, if `budget` is given; otherwise the model's default applies.
         budget: the maximum number of tokens of a thought.
 
@@ -192,15 +243,16 @@ def coordinator(name: str, *, think: bool = False, budget: int | None = None) ->
         The coordinator, or None if the path is not one of our names.
 
     Raises:
-        InputError: the model is unknown.
+        InputError: the model or the ranker is unknown.
     """
     if name.startswith(PREFIX):
         name = name.removeprefix(PREFIX)
     elif not name.startswith("limrank-") or Path(name).exists():
         return None
+    name, _, ranker = name.partition("@")
     model, _, adapter = name.partition("+")
     options: dict[str, Any] = {"think": "always", "budget": budget} if think and budget else {}
-    return LimRankCoordinator(model, adapter=adapter or None, verbose=True, **options)
+    return LimRankCoordinator(model, adapter=adapter or None, ranker=ranker or None, verbose=True, **options)
 
 
 _original: Callable[..., Any] | None = None

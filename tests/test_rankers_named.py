@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -87,6 +89,14 @@ def test_options_next_to_a_ranker_and_other_things_are_refused():
 def test_every_ranker_has_a_line_and_every_format_a_ranker():
     assert {text.partition(":")[0] for text in SUMMARIES} == set(RANKERS)
     assert {name for text in SUMMARIES for name in formats_of(as_ranker(text))} == set(SET_FORMATS)
+
+
+def test_the_guide_has_every_ranker_and_counts_calls_as_they_do():
+    page = (Path(__file__).parents[1] / "docs" / "rankers.md").read_text()
+    rows = re.findall(r"^\| `([a-z][^`]*)` \|.*\| (\d+) \|", page, re.MULTILINE)
+    assert {name.partition(":")[0] for name, _ in rows} == set(RANKERS)
+    assert all(as_ranker(name).calls(100) == int(calls) for name, calls in rows)
+    assert all(f"`{name}`" in page for name in SET_FORMATS)
 
 
 def test_what_a_ranker_asks_is_known_before_it_runs():
