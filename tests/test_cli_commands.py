@@ -69,8 +69,10 @@ def test_models_lists_all_of_them():
     rows = [line.split("\t") for line in limrank("models").stdout.splitlines()]
     assert [row[0] for row in rows[1:]] == list(MODELS)
     table = {row[0]: row for row in rows}
-    assert table["limrank-7b"][1:] == ["songtingyu/limrank", "rank1", "always", "all", "7.6B", "GPU 24 GB"]
-    assert table["limrank-smol"][-1] == "CPU"
+    assert table["limrank-7b"][1:] == ["songtingyu/limrank", "rank1", "always", "all", "7.6B", "GPU 24 GB", "pointwise"]
+    assert table["limrank-smol"][6] == "CPU"
+    assert table["rearank-7b"][2:5] == ["rearank", "always", "all"] and table["rearank-7b"][-1] == "listwise"
+    assert table["rank-r1-7b-v0.1"][1] == "ielabgroup/Rank-R1-7B-v0.1"
     assert table["bge-reranker-v2-gemma"][4] == "local, vllm"  # one label: servers give no raw logits
     assert table["ms-marco-minilm-l6-v2"][4] == "local"
     records = json.loads(limrank("models", "--json").stdout)

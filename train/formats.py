@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from limrank_ir.errors import InputError
 from limrank_ir.models import Model
-from limrank_ir.prompts import FORMATS, PromptFormat
+from limrank_ir.prompts import FORMATS, SETS, PromptFormat
 
 TRAINABLE = tuple(
-    name for name, fmt in FORMATS.items() if len(fmt.labels) == 2 and fmt.grades is None and fmt.two_reads is None
+    name
+    for name, fmt in FORMATS.items()
+    if len(fmt.labels) == 2 and fmt.grades is None and fmt.two_reads is None and fmt is not SETS
 )
 
 

@@ -5,7 +5,7 @@ A `PromptFormat` turns (query, passage, instruction) into a `Prompt`. The format
 
 from limrank_ir.prompts.bright import BRIGHT_QUERY_PROMPTS, task_query
 from limrank_ir.prompts.cleaning import clean, whole_sentences, with_instruction
-from limrank_ir.prompts.families import CROSS_ENCODER, FORMATS, QWEN3, RANK1, prompt_format
+from limrank_ir.prompts.families import CROSS_ENCODER, FORMATS, QWEN3, RANK1, SETS, prompt_format
 from limrank_ir.prompts.format import Label, Prompt, PromptFormat
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "FORMATS",
     "QWEN3",
     "RANK1",
+    "SETS",
     "Label",
     "Prompt",
     "PromptFormat",

@@ -42,7 +42,11 @@ QWEN3 = PromptFormat(
 # never read: it names the one score (`limrank_ir.engines.cross_encoder`).
 CROSS_ENCODER = PromptFormat(name="cross-encoder", before="{query}", labels=("relevant",))
 
-FORMATS = {fmt.name: fmt for fmt in (RANK1, QWEN3, MXBAI_V2, BGE_GEMMA, TFRANK, ERANK, CROSS_ENCODER)}
+# A language model that judges no single passages, such as a listwise reranker: rankers ask it in the formats of
+# `limrank_ir.prompts.sets`. This one is read to warm up only.
+SETS = PromptFormat(name="sets", before="{query}", labels=("A", "B"))
+
+FORMATS = {fmt.name: fmt for fmt in (RANK1, QWEN3, MXBAI_V2, BGE_GEMMA, TFRANK, ERANK, CROSS_ENCODER, SETS)}
 
 
 def prompt_format(name: str) -> PromptFormat:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from limrank_ir.errors import InputError
+from limrank_ir.prompts import SETS
 from limrank_ir.prompts.sets import SET_FORMATS, SetFormat, set_format
 from limrank_ir.rankers.asking import Answer, Write
 from limrank_ir.rankers.by_engine import JUDGE, EngineAsk
@@ -28,7 +29,8 @@ def engine_ask(limrank: LimRank, ranker: Ranker, formats: Iterable[str] = ()) ->
         What `limrank_ir.rankers.run.rank_candidates` takes. Nothing is loaded.
 
     Raises:
-        InputError: there is no such format, the ranker does not use it, or the think mode does not go with the ranker.
+        InputError: there is no such format, the ranker does not use it, or the think mode or the model does not go with
+            the ranker.
     """
     if isinstance(formats, str):
         raise InputError(f"the formats are one string, {formats!r}; give a list of names")
@@ -43,6 +45,11 @@ def engine_ask(limrank: LimRank, ranker: Ranker, formats: Iterable[str] = ()) ->
             advice = f"it has {', '.join(usable)}" if usable else "it has the model's own prompt only"
             hint = "; where the model writes, such as with by=answer, a thought is possible" if fmt.thinks else ""
             raise InputError(f"the format {fmt.name} has no effect with {spec(ranker)}; {advice}{hint}")
+    if limrank.model.prompt_format == SETS.name and (JUDGE, False) in asked:
+        raise InputError(
+            f"{limrank.model.name}: judges no single passages, which {spec(ranker)} asks for; give another ranker, "
+            f"such as {limrank.model.ranker or 'setwise'!r}"
+        )
     if limrank.think == "auto" and not isinstance(ranker, Pointwise):
         raise InputError(
             f"think='auto' compares the verdicts of all passages of a query, but {spec(ranker)} does not ask for them "

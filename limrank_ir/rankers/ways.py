@@ -55,13 +55,15 @@ class Ways:
 
         Args:
             limrank: the model and its engine.
-            formats: their names; each replaces its task's default one. One with a thought is used where the model
-                writes, not where it is read.
+            formats: their names; each replaces its task's default one, which is the model's own
+                (`limrank_ir.models.Model.set_format`) or one that needs no training. One with a thought is used where
+                the model writes, not where it is read.
 
         Raises:
             InputError: there is no such format.
         """
-        chosen = [set_format(name) for name in formats]
+        own = limrank.model.set_format
+        chosen = [set_format(name) for name in (*([] if own is None else [own]), *formats)]
         self._limrank = limrank
         self._formats: Mapping[bool, Mapping[str, SetFormat]] = {
             True: {**WRITES, **{fmt.task: fmt for fmt in chosen}},
