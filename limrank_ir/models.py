@@ -141,7 +141,7 @@ MODELS = {
         _sets("castorini/first_mistral", 7.2, "first", "first", context=4096),
         # github 8421BCD/ReasonRank: README.md; windows of 20 by 10
         _sets("liuwenhan/reasonrank-7B", 7.6, "reason-rank", "listwise"),
-        _sets("liuwenhan/reasonrank-32B", 32.8, "reason-rank", "listwise"),
+        _sets("liuwenhan/reasonrank-32B", 32.0, "reason-rank", "listwise"),
         # github lezhang7/Rearank: README.md; windows of 20 by 10
         _sets("le723z/Rearank-7B", 7.6, "rearank", "listwise"),
         # github ielab/llm-rankers: Rank-R1/README.md; trained with 20 passages (num_child=19)
