@@ -122,7 +122,7 @@ def _limrank(name: str, adapter: str | None) -> Scorer:
     """Log-odds of one of our own models, which reads instructions, too."""
     from limrank_ir.reranker import LimRank
 
-    limrank = LimRank(name, adapter=adapter)
+    limrank = LimRank(name, adapter=adapter, dtype="auto")  # an order is wanted, not the last digits
 
     def score(groups: Sequence[Group]) -> list[list[float]]:
         pairs = [
