@@ -108,8 +108,8 @@ def _sets(
     return replace(model, set_format=set_format, ranker=ranker)
 
 
-# 0.7 was chosen on the 18 collections of benchmarks/results/developer, with an earlier adapter; the three weights on the
-# development set of train/README.md.
+# 0.7 was chosen on the 18 collections of benchmarks/results/developer, with an earlier adapter; the three weights on
+# the development set of train/README.md.
 _SMOL = Model(DEFAULT, SMOL, _ADAPTER, "rank1", "never", 8192, 0.135, fuse=0.7, fuse_three=(0.25, 0.25, 0.5))
 
 # A context of 16,000 tokens is that of the released LimRank and Rank1 code (rank1.py).

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
@@ -99,6 +99,7 @@ TEXTS = st.dictionaries(st.text(max_size=9), st.text(max_size=30), max_size=3)
 
 
 @given(st.dictionaries(COLUMN, SCORED, min_size=1, max_size=3), TEXTS)
+@example({"q": {"d": 1.0}}, {"a line break to some": "\x85", "\u2028": "ü\u2029"})
 @settings(max_examples=60, deadline=None)
 def test_a_run_with_a_head_reads_equal_whatever_is_in_the_card(handler, scores, texts):
     card = {**CARD, "settings": texts, "usage": Usage().__dict__}

@@ -72,7 +72,8 @@ def test_a_score_that_is_no_number_is_an_error(tmp_path, monkeypatch):
         assert database.execute("SELECT count(*) FROM scores").fetchone() == (0,)
 
 
-def test_our_own_model_is_a_teacher(tmp_path, limrank):
+def test_our_own_model_is_a_teacher(tmp_path):
+    limrank = LimRank(dtype="auto")
     asked = replace(GROUP, instruction="Find facts about animals.")
     pairs = [(asked.query, candidate.text, asked.instruction) for candidate in asked.candidates]
     expected = [verdict.log_odds for verdict in limrank.judge(pairs)]

@@ -123,6 +123,8 @@ def _commented(head: Mapping[str, Any]) -> list[str]:
     import yaml
 
     text = yaml.safe_dump(dict(head), sort_keys=False, allow_unicode=True, width=float("inf"))
+    if any(mark in text for mark in "\x85\u2028\u2029"):  # line breaks in YAML 1.1, but not in 1.2
+        text = yaml.safe_dump(dict(head), sort_keys=False, width=float("inf"))
     return [f"# {line}" for line in text.rstrip("\n").split("\n")]
 
 
