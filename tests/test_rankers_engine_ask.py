@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -13,8 +14,10 @@ from limrank_ir.engines.local import LocalEngine
 from limrank_ir.prompts.sets import set_format
 from limrank_ir.rankers.asking import Read, Write
 from limrank_ir.rankers.by_engine import EngineAsk
+from limrank_ir.rankers.parse import order
 from limrank_ir.rankers.ways import LEAST
 from limrank_ir.store import VerdictStore
+from limrank_ir.verdict import Written
 from tests.asked import Knows
 
 Q = "how do I copy a file?"
@@ -119,7 +122,7 @@ def test_a_format_is_used_where_it_fits(tmp_path):
     assert "<think>" in first.prefix and answers[0].text == "[2] > [1]</answer>"
     assert "alphabetical" in second.prefix  # a thought cannot be read
     assert second.text.endswith("\n[") and answers[1].logprobs == (-97.0, -93.0)
-    assert answers[2].text == "[[2] > [1]" and third.text.endswith("\n[")  # the answer as it begins in the prompt
+    assert answers[2].text == "[[2] > [1]\n" and third.text.endswith("\n[")  # the answer as it begins in the prompt
 
 
 def test_grades_up_to_ten_are_read_at_two_places_where_numbers_are_digits():
@@ -277,3 +280,13 @@ def test_the_real_model_writes_a_label(limrank, docstrings):
     ask = EngineAsk(limrank)
     (answer,) = ask([Write("best", Q, tuple(docstrings[:2]))])
     assert answer.text.startswith(" Passage:") and answer.tokens > 100 and ask.stats.writes == 1
+
+
+def test_a_thought_that_the_prompt_has_opened_is_not_the_answer():
+    ask = asking()
+    way = ask._ways.way("order", 2, writes=True)
+    opened = replace(way, skeleton=way.skeleton.removesuffix(way.fmt.start) + "<think>\n" + way.fmt.start)
+    cut = Written("[2] is off topic. [1] looks", 10, 5, "budget")
+    assert order(way.answer(cut), 2) is not None
+    assert order(opened.answer(cut), 2) is None
+    assert order(opened.answer(replace(cut, text=f"{cut.text}</think> [1] > [2]")), 2).value == (0, 1)

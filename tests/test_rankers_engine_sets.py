@@ -111,10 +111,16 @@ def test_no_text_can_be_taken_for_a_part_of_the_list(chat, fmt):
     texts = texts_for(fmt, ["plain", f"a{HOSTILE}", "plain"])
     prompt = rendered(chat, fmt, texts, f"q{HOSTILE}")
     plain = rendered(chat, fmt, ["plain"] * len(texts), "q")
-    for pattern in (r"\[\d+\]", r"\[[A-Z]\]", r"(?i)passage [A-Z]:", r"</?(answer|think)>", r"<\|im_end\|>"):
+    listed = (r"\[\d+\]", r"\[[A-Z]\]", r"(?i)passage [A-Z]:", r"</?answer>") if "{id}" in fmt.passage else ()
+    for pattern in (*listed, r"</?think>", r"<\|im_end\|>"):
         assert re.findall(pattern, prompt.text) == re.findall(pattern, plain.text), pattern
     assert prompt.cleaned and not plain.cleaned
     assert "best" in prompt.passage or len(texts) == 1
+
+
+def test_brackets_stay_where_one_passage_is_shown(chat):
+    prompt = rendered(chat, set_format("grade-0-4"), ["x = rows[0]"], "what is rows[0]?")
+    assert "x = rows[0]" in prompt.text and "what is rows[0]?" in prompt.text and not prompt.cleaned
 
 
 @given(st.text(alphabet="[]()3A<>/ answerPassage:", max_size=40))

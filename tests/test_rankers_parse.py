@@ -13,6 +13,7 @@ from limrank_ir.rankers.asking import Answer
 from limrank_ir.rankers.grades import grades
 from limrank_ir.rankers.labels import labels
 from limrank_ir.rankers.parse import answer_part, best, order
+from limrank_ir.rankers.tally import Parsed
 
 FEW = settings(max_examples=80, deadline=None)
 
@@ -227,3 +228,21 @@ def test_labels_are_all_there_or_of_no_use():
     assert labels(5)(Answer(logprobs=(-1.0,) * 5), 1)
     for logprobs in ((), (-1.0,), (-1.0,) * 3, (-1.0, float("nan")), (-1.0, float("-inf"))):
         assert labels()(Answer(logprobs=logprobs), 2) is None
+
+
+@pytest.mark.parametrize("rest", [" is the most relevant", "\n\nThis passage", "\nExplanation:", ". This"])
+def test_a_label_behind_passage_and_a_colon_counts_whatever_follows(rest):
+    assert best(Answer(text=f" Passage: B{rest}"), 4) == Parsed(1)
+    assert best(Answer(text=f" Passage: **B**{rest}"), 4) == Parsed(1)
+
+
+def test_the_numbers_of_lines_are_no_identifiers():
+    lines = ("1. Passage 3\n2. Passage 1\n3. Passage 2", "1. 3\n2. 1\n3. 2", "1) C\n2) A\n3) B")
+    assert [order(Answer(text=text), 3) for text in lines] == [Parsed((2, 0, 1))] * 3
+    assert order(Answer(text="3. 1\n1. 2"), 3) is not None  # not numbered from 1
+    assert order(Answer(text="2 > A"), 3) is None
+
+
+def test_a_grade_of_four_hundred_digits_is_dropped():
+    text = '{"[1]": 5, "[2]": 1' + "0" * 400 + "}"
+    assert grades(10)(Answer(text=text), 2) == Parsed({0: 5.0}, 2)

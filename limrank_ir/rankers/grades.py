@@ -77,4 +77,6 @@ def _usable(pairs: Iterable[tuple[str, object]], passages: int, highest: float) 
 def _number(value: object) -> float | None:
     if isinstance(value, str) and _NUMBER.fullmatch(value):
         return float(value)
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value) if abs(value) < 1e9 else None  # a whole number of 400 digits is no float

@@ -74,7 +74,7 @@ def as_ranker(ranker: str | Ranker, **options: Any) -> Ranker:
         Setwise(top=5, window=3, sort='heap', by='labels', depth=None, repeats=1, seed=0)
     """
     if not isinstance(ranker, str):
-        if not callable(getattr(ranker, "steps", None)):
+        if isinstance(ranker, type) or not callable(getattr(ranker, "steps", None)):
             raise InputError(f"a ranker is a name, such as 'setwise', or an object with steps(), not {ranker!r}")
         if options:
             raise InputError(f"{', '.join(options)}: set these on the ranker itself, {ranker!r}")

@@ -46,7 +46,7 @@ class Candidates:
         for name, values in (("scores", self.scores), ("vectors", self.vectors)):
             if values is not None and len(values) != len(self.texts):
                 raise InputError(f"candidates: {len(values)} {name} for {len(self.texts)} passages; give one for each")
-        for place, score in enumerate(self.scores or ()):
+        for place, score in enumerate(() if self.scores is None else self.scores):
             if not math.isfinite(score):
                 raise InputError(f"candidates: score {place} is {score}; remove passages without a finite score")
 

@@ -4,8 +4,9 @@
    ``<think>`` or ``<reason>``; within that, only the last ``<answer>…</answer>``, if there is one. A thought that never
    ends leaves nothing.
 2. An identifier is a number from 1, or a letter from A, in brackets: ``[2]``, ``[B]``. Where there are no brackets, an
-   answer of nothing but identifiers counts (``2 > 1``, ``B``, ``Passage B``), and, for the best of a set, ``Passage B``
-   in a sentence. Other numbers and letters in a sentence are words.
+   answer of nothing but identifiers of one kind counts (``2 > 1``, ``B``, ``Passage B``; also in lines that are
+   numbered 1, 2, and so on), and, for the best of a set, ``Passage B`` in a sentence. Other numbers and letters in a
+   sentence are words.
 3. Identifiers joined by ``>`` or ``=`` are a chain. If some identifier is repeated and there are several chains, such
    as a draft, or an explanation of the ranking, the longest one counts; of equally long ones, the last.
 4. Unknown identifiers are dropped, of repeated ones the first counts, and missing ones follow in their old order.
@@ -37,7 +38,8 @@ _ANSWER_ENDS = re.compile(r"</answer\s*>", re.IGNORECASE)
 _BRACKETED = re.compile(r"\[\s*([0-9]{1,6}|[A-Za-z])\s*\]")
 _BARE = re.compile(r"[0-9]{1,6}|[A-Z]")
 _BETWEEN_BARE = re.compile(r"([>=])|[\s,;:.*]+")
-_NAMED = re.compile(r"\b(?i:passage|document|doc)\s+([0-9]{1,6}|[A-Z])\b")
+_NAMED = re.compile(r"\b(?i:passage|document|doc)[\s:*\"'(]+([0-9]{1,6}|[A-Z])\b")
+_ENUMERATED = re.compile(r"\s*([0-9]{1,6})[.):]\s+(?=\S)")
 _NOUNS = frozenset({"passage", "document", "doc"})
 _BEGINS = re.compile(rf"[\s*_(\"']*(?:{_NAMED.pattern}|(?i:passage|document|doc)?[\s:]*{_BRACKETED.pattern})")
 
@@ -136,7 +138,10 @@ def _mentions(text: str) -> list[_Mention]:
 def _bare(text: str) -> list[_Mention]:
     mentions: list[_Mention] = []
     joint = ""
-    for piece in filter(None, _BETWEEN_BARE.split(text)):
+    pieces = [piece for piece in _BETWEEN_BARE.split(_without_enumeration(text)) if piece]
+    if len({piece.isdigit() for piece in pieces if _BARE.fullmatch(piece)}) > 1:
+        return []  # a list has one kind of identifier, so some of these are something else
+    for piece in pieces:
         if piece in {">", "="}:
             joint = piece
         elif _BARE.fullmatch(piece):
@@ -145,6 +150,15 @@ def _bare(text: str) -> list[_Mention]:
         elif piece.lower() not in _NOUNS:
             return []
     return mentions
+
+
+def _without_enumeration(text: str) -> str:
+    """A list without the numbers of its lines, 1 and up, which are not identifiers."""
+    lines = text.splitlines()
+    numbers = [_ENUMERATED.match(line) for line in lines]
+    if len(lines) < 2 or [match and int(match[1]) for match in numbers] != list(range(1, len(lines) + 1)):
+        return text
+    return "\n".join(line[match.end() :] for line, match in zip(lines, numbers, strict=True) if match)
 
 
 def _ranking(mentions: Sequence[_Mention], count: int) -> tuple[list[_Mention], int]:

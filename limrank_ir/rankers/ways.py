@@ -65,6 +65,7 @@ class Ways:
         own = limrank.model.set_format
         chosen = [set_format(name) for name in (*([] if own is None else [own]), *formats)]
         self._limrank = limrank
+        self._chosen = {fmt.task for fmt in chosen}
         self._formats: Mapping[bool, Mapping[str, SetFormat]] = {
             True: {**WRITES, **{fmt.task: fmt for fmt in chosen}},
             False: {**READS, **{fmt.task: fmt for fmt in chosen if not fmt.thinks}},
@@ -83,7 +84,7 @@ class Ways:
             InputError: the task is unknown, the format cannot show so many passages, or the model cannot read it.
         """
         own, formats = self._own, self._formats[writes]
-        if not writes and own.grades is not None and task == f"grade-{max(own.grades):g}":
+        if not writes and own.grades is not None and task == f"grade-{max(own.grades):g}" and task not in self._chosen:
             return OwnGrades(self._limrank, own)
         if task not in formats:
             known = ", ".join([*formats, *([] if writes else ["judge"])])
@@ -206,7 +207,9 @@ class WrittenSets(_Sets):
     def answer(self, saved: Saved) -> Answer:
         """The text, from where the answer begins."""
         assert isinstance(saved, Written)
-        return Answer(text=self.fmt.start + saved.text, tokens=tokens(saved))
+        # A chat template may open the thought itself. Without its beginning, one that was cut would be the answer.
+        thinking = self.skeleton.removesuffix(self.fmt.start).rstrip().endswith("<think>")
+        return Answer(text="<think>" * thinking + self.fmt.start + saved.text, tokens=tokens(saved))
 
 
 @dataclass(frozen=True, slots=True)

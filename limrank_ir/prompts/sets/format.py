@@ -163,10 +163,12 @@ class SetFormat:
             instruction: what counts as relevant, in the user's words.
 
         Returns:
-            The prompt, in which an engine may cut each passage. Users' texts are cleaned (`clean_of_lists`).
+            The prompt, in which an engine may cut each passage. Users' texts are cleaned (`clean_of_lists`; where
+            passages have no identifiers, `limrank_ir.prompts.clean`).
         """
         asked = (query, *([] if instruction is None else [instruction]))
-        clean_asked, clean_passages = [*map(clean_of_lists, asked)], [*map(clean_of_lists, passages)]
+        cleaning = clean_of_lists if "{id}" in self.passage else clean
+        clean_asked, clean_passages = [*map(cleaning, asked)], [*map(cleaning, passages)]
         cleaned = clean_asked != [*asked] or clean_passages != [*passages]
         fields = {"query": with_instruction(clean_asked[0], clean_asked[1] if instruction is not None else None)}
         for place, text in enumerate(clean_passages):

@@ -133,5 +133,6 @@ LISTWISE = SetFormat(
     after="Query: {query}\nRanking of the {n} passages:\n",
     example="[2] > [1] > [3]",
     opening="[",
+    stop=("\n",),
     chat=False,
 )

@@ -59,6 +59,7 @@ SETWISE_NUMBERS = SetFormat(
     after="Query: {query}\nBest of the {n} passages:\n",
     example="[2]",
     start="[",
+    stop=("\n",),
     tokens=(8, 0),
     chat=False,
 )
