@@ -10,6 +10,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from safetensors.torch import load_file, save_file
 
 from limrank_ir import EngineError, InputError, LimRank
 from limrank_ir.engines.tokens import Tokens
@@ -170,9 +171,8 @@ def test_adapters_are_checked_as_the_local_engine_does(tmp_path, smol_folder, st
     with pytest.raises(InputError, match=r"trained on other weights \(others\)"):
         started(adapter=str(adapter), engine_options={"merge_adapter": merge}).load()
     (adapter / "limrank.json").unlink()
-    config = json.loads((adapter / "adapter_config.json").read_text())
-    changed = {**config, "layers_to_transform": None}
-    (adapter / "adapter_config.json").write_text(json.dumps(changed))
+    weights = adapter / "adapter_model.safetensors"
+    save_file({name: part for name, part in load_file(weights).items() if ".layers.7." not in name}, weights)
     with pytest.raises(InputError, match=r"missing the tensors .* of its configuration"):
         started(adapter=str(adapter), engine_options={"merge_adapter": merge}).load()
 
