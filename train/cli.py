@@ -23,6 +23,7 @@ from limrank_ir.extras import need
 from limrank_ir.formats.output import check_folder, write_stdout
 from limrank_ir.models import Dtype
 
+from .cli_mine import mine
 from .trained import ExportKind
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from .sources import SourceFacts
 
 app = typer.Typer(rich_markup_mode="markdown")
+app.command()(mine)
 
 
 @app.command()
@@ -86,6 +88,14 @@ def train(
             "--cross-encoder", help="For comparison: train a sentence-transformers cross-encoder on the same rows."
         ),
     ] = False,
+    bi_encoder: Annotated[
+        str | None,
+        typer.Option(
+            "--bi-encoder",
+            metavar="NAME",
+            help="Train this bi-encoder instead (minilm, or a name) on the scores of data.teacher.",
+        ),
+    ] = None,
 ) -> None:
     """Train a LoRA adapter from a configuration file.
 
@@ -101,7 +111,13 @@ def train(
     main = os.environ.get("RANK", "0") == "0"
     console.quiet(not main)
     try:
-        tasks = {"--held-out": held_out, "--teach": teach, "--cross-encoder": cross_encoder, "--dry-run": dry_run}
+        tasks = {
+            "--held-out": held_out,
+            "--teach": teach,
+            "--cross-encoder": cross_encoder,
+            "--bi-encoder": bi_encoder,
+            "--dry-run": dry_run,
+        }
         chosen = [name for name, wanted in tasks.items() if wanted]
         if len(chosen) > 1:
             raise InputError(f"{chosen[1]} does not work with {chosen[0]}; remove one of them")
@@ -115,6 +131,8 @@ def train(
             _teach(config, given)
         elif cross_encoder:
             _train_cross_encoder(config, given, resume=resume)
+        elif bi_encoder is not None:
+            _train_bi_encoder(config, bi_encoder, given, resume=resume)
         else:
             end = None if decay is None or branch is None else (branch, decay)
             _train(config, given, resume=resume, dry_run=dry_run, main=main, max_minutes=max_minutes, decay=end)
@@ -201,6 +219,19 @@ def _train_cross_encoder(path: Path, given: dict[str, Any], *, resume: bool) -> 
     with contextlib.redirect_stdout(sys.stderr):
         folder = train_cross_encoder(path, **given, resume=resume)
     console.log.info("to evaluate it: limrank bench suite COLLECTION... --system cross-encoder:%s", folder)
+
+
+def _train_bi_encoder(path: Path, start: str, given: dict[str, Any], *, resume: bool) -> None:
+    need("train --bi-encoder", "train", "yaml", "accelerate", "datasets", "sentence_transformers")
+    from .config import read_config
+
+    _check_teacher(read_config(path, **given))
+    from .bi_encoder import train_bi_encoder
+
+    _keep_progress_bar()
+    with contextlib.redirect_stdout(sys.stderr):
+        folder = train_bi_encoder(path, start, **given, resume=resume)
+    console.log.info("to evaluate it: limrank bench suite COLLECTION... --system dense:%s", folder)
 
 
 def _check_teacher(config: TrainConfig) -> None:

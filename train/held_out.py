@@ -68,7 +68,7 @@ def write_collections(data: Data, folder: Path) -> list[Path]:
     """
     if not data.held_out:
         raise InputError("data.held_out is 0, so no query is set aside; set it, as in --set data.held_out=20")
-    places = [folder / _name(source.path) for source in data.sources]
+    places = [folder / source_name(source.path) for source in data.sources]
     if twice := {place.name for place in places if places.count(place) > 1}:
         raise InputError(f"two sources are called {sorted(twice)[0]!r}; rename the folder or the file of one of them")
     for place, source in zip(places, data.sources, strict=True):
@@ -76,7 +76,7 @@ def write_collections(data: Data, folder: Path) -> list[Path]:
     return places
 
 
-def _name(path: Path) -> str:
+def source_name(path: Path) -> str:
     """A collection's name: the file's, or its folder's if the file is called ``train``, as in our sources."""
     stem = path.name.split(".")[0]
     return path.parent.name if stem == "train" else stem

@@ -13,7 +13,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from limrank_ir.errors import InputError
-from limrank_ir.workshop.contamination import Benchmarks
 
 from .config import Data, DataSource
 from .excluded import held_back_queries
@@ -41,11 +40,10 @@ def mix(data: Data, seed: int) -> list[Group]:
     Raises:
         InputError: a source cannot be read, is too small, or has rows without an open license.
     """
-    held_back = held_back_queries(data.exclude_topics)
     groups = [
         replace(group, source_number=number)
         for number, source in enumerate(data.sources)
-        for group in _drawn(source, data, held_back, seed)
+        for group in _drawn(source, data, seed)
     ]
     random.Random(seed).shuffle(groups)
     return groups
@@ -136,10 +134,23 @@ def data_hash(groups: Iterable[Group]) -> str:
     return digest.hexdigest()
 
 
-def _drawn(source: DataSource, data: Data, held_back: Benchmarks, seed: int) -> list[Group]:
+def chosen_rows(source: DataSource, data: Data, seed: int) -> tuple[list[Group], random.Random]:
+    """Draw the queries of a source, with all their passages.
+
+    Args:
+        source: the source.
+        data: the mixture.
+        seed: the run's seed.
+
+    Returns:
+        The rows, and the source's random generator for what else is drawn.
+
+    Raises:
+        InputError: the file cannot be read, is too small, or has rows without an open license.
+    """
     rng = random_for(source, data, seed)
     rows = read_groups(source.path)
-    set_aside = held_out(rows, data.held_out)
+    held_back, set_aside = held_back_queries(data.exclude_topics), held_out(rows, data.held_out)
     groups = [
         group for group in rows if normalized(group.query) not in set_aside and held_back.find(group.query) is None
     ]
@@ -151,8 +162,12 @@ def _drawn(source: DataSource, data: Data, held_back: Benchmarks, seed: int) -> 
     rng.shuffle(groups)
     near = {query for query, _ in near_copies(rows, set_aside)}
     groups = [group for group in groups if group.query not in near]  # after the shuffle, so that the others stay
-    chosen = groups[: sample_size(source, data, len(groups))]
-    return [part for group in chosen for part in _split(group, source, rng, each=data.layout == "rows")]
+    return groups[: sample_size(source, data, len(groups))], rng
+
+
+def _drawn(source: DataSource, data: Data, seed: int) -> list[Group]:
+    groups, rng = chosen_rows(source, data, seed)
+    return [part for group in groups for part in _split(group, source, rng, each=data.layout == "rows")]
 
 
 def _split(group: Group, source: DataSource, rng: random.Random, *, each: bool) -> list[Group]:
@@ -170,15 +185,16 @@ def _split(group: Group, source: DataSource, rng: random.Random, *, each: bool) 
     for number in range(0 if each else max(1, min(len(positives), source.groups_per_query))):
         rng.shuffle(negatives)
         parts.append([*positives[number : number + 1], *negatives[: source.negatives]])
-    query = _first_words(group.query, source.query_words)
+    query = first_words(group.query, source.query_words)
     return [replace(group, query=query, instruction=instruction, candidates=_shortened(part, source)) for part in parts]
 
 
 def _shortened(candidates: Sequence[Candidate], source: DataSource) -> tuple[Candidate, ...]:
-    return tuple(replace(each, text=_first_words(each.text, source.passage_words)) for each in candidates)
+    return tuple(replace(each, text=first_words(each.text, source.passage_words)) for each in candidates)
 
 
-def _first_words(text: str, count: int | None) -> str:
+def first_words(text: str, count: int | None) -> str:
+    """The first `count` words of a text; None: all of it."""
     if count is None:
         return text
     match = re.match(rf"\s*(?:\S+\s+){{0,{count - 1}}}\S+", text)

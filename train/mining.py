@@ -1,0 +1,253 @@
+"""Hard negatives that the current reranker finds, for another round of training (AR2; UniME-V2; NV-Retriever).
+
+The negatives of a source were chosen by BM25, or by whoever published it, and a reranker that has learned from them
+knows them. What a first stage finds for a query among all passages of its source is harder, and closer to what the
+reranker will see. Some of it answers the query, too: a passage that both the reranker and MiniLM, which saw other data,
+put above the query's best positive is left out. What one of them alone puts there stays, as a mistake to learn from.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from limrank_ir.errors import InputError
+from limrank_ir.formats.files import replacing
+from limrank_ir.retrieval import minilm
+
+from .config import Data, DataSource
+from .held_out import source_name
+from .mixture import chosen_rows, first_words
+from .rows import Candidate, Group, normalized, read_groups
+from .teacher.scores import known_scores, save_scores
+
+_FUSED = 60  # reciprocal rank fusion: 1 / (60 + rank), Cormack et al. 2009
+
+
+@dataclass(frozen=True)
+class Mined:
+    """What was mined from one source.
+
+    Attributes:
+        name: the source.
+        path: the file that was written.
+        queries: its queries.
+        kept: the negatives that were written.
+        passages: the passages that were retrieved among.
+        scored: the passages that were retrieved.
+        dropped: those left out because both scorers put them above the query's best positive.
+        above: those of them that the reranker puts above the query's best positive.
+        lost: queries that are left out because they have no negative.
+    """
+
+    name: str
+    path: Path
+    queries: int
+    kept: int
+    passages: int = 0
+    scored: int = 0
+    dropped: int = 0
+    above: int = 0
+    lost: int = 0
+
+
+def mine(data: Data, seed: int, model: str, cache: Path, output: Path, *, depth: int, keep: int) -> list[Mined]:
+    """Mine negatives for the queries that a run draws.
+
+    Each source gets a folder ``output/NAME`` with ``train.jsonl.gz`` (rows of the layout "groups", the reranker's
+    highest negatives first) and the README.md of the source, which states its license. Queries and passages are cut
+    as the source says, and the share of instructions that it keeps is drawn here, so that the scores can be used again
+    when the rows are trained on. All scores are saved first; a run that was stopped goes on. The rows of a source whose
+    negatives no teacher may judge (``teacher: none``), such as minimal pairs, keep those.
+
+    Args:
+        data: the mixture. Queries that are held out or excluded are not mined for.
+        seed: the run's seed.
+        model: the current reranker, as in `Data.teacher`.
+        cache: the folder of the scores, which the teachers use, too.
+        output: the folder to write.
+        depth: how many passages of each query are retrieved and scored.
+        keep: how many of them are kept, at most.
+
+    Returns:
+        What was mined from each source.
+
+    Raises:
+        InputError: a source cannot be used, two sources have the same name, or the model is not available.
+        EngineError: a scorer failed, or the cache is damaged.
+    """
+    places = [output / source_name(source.path) for source in data.sources]
+    if twice := {place.name for place in places if places.count(place) > 1}:
+        raise InputError(f"two sources are called {sorted(twice)[0]!r}; rename the folder or the file of one of them")
+    return [
+        _mine(source, data, seed, (model, minilm.NAME), cache, place, depth, keep)
+        for source, place in zip(data.sources, places, strict=True)
+    ]
+
+
+HEADER = ("source", "queries", "passages", "scored", "left out", "kept", "above the positive", "queries lost")
+
+
+def table(mined: Sequence[Mined]) -> list[tuple[str, ...]]:
+    """What was mined, in the columns of `HEADER`."""
+    return [
+        (
+            each.name,
+            f"{each.queries:,}",
+            f"{each.passages:,}",
+            f"{each.scored:,}",
+            f"{each.dropped:,}",
+            f"{each.kept:,}",
+            f"{each.above / each.kept:.0%}" if each.kept else "",
+            f"{each.lost:,}",
+        )
+        for each in mined
+    ]
+
+
+def _mine(
+    source: DataSource,
+    data: Data,
+    seed: int,
+    scorers: tuple[str, str],
+    cache: Path,
+    place: Path,
+    depth: int,
+    keep: int,
+) -> Mined:
+    rows, rng = chosen_rows(source, data, seed)
+    rows = [row for row in rows if row.candidates[0].label]  # positives are first
+    groups = [_cut(row, source, rng.random() < source.keep_instruction) for row in rows]
+    path = place / "train.jsonl.gz"
+    if source.teacher == "none":
+        _write(path, groups)
+        _copy_readme(source.path.parent, place)
+        return Mined(place.name, path, len(groups), kept=_negatives(groups))
+    groups = [_positives(group) for group in groups]
+    corpus = list(
+        dict.fromkeys(
+            first_words(candidate.text, source.passage_words)
+            for group in read_groups(source.path)
+            for candidate in group.candidates
+        )
+    )
+    found = [
+        replace(group, candidates=(*group.candidates, *others))
+        for group, others in zip(groups, _retrieved(groups, corpus, depth), strict=True)
+    ]
+    save_scores(scorers, found, cache)
+    known = known_scores(scorers, found, cache)
+    scores = zip(*(known[name] for name in scorers), strict=True)
+    mined = [_filtered(group, ours, theirs, keep) for group, (ours, theirs) in zip(found, scores, strict=True)]
+    _write(path, [group for group, _, _ in mined if not all(each.label for each in group.candidates)])
+    _copy_readme(source.path.parent, place)
+    return Mined(
+        name=place.name,
+        path=path,
+        queries=len(groups),
+        passages=len(corpus),
+        scored=_negatives(found),
+        dropped=sum(dropped for _, dropped, _ in mined),
+        kept=_negatives(group for group, _, _ in mined),
+        above=sum(above for _, _, above in mined),
+        lost=sum(all(each.label for each in group.candidates) for group, _, _ in mined),
+    )
+
+
+def _cut(group: Group, source: DataSource, instructed: bool) -> Group:
+    """The row as it would be trained on, with all its passages."""
+    texts = {first_words(each.text, source.passage_words): each.label for each in reversed(group.candidates)}
+    return replace(
+        group,
+        query=first_words(group.query, source.query_words),
+        instruction=group.instruction if instructed else None,
+        candidates=tuple(Candidate(text, label) for text, label in reversed(texts.items())),
+    )
+
+
+def _positives(group: Group) -> Group:
+    return replace(group, candidates=tuple(each for each in group.candidates if each.label))
+
+
+def _retrieved(groups: Sequence[Group], corpus: Sequence[str], depth: int) -> list[list[Candidate]]:
+    """The best passages of each query by BM25 and MiniLM, fused by their ranks, without its positives and copies."""
+    import bm25s  # type: ignore[import-untyped]
+    from sentence_transformers import SentenceTransformer, util
+
+    if not groups:
+        return []
+    wide = min(len(corpus), 3 * depth)
+    tokens = bm25s.tokenize(list(corpus), stopwords="en", show_progress=False)
+    queries = [group.query for group in groups]
+    rankings: list[list[list[int]]] = []
+    if tokens.vocab:
+        index = bm25s.BM25()
+        index.index(tokens, show_progress=False)
+        words = bm25s.tokenize(queries, stopwords="en", return_ids=False, show_progress=False)
+        places, scores = index.retrieve(words, k=wide, show_progress=False)
+        rankings.append([row[of > 0].tolist() for row, of in zip(places, scores, strict=True)])
+    encoder = SentenceTransformer(str(minilm.folder("limrank mine")))
+    vectors = encoder.encode_document(list(corpus), normalize_embeddings=True, show_progress_bar=False)
+    asked = encoder.encode_query(queries, normalize_embeddings=True, show_progress_bar=False)
+    near = util.semantic_search(np.asarray(asked), np.asarray(vectors), top_k=wide)
+    rankings.append([[hit["corpus_id"] for hit in hits] for hits in near])
+    return [
+        _best(group, corpus, [ranking[number] for ranking in rankings], depth) for number, group in enumerate(groups)
+    ]
+
+
+def _best(group: Group, corpus: Sequence[str], rankings: Sequence[Sequence[int]], depth: int) -> list[Candidate]:
+    fused: dict[int, float] = {}
+    for ranking in rankings:
+        for rank, place in enumerate(ranking, 1):
+            fused[place] = fused.get(place, 0.0) + 1 / (_FUSED + rank)
+    positives = {normalized(candidate.text) for candidate in group.candidates}
+    best = sorted(fused, key=lambda place: (-fused[place], place))
+    return [Candidate(corpus[place], False) for place in best if normalized(corpus[place]) not in positives][:depth]
+
+
+def _filtered(group: Group, ours: Sequence[float], theirs: Sequence[float], keep: int) -> tuple[Group, int, int]:
+    """The group with its hardest negatives; how many were left out; and how many the reranker puts above the best."""
+    positives = [place for place, each in enumerate(group.candidates) if each.label]
+    high, other = (max(scores[place] for place in positives) for scores in (ours, theirs))
+    found = [place for place, each in enumerate(group.candidates) if not each.label]
+    likely = {place for place in found if ours[place] > high and theirs[place] > other}
+    hard = sorted((place for place in found if place not in likely), key=lambda place: (-ours[place], place))[:keep]
+    candidates = tuple(group.candidates[place] for place in (*positives, *hard))
+    return replace(group, candidates=candidates), len(likely), sum(ours[place] > high for place in hard)
+
+
+def _negatives(groups: Iterable[Group]) -> int:
+    return sum(not candidate.label for group in groups for candidate in group.candidates)
+
+
+def _write(path: Path, groups: Sequence[Group]) -> None:
+    def row(group: Group) -> dict[str, Any]:
+        texts: dict[bool, list[str]] = {True: [], False: []}
+        for candidate in group.candidates:
+            texts[candidate.label].append(candidate.text)
+        optional = {"instruction": group.instruction, "license": group.license}
+        return {
+            "qid": group.qid,
+            "query": group.query,
+            "pos": texts[True],
+            "neg": texts[False],
+            "source": group.source,
+            **{name: value for name, value in optional.items() if value},
+        }
+
+    with replacing(path) as file:
+        file.writelines(json.dumps(row(group), ensure_ascii=False) + "\n" for group in groups)
+
+
+def _copy_readme(source: Path, place: Path) -> None:
+    """Keep what states the origin and license beside the rows."""
+    readme = source / "README.md"
+    if readme.is_file():
+        with replacing(place / "README.md") as file:
+            file.write(readme.read_text(encoding="utf-8"))
