@@ -23,7 +23,7 @@ from limrank_ir.extras import need
 from limrank_ir.formats.output import check_folder, write_stdout
 from limrank_ir.models import Dtype
 
-from .cli_mine import mine
+from .cli_derived import mine, render
 from .trained import ExportKind
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(rich_markup_mode="markdown")
 app.command()(mine)
+app.command()(render)
 
 
 @app.command()

@@ -18,6 +18,7 @@ from limrank_ir.formats.trec import write_qrels
 from limrank_ir.workshop.contamination import Benchmarks
 
 from .config import Data
+from .derived import places
 from .rows import Group, normalized, read_groups
 
 
@@ -68,18 +69,10 @@ def write_collections(data: Data, folder: Path) -> list[Path]:
     """
     if not data.held_out:
         raise InputError("data.held_out is 0, so no query is set aside; set it, as in --set data.held_out=20")
-    places = [folder / source_name(source.path) for source in data.sources]
-    if twice := {place.name for place in places if places.count(place) > 1}:
-        raise InputError(f"two sources are called {sorted(twice)[0]!r}; rename the folder or the file of one of them")
-    for place, source in zip(places, data.sources, strict=True):
+    found = places(data, folder)
+    for place, source in zip(found, data.sources, strict=True):
         _write_collection(place, read_groups(source.path), data.held_out)
-    return places
-
-
-def source_name(path: Path) -> str:
-    """A collection's name: the file's, or its folder's if the file is called ``train``, as in our sources."""
-    stem = path.name.split(".")[0]
-    return path.parent.name if stem == "train" else stem
+    return found
 
 
 def _write_collection(place: Path, groups: Sequence[Group], count: int) -> None:

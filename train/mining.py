@@ -8,7 +8,6 @@ put above the query's best positive is left out. What one of them alone puts the
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,12 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from limrank_ir.errors import InputError
-from limrank_ir.formats.files import replacing
 from limrank_ir.retrieval import minilm
 
 from .config import Data, DataSource
-from .held_out import source_name
+from .derived import places, write_source
 from .mixture import chosen_rows, first_words
 from .rows import Candidate, Group, normalized, read_groups
 from .teacher.scores import known_scores, save_scores
@@ -81,12 +78,9 @@ def mine(data: Data, seed: int, model: str, cache: Path, output: Path, *, depth:
         InputError: a source cannot be used, two sources have the same name, or the model is not available.
         EngineError: a scorer failed, or the cache is damaged.
     """
-    places = [output / source_name(source.path) for source in data.sources]
-    if twice := {place.name for place in places if places.count(place) > 1}:
-        raise InputError(f"two sources are called {sorted(twice)[0]!r}; rename the folder or the file of one of them")
     return [
         _mine(source, data, seed, (model, minilm.NAME), cache, place, depth, keep)
-        for source, place in zip(data.sources, places, strict=True)
+        for source, place in zip(data.sources, places(data, output), strict=True)
     ]
 
 
@@ -123,10 +117,8 @@ def _mine(
     rows, rng = chosen_rows(source, data, seed)
     rows = [row for row in rows if row.candidates[0].label]  # positives are first
     groups = [_cut(row, source, rng.random() < source.keep_instruction) for row in rows]
-    path = place / "train.jsonl.gz"
     if source.teacher == "none":
-        _write(path, groups)
-        _copy_readme(source.path.parent, place)
+        path = write_source(place, map(_row, groups), source)
         return Mined(place.name, path, len(groups), kept=_negatives(groups))
     groups = [_positives(group) for group in groups]
     corpus = list(
@@ -144,8 +136,8 @@ def _mine(
     known = known_scores(scorers, found, cache)
     scores = zip(*(known[name] for name in scorers), strict=True)
     mined = [_filtered(group, ours, theirs, keep) for group, (ours, theirs) in zip(found, scores, strict=True)]
-    _write(path, [group for group, _, _ in mined if not all(each.label for each in group.candidates)])
-    _copy_readme(source.path.parent, place)
+    kept = [group for group, _, _ in mined if not all(each.label for each in group.candidates)]
+    path = write_source(place, map(_row, kept), source)
     return Mined(
         name=place.name,
         path=path,
@@ -153,9 +145,9 @@ def _mine(
         passages=len(corpus),
         scored=_negatives(found),
         dropped=sum(dropped for _, dropped, _ in mined),
-        kept=_negatives(group for group, _, _ in mined),
+        kept=_negatives(kept),
         above=sum(above for _, _, above in mined),
-        lost=sum(all(each.label for each in group.candidates) for group, _, _ in mined),
+        lost=len(mined) - len(kept),
     )
 
 
@@ -226,28 +218,16 @@ def _negatives(groups: Iterable[Group]) -> int:
     return sum(not candidate.label for group in groups for candidate in group.candidates)
 
 
-def _write(path: Path, groups: Sequence[Group]) -> None:
-    def row(group: Group) -> dict[str, Any]:
-        texts: dict[bool, list[str]] = {True: [], False: []}
-        for candidate in group.candidates:
-            texts[candidate.label].append(candidate.text)
-        optional = {"instruction": group.instruction, "license": group.license}
-        return {
-            "qid": group.qid,
-            "query": group.query,
-            "pos": texts[True],
-            "neg": texts[False],
-            "source": group.source,
-            **{name: value for name, value in optional.items() if value},
-        }
-
-    with replacing(path) as file:
-        file.writelines(json.dumps(row(group), ensure_ascii=False) + "\n" for group in groups)
-
-
-def _copy_readme(source: Path, place: Path) -> None:
-    """Keep what states the origin and license beside the rows."""
-    readme = source / "README.md"
-    if readme.is_file():
-        with replacing(place / "README.md") as file:
-            file.write(readme.read_text(encoding="utf-8"))
+def _row(group: Group) -> dict[str, Any]:
+    texts: dict[bool, list[str]] = {True: [], False: []}
+    for candidate in group.candidates:
+        texts[candidate.label].append(candidate.text)
+    optional = {"instruction": group.instruction, "license": group.license}
+    return {
+        "qid": group.qid,
+        "query": group.query,
+        "pos": texts[True],
+        "neg": texts[False],
+        "source": group.source,
+        **{name: value for name, value in optional.items() if value},
+    }

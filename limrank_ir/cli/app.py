@@ -25,7 +25,7 @@ from limrank_ir.formats.output import write_stdout
 
 
 class _Root(shell.Commands):
-    lazy: ClassVar = dict.fromkeys(("train", "mine", "average", "export", "push"), "limrank_ir.train.cli")
+    lazy: ClassVar = dict.fromkeys(("train", "mine", "render", "average", "export", "push"), "limrank_ir.train.cli")
 
 
 app = typer.Typer(

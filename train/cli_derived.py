@@ -1,4 +1,4 @@
-"""The command ``limrank mine``."""
+"""The commands ``limrank mine`` and ``limrank render``: rows that are made from a run's rows."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from limrank_ir.errors import InputError
 from limrank_ir.extras import need
 from limrank_ir.formats.output import check_folder
 from limrank_ir.models import DEFAULT
+
+from .derived import Layout
 
 
 def mine(
@@ -56,3 +58,37 @@ def mine(
     check_folder(f"-o {output}", output)
     mined = run(settings.data, settings.seed, model, settings.teacher_cache, output, depth=depth, keep=keep)
     console.table(HEADER, table(mined))
+
+
+def render(
+    config: Annotated[Path, typer.Argument(metavar="CONFIG.yaml", help="Whose queries and passages to render.")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="FOLDER", help="Gets a folder with rows for each source.")
+    ],
+    layout: Annotated[Layout, typer.Option(help="The order of all passages, or the best.")],
+    data: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Folder of the training data, instead of data.folder.")
+    ] = None,
+    changes: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", help="Override a setting of the file; may be repeated."),
+    ] = None,
+    quiet: o.Quiet = False,
+) -> None:
+    """Write the rows of a run as whole rankings, to train a model that orders several passages at once.
+
+    Passages are shuffled. The order to learn has the relevant passages first, then the others as data.teacher orders
+    them. The prompts are those that rankers ask such a model with: `--ranker setwise --set-format setwise-numbers`, or
+    `--ranker listwise --set-format listwise`.
+
+    For example:
+
+        limrank render mine.yaml --layout setwise -o runs/setwise
+    """
+    need("render", "train", "yaml")
+    from .config import read_config
+    from .rendering import render as run
+
+    check_folder(f"-o {output}", output)
+    written = run(read_config(config, data=data, changes=changes or ()), layout, output)
+    console.table(("source", "rows"), [(name, f"{count:,}") for name, count in written.items()])
