@@ -66,6 +66,8 @@ class Perfect:
 
     def answer(self, question: Question) -> Answer:
         tokens = 7 * len(question.passages)
+        if question.task == "need":
+            return Answer(logprobs=tuple(normalized([0.0, 0.0])), tokens=tokens)
         if isinstance(question, Read):
             return Answer(logprobs=tuple(self.read(question.task, self.grades(question))), tokens=tokens)
         assert isinstance(question, Write)
@@ -75,8 +77,8 @@ class Perfect:
         if task == "judge":
             (true,) = grades
             return normalized([true - 5, 5 - true])
-        if task.startswith("grade-"):
-            highest = int(task.removeprefix("grade-"))
+        if task == "help" or task.startswith("grade-"):
+            highest = 2 if task == "help" else int(task.removeprefix("grade-"))
             (true,) = grades
             return normalized([-abs(label - true * highest / 10) * 3 for label in range(highest + 1)])
         assert task in {"best", "order"}

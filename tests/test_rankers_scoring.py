@@ -14,6 +14,7 @@ from limrank_ir.errors import InputError
 from limrank_ir.rankers.first import First
 from limrank_ir.rankers.graded import Graded
 from limrank_ir.rankers.groupwise import Groupwise
+from limrank_ir.rankers.intent import Intent
 from limrank_ir.rankers.listwise import Listwise
 from limrank_ir.rankers.lockstep import lockstep
 from limrank_ir.rankers.pointwise import Pointwise
@@ -25,8 +26,10 @@ from .judges import Noisy, Nonsense, Perfect, candidates, ideal, normalized, ran
 FEW = settings(max_examples=50, deadline=None)
 GRADES = st.lists(st.integers(0, 10), max_size=30)
 DEPTH = st.none() | st.integers(0, 20)
-ONE_BY_ONE = st.builds(Pointwise, depth=DEPTH) | st.builds(
-    Graded, depth=DEPTH, highest=st.sampled_from([4, 10]), rule=st.sampled_from(["expected", "tfrank"])
+ONE_BY_ONE = (
+    st.builds(Pointwise, depth=DEPTH)
+    | st.builds(Graded, depth=DEPTH, highest=st.sampled_from([4, 10]), rule=st.sampled_from(["expected", "tfrank"]))
+    | st.builds(Intent, depth=DEPTH, slope=st.sampled_from([0.0, 1.0]))
 )
 GROUPWISE = st.builds(Groupwise, depth=DEPTH, window=st.integers(1, 12), repeats=st.integers(1, 3))
 ALL = ONE_BY_ONE | GROUPWISE | st.builds(Graded, depth=DEPTH, rule=st.just("erank"))

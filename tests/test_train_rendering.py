@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -77,7 +78,7 @@ def test_the_teachers_order_the_others(config, tmp_path, monkeypatch):
 def test_a_ranker_s_prompt_has_the_ids_that_are_learned(config, tmp_path, limrank, layout):
     render(config, layout, tmp_path / "out")
     tokenizer = limrank.engine._loaded.tokenizer
-    ways = Ways(limrank, [FORMATS[layout]])
+    ways = Ways(limrank, [FORMATS[layout].name])
     way = ways.way("best" if layout == "setwise" else "order", 4, writes=False)
     for sequence, example in zip(
         ranking_sequences(examples := read(tmp_path / "out", layout), tokenizer, 2000), examples, strict=True
@@ -98,5 +99,27 @@ def test_the_command_and_what_it_refuses(config, tmp_path):
     arguments = ["render", str(path), "--layout", "setwise", "-o", str(tmp_path / "out")]
     done = CliRunner().invoke(app, arguments)
     assert done.exit_code == 0 and "birds\t5" in done.stdout, done.output
-    with pytest.raises(LimRankError, match=r"data\.layout is rows; rows of whole rankings are made from pointwise"):
+    with pytest.raises(LimRankError, match=r"data\.layout is rows; rows are rendered from pointwise"):
         render(config.model_copy(update={"data": config.data.model_copy(update={"layout": "rows"})}), "setwise", path)
+
+
+def test_intent_is_learned_of_each_passage_and_each_query(config, tmp_path, limrank):
+    (source,) = config.data.sources
+    for intent, need, positive in (("direct", "[0]", "[2]"), ("background", "[1]", "[1]")):
+        sources = (source.model_copy(update={"intent": intent}),)
+        known = config.model_copy(update={"data": config.data.model_copy(update={"sources": sources})})
+        assert render(known, "intent", tmp_path / intent) == {"birds": 5 * 5}
+        found = Counter(
+            (example.prompt.split("\n")[0][:12], example.response) for example in read(tmp_path / intent, "answers")
+        )
+        assert found == {
+            ("What does th", need): 5,
+            ("How does the", positive): 5,
+            ("How does the", "[0]"): 15,
+        }
+    assert render(config, "intent", tmp_path / "none") == {}  # nothing is known of the source
+    example = next(
+        each for each in read(tmp_path / "direct", "answers") if "owls" in each.prompt and "whale" in each.prompt
+    )
+    prompt = Ways(limrank).way("help", 1, writes=False).prompt(Read("help", "Do owls fly?", ("A whale sings.",)))
+    assert prompt.text == example.prompt + "["

@@ -65,7 +65,7 @@ def render(
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="FOLDER", help="Gets a folder with rows for each source.")
     ],
-    layout: Annotated[Layout, typer.Option(help="The order of all passages, or the best.")],
+    layout: Annotated[Layout, typer.Option(help="The order of passages, the best, or what they are for.")],
     data: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="Folder of the training data, instead of data.folder.")
     ] = None,
@@ -75,11 +75,11 @@ def render(
     ] = None,
     quiet: o.Quiet = False,
 ) -> None:
-    """Write the rows of a run as whole rankings, to train a model that orders several passages at once.
+    """Write the rows of a run as the questions of rankers, to train a model for one.
 
-    Passages are shuffled. The order to learn has the relevant passages first, then the others as data.teacher orders
-    them. The prompts are those that rankers ask such a model with: `--ranker setwise --set-format setwise-numbers`, or
-    `--ranker listwise --set-format listwise`.
+    Sets are shuffled. The order to learn has the relevant passages first, then the others as data.teacher orders them.
+    The prompts are those that rankers ask such a model with: `--ranker setwise --set-format setwise-numbers`, `--ranker
+    listwise --set-format listwise`, or `--ranker intent`, whose rows have the layout "answers".
 
     For example:
 

@@ -37,6 +37,8 @@ class DataSource(_Part):
         passage_words: how many words of a passage to keep, from its beginning; None: all.
         teacher: how `distill` uses the source's rows: ``"anchored"``: the teacher's scores with the relevant passages
             put at the top; ``"as-is"``: its scores alone, also where they contradict the labels; ``"none"``: not.
+        intent: what its relevant passages are to their queries, for `limrank render --layout intent`: ``"direct"``
+            answers, or ``"background"`` that one has to know for the answer; None: the source is left out there.
         drop_false_negatives: drop a negative whose fused score is above the best positive's by more than this, in
             standard deviations of the teachers' scores (`limrank_ir.train.teacher.fusion`); None: drop none.
     """
@@ -51,6 +53,7 @@ class DataSource(_Part):
     query_words: int | None = Field(default=None, ge=1)
     passage_words: int | None = Field(default=None, ge=1)
     teacher: Literal["anchored", "as-is", "none"] = "anchored"
+    intent: Literal["direct", "background"] | None = None
     drop_false_negatives: float | None = Field(default=None, ge=0)
 
 
@@ -61,8 +64,8 @@ class Data(_Part):
         folder: where the sources are, relative to the configuration file.
         sources: the files.
         layout: ``"pointwise"``: an example is a query with its passages; ``"rows"``: it is one row, as in SFT with
-            LLaMA-Factory, and the loss is the mean over the response tokens of a step; or ``"listwise"`` or
-            ``"setwise"`` for rows of whole rankings.
+            LLaMA-Factory, and the loss is the mean over the response tokens of a step; ``"listwise"`` or
+            ``"setwise"`` for rows of whole rankings; or ``"answers"`` for prompts with any answers.
         share: the fraction of each source's queries to use, above 0 and up to 1. A smaller share is a subset of a
             larger one, so shares can be the points of a learning curve.
         open_licenses_only: refuse rows whose license is missing, not stated, or non-commercial.
@@ -89,7 +92,7 @@ class Data(_Part):
 
     folder: Path = Path()
     sources: tuple[DataSource, ...] = Field(min_length=1)
-    layout: Literal["pointwise", "rows", "listwise", "setwise"] = "pointwise"
+    layout: Literal["pointwise", "rows", "listwise", "setwise", "answers"] = "pointwise"
     share: float = Field(default=1.0, gt=0, le=1)
     open_licenses_only: bool = True
     held_out: int = Field(default=0, ge=0)
@@ -103,8 +106,8 @@ class Data(_Part):
 
     @property
     def whole_rankings(self) -> bool:
-        """Whether the rows are whole rankings (`limrank_ir.train.rankings`) and not pairs."""
-        return self.layout in ("listwise", "setwise")
+        """Whether the rows are whole prompts with answers (`limrank_ir.train.rankings`) and not pairs."""
+        return self.layout in ("listwise", "setwise", "answers")
 
     @model_validator(mode="after")
     def _consistent(self) -> Data:

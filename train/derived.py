@@ -14,8 +14,8 @@ from .config import Data, DataSource
 
 ROWS = "train.jsonl.gz"
 
-Layout: TypeAlias = Literal["listwise", "setwise"]
-"""Of whole rankings (`Data.layout`)."""
+Layout: TypeAlias = Literal["listwise", "setwise", "intent"]
+"""What pointwise rows are rendered as: whole rankings, or questions about intent (`Data.layout` is "answers")."""
 
 
 def source_name(path: Path) -> str:

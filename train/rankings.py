@@ -3,7 +3,7 @@
 The layout is Alpaca's, ``{instruction, input?, output, license?}``; the prompt is the instruction, a line feed, and the
 input. Each passage starts on a new line of the prompt with its identifier, ``[1]``. A listwise answer names each
 identifier once, ``[2] > [1] > [3]``; a setwise answer names one, ``[2]``. A thought, ``<think>...</think>``, may come
-before the answer.
+before the answer. With the layout "answers", prompts and answers may be anything.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def read_rankings(data: Data, seed: int) -> tuple[list[RankingExample], str]:
     """Draw the examples of a run.
 
     Args:
-        data: the mixture; its layout is ``"listwise"`` or ``"setwise"``.
+        data: the mixture; its layout is ``"listwise"``, ``"setwise"``, or ``"answers"``.
         seed: the run's seed.
 
     Returns:
@@ -102,6 +102,8 @@ def _checked(place: str, record: Mapping[str, Any], layout: str) -> RankingExamp
     instruction, response = need_text(place, record, "instruction"), need_text(place, record, "output")
     given = need_text(place, record, "input") if record.get("input") else ""
     prompt = f"{instruction}\n{given}" if given else instruction
+    if layout == "answers":
+        return RankingExample(place, prompt, response)
     shown = _SHOWN.findall(prompt)
     if len(shown) < 2 or len(set(shown)) < len(shown):
         found = ", ".join(f"[{number}]" for number in shown) or "none"

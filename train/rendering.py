@@ -1,15 +1,15 @@
-"""The rows of a run as whole rankings: the same queries and passages for models that order several at once."""
+"""The rows of a run as the questions of rankers: sets to order, or how a passage helps and what a query needs."""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from limrank_ir.errors import InputError
-from limrank_ir.prompts.sets import set_format
-from limrank_ir.prompts.sets.format import SetFormat
+from limrank_ir.prompts.sets import LISTWISE, SETWISE_NUMBERS, SetFormat
+from limrank_ir.prompts.sets.intent import HELP, NEED
 
 from .config import TrainConfig
 from .derived import Layout, places, write_source
@@ -18,17 +18,19 @@ from .rows import Candidate, Group
 from .run import uses_teacher
 from .teacher import teach
 
-FORMATS: Mapping[Layout, str] = {"listwise": "listwise", "setwise": "setwise-numbers"}
-"""The format that learns a layout (`limrank_ir.prompts.sets`): rankers read and write by the same one."""
+Row: TypeAlias = dict[str, Any]
+FORMATS: Mapping[str, SetFormat] = {"listwise": LISTWISE, "setwise": SETWISE_NUMBERS}
+"""The format that learns a layout: rankers read and write by the same one."""
 
 
 def render(config: TrainConfig, layout: Layout, output: Path) -> dict[str, int]:
-    """Write the groups that a run draws as rows of whole rankings (`limrank_ir.train.rankings`).
+    """Write the groups that a run draws as prompts with answers (`limrank_ir.train.rankings`).
 
-    Passages are shown in random order. A listwise answer has the relevant passages first; the order of the others is
-    the teachers', if the configuration has some, and else that in which they are shown. A setwise answer is the
-    relevant passage, or of several the one that the teachers put first. Groups without a relevant passage or with a
-    single one are left out.
+    Of sets, passages are shown in random order. A listwise answer has the relevant passages first; the order of the
+    others is the teachers', if the configuration has some, and else that in which they are shown. A setwise answer is
+    the relevant passage, or of several the one that the teachers put first. Groups without a relevant passage or with
+    a single one are left out. Questions about intent are one about each passage, and one about each query; sources
+    without `DataSource.intent` are left out.
 
     Args:
         config: the run, with the layout "pointwise".
@@ -44,16 +46,22 @@ def render(config: TrainConfig, layout: Layout, output: Path) -> dict[str, int]:
     """
     data = config.data
     if data.layout != "pointwise":
-        raise InputError(f"data.layout is {data.layout}; rows of whole rankings are made from pointwise ones")
+        raise InputError(f"data.layout is {data.layout}; rows are rendered from pointwise ones")
     folders = places(data, output)
     groups = mix(data, config.seed)
     if uses_teacher(config):
         groups = teach(data, groups, config.teacher_cache).groups
-    fmt, written = set_format(FORMATS[layout]), {}
+    written = {}
     for number, (place, source) in enumerate(zip(folders, data.sources, strict=True)):
         some = [group for group in groups if group.source_number == number and _orders(group)]
-        write_source(place, (_row(group, fmt, layout, config.seed) for group in some), source)
-        written[place.name] = len(some)
+        if layout != "intent":
+            rows = [_set(group, FORMATS[layout], layout, config.seed) for group in some]
+        elif source.intent is not None:
+            rows = [row for group in some for row in _intents(group, source.intent == "background")]
+        else:
+            continue
+        write_source(place, rows, source)
+        written[place.name] = len(rows)
     return written
 
 
@@ -61,15 +69,25 @@ def _orders(group: Group) -> bool:
     return len(group.candidates) > 1 and any(candidate.label for candidate in group.candidates)
 
 
-def _row(group: Group, fmt: SetFormat, layout: Layout, seed: int) -> dict[str, Any]:
+def _set(group: Group, fmt: SetFormat, layout: Layout, seed: int) -> Row:
     shown = random.Random(f"{seed} {group.qid}").sample(group.candidates, len(group.candidates))
     ranked = _ranked(shown)
     answer = " > ".join(f"[{place + 1}]" for place in (ranked if layout == "listwise" else ranked[:1]))
-    skeleton = fmt.skeleton(len(shown), lambda messages: messages[-1][1])
-    prompt = fmt.render(skeleton, group.query, [candidate.text for candidate in shown], group.instruction)
-    text = (prompt.prefix + prompt.passage + prompt.suffix).removesuffix(fmt.start)
     # The line feed is where such an answer stops.
-    row = {"instruction": text, "output": f"{answer}\n", "qid": group.qid, "source": group.source}
+    return _row(group, fmt, [candidate.text for candidate in shown], f"{answer}\n")
+
+
+def _intents(group: Group, background: bool) -> Iterator[Row]:
+    yield _row(group, NEED, [""], f"[{int(background)}]")
+    for candidate in group.candidates:
+        yield _row(group, HELP, [candidate.text], f"[{candidate.label * (1 if background else 2)}]")
+
+
+def _row(group: Group, fmt: SetFormat, passages: Sequence[str], answer: str) -> Row:
+    skeleton = fmt.skeleton(len(passages), lambda messages: messages[-1][1])
+    prompt = fmt.render(skeleton, group.query, passages, group.instruction)
+    text = (prompt.prefix + prompt.passage + prompt.suffix).removesuffix(fmt.start)
+    row = {"instruction": text, "output": answer, "qid": group.qid, "source": group.source}
     return {**row, "license": group.license} if group.license else row
 
 

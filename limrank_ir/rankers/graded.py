@@ -79,11 +79,12 @@ class Graded:
         if self.rule == "erank":
             likeliest = max(range(len(grade)), key=lambda label: grade[label])
             return likeliest * math.exp(grade[likeliest])
-        expected = Verdict.of(_reading(grade), range(self.highest + 1))
+        expected = Verdict.of(grade_reading(grade), range(self.highest + 1))
         if truth is None:
             return expected.log_odds
-        return (expected.probability + Verdict.of(_reading(truth)).probability) / 2
+        return (expected.probability + Verdict.of(grade_reading(truth)).probability) / 2
 
 
-def _reading(logprobs: tuple[float, ...]) -> Reading:
+def grade_reading(logprobs: tuple[float, ...]) -> Reading:
+    """The log-probabilities of grades as a reading, from which `Verdict.of` expects a grade."""
     return Reading(logprobs=logprobs, reasoning=None, prompt_tokens=0, reasoning_tokens=0, finish="verdict")

@@ -14,6 +14,7 @@ from limrank_ir.rankers.adaptive import Adaptive
 from limrank_ir.rankers.first import First
 from limrank_ir.rankers.graded import Graded
 from limrank_ir.rankers.groupwise import Groupwise
+from limrank_ir.rankers.intent import Intent
 from limrank_ir.rankers.listwise import Listwise
 from limrank_ir.rankers.order import Ranker
 from limrank_ir.rankers.pointwise import Pointwise
@@ -24,6 +25,7 @@ RANKERS: Final[Mapping[str, type[Ranker]]] = MappingProxyType(
     {
         "pointwise": Pointwise,
         "graded": Graded,
+        "intent": Intent,
         "setwise": Setwise,
         "listwise": Listwise,
         "first": First,
@@ -39,6 +41,7 @@ SUMMARIES: Final[Mapping[str, str]] = MappingProxyType(
         "graded": "reads a grade of each passage",
         "graded:highest=10": "the same, with grades up to 10",
         "graded:rule=tfrank": "the mean of a grade and P(true)",
+        "intent": "reads whether a passage answers or is background, and weighs the two by what the query needs",
         "setwise": "reads the best of a few passages, and sorts by it",
         "setwise:by=answer": "the same, but the model writes which is the best, after a thought if its format has one",
         "listwise": "the model writes the order of sliding windows",

@@ -8,10 +8,22 @@ from __future__ import annotations
 from limrank_ir.errors import InputError
 from limrank_ir.prompts.sets.format import Chat, Message, SetFormat, clean_of_lists
 from limrank_ir.prompts.sets.graded import GRADE_4, GRADE_10, GROUP_RANK
+from limrank_ir.prompts.sets.intent import HELP, NEED
 from limrank_ir.prompts.sets.listwise import FIRST, LISTWISE, RANK_GPT, RANK_ZEPHYR, REARANK, REASON_RANK
 from limrank_ir.prompts.sets.setwise import RANK_R1, SETWISE, SETWISE_NUMBERS
 
-__all__ = ["READS", "SET_FORMATS", "WRITES", "Chat", "Message", "SetFormat", "clean_of_lists", "set_format"]
+__all__ = [
+    "LISTWISE",
+    "READS",
+    "SETWISE_NUMBERS",
+    "SET_FORMATS",
+    "WRITES",
+    "Chat",
+    "Message",
+    "SetFormat",
+    "clean_of_lists",
+    "set_format",
+]
 
 SET_FORMATS = {
     fmt.name: fmt
@@ -28,11 +40,13 @@ SET_FORMATS = {
         GRADE_4,
         GRADE_10,
         GROUP_RANK,
+        HELP,
+        NEED,
     )
 }
 # The format of each task, if no other one is chosen: none of them needs a model that was trained for it. An order is
 # read off the first identifier, which needs letters: numbers from 10 on begin with the same token as others.
-READS = {"order": FIRST, "best": SETWISE, "grade-4": GRADE_4, "grade-10": GRADE_10}
+READS = {"order": FIRST, "best": SETWISE, "grade-4": GRADE_4, "grade-10": GRADE_10, "help": HELP, "need": NEED}
 WRITES = {"order": RANK_ZEPHYR, "best": SETWISE, "grades": GROUP_RANK}
 
 

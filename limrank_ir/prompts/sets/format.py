@@ -54,7 +54,8 @@ class SetFormat:
     Attributes:
         name: the name in options.
         task: what it asks: the ``"order"`` of all passages, the ``"best"``, the grade of one (``"grade-4"``,
-            ``"grade-10"``: up to that), or the ``"grades"`` of each.
+            ``"grade-10"``: up to that), the ``"grades"`` of each, how one helps (``"help"``), or what the query needs
+            (``"need"``).
         before: the user's message up to the passages.
         passage: a passage in the list.
         after: the user's message after the passages.
