@@ -77,6 +77,7 @@ def test_train_writes_adapter_record_sources_and_plot_to_the_given_folder(home, 
     assert {"adapter", "run.json", "data.json", "loss.png", "settings.json"} <= {path.name for path in run.iterdir()}
     ((source),) = json.loads((run / "data.json").read_text())
     assert (source["path"], source["pairs"], source["licenses"]) == ("toy/train.jsonl", 12, ["MIT"])
+    assert source["excluded"] == 0 and not any("example" in name for name in source)  # other people's queries
     assert not (home / "out").exists()
 
 
@@ -163,7 +164,10 @@ def test_options_of_different_tasks_are_not_ignored(home, options, message):
 
 
 def test_a_dry_run_names_the_checkpoint_to_continue_from(home, run):
+    before = (run / "settings.json").stat()
     result = train(home, "--dry-run", "--output", run)
+    after = (run / "settings.json").stat()
+    assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)  # not written again
     assert f"checkpoint\t{run}/checkpoint-2" in result.stdout
 
 

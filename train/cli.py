@@ -8,7 +8,6 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from textwrap import shorten
 from typing import TYPE_CHECKING, Annotated, Any
@@ -180,7 +179,7 @@ def _train(
         console.log.info("stopped after %g minutes, before the end; the same command goes on", max_minutes)
     elif main and adapter is not None:
         with replacing(config.output / "data.json") as file:
-            json.dump([asdict(facts) for facts, _ in read_sources(config)], file, indent=2, ensure_ascii=False)
+            json.dump([facts.record() for facts, _ in read_sources(config)], file, indent=2, ensure_ascii=False)
         console.log.info("adapter, run.json, data.json and loss.png are in %s", adapter.parent)
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from limrank_ir.errors import InputError
 from limrank_ir.formats.files import replacing
 
-from .config import Data, DataSource
+if TYPE_CHECKING:
+    from .config import Data, DataSource
 
 ROWS = "train.jsonl.gz"
 

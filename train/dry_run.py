@@ -93,7 +93,7 @@ def dry_run(
         responses += learned
     checkpoint = last_checkpoint(config, resume=resume)
     if checkpoint is not None and final:
-        check_settings(config, digest)
+        check_settings(config, digest, save=False)
     batch = settings.train_batch_size * settings.world_size
     return DryRunReport(
         sources=sources,

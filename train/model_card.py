@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from textwrap import shorten
 from typing import Any
 
 from limrank_ir.errors import InputError
@@ -204,10 +203,9 @@ def _data(trained: Trained) -> str:
         parts.append(f"The model also learned the order of a query's passages from the scores of {teacher}.")
     parts += _before(trained)
     if excluded := [source for source in trained.sources if source.get("excluded")]:
-        query, theirs = (shorten(text, 100) for text in excluded[0]["excluded_example"])
         parts.append(
             f"{sum(source['excluded'] for source in excluded):,} queries of the sources were left out because they "
-            f"contain a query of a test collection, such as “{query}” (“{theirs}”)."
+            "contain a query of a test collection."
         )
     if where:
         parts.append(f"The sources, with thanks to their authors:\n\n{where}")

@@ -25,13 +25,14 @@ _MAY_DIFFER = {
 _PACKAGES = ("limrank-ir", "torch", "transformers", "peft", "accelerate")
 
 
-def check_settings(config: TrainConfig, digest: str, name: str = SETTINGS) -> None:
+def check_settings(config: TrainConfig, digest: str, name: str = SETTINGS, *, save: bool = True) -> None:
     """Save the settings of a new run, or check that a resumed run still has the same settings and data.
 
     Args:
         config: the run.
         digest: the hash of its data.
         name: the file for the settings, which runs of one kind share.
+        save: whether to write it.
 
     Raises:
         InputError: the output folder contains checkpoints of a run of another kind, or with other settings or data.
@@ -55,6 +56,8 @@ def check_settings(config: TrainConfig, digest: str, name: str = SETTINGS) -> No
                 f"{config.output}: contains checkpoints of a run with other settings ({', '.join(changed)}); "
                 "use another output folder, or remove them"
             )
+    if not save:
+        return
     with replacing(place) as file:
         json.dump({"config": settings, "data_sha256": digest, "start": start}, file, indent=2)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +55,10 @@ class SourceFacts:
     excluded_example: tuple[str, str] | None = None
     near_held_out: int = 0
     near_held_out_example: tuple[str, str] | None = None
+
+    def record(self) -> dict[str, Any]:
+        """The facts for data.json, which is published with the model: without other people's queries."""
+        return {name: value for name, value in asdict(self).items() if not name.endswith("_example")}
 
 
 def read_sources(config: TrainConfig) -> Iterator[tuple[SourceFacts, list[Any]]]:
