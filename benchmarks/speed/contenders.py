@@ -162,5 +162,5 @@ def by_engine(engine: Engine, fmt: PromptFormat) -> Run:
 
 def label_ids(engine: LocalEngine, fmt: PromptFormat) -> tuple[int, int]:
     """The token ids of the positive and the negative label."""
-    positive, negative = engine._loaded.tokenizer.label_tokens(fmt.labels)
+    positive, negative = engine._loaded.tokenizer.label_tokens(fmt.labels, fmt.render("query", "passage").ending)
     return positive, negative

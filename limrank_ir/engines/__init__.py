@@ -36,7 +36,7 @@ class Engine(Protocol):
         """Read the log-probabilities of labels, batch by batch, in any order.
 
         Args:
-            prompts: the rendered prompts.
+            prompts: the rendered prompts, all of one format, so that the same text stands before each label.
             labels: the labels. One gives a raw logit, two a verdict, more a grade or a letter for each candidate.
             think: whether the model reasons before its label.
             budget: the maximum number of tokens of a thought.

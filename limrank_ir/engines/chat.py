@@ -50,7 +50,7 @@ class ChatTemplate:
         except (OSError, ValueError) as error:
             reason = str(error).strip().splitlines()[0]
             raise InputError(f"{folder}: its tokenizer cannot be loaded ({reason})") from error
-        self._model = model
+        self._model, self._format = model, fmt
         self._start = ""
         if fmt.start:
             from limrank_ir.engines.tokens import start_ids
@@ -87,7 +87,15 @@ class ChatTemplate:
             raise InputError(f"{self._model.name}: its chat template does not take the prompt ({reason})") from error
         return str(text).removeprefix(self._start)
 
-    def begin_alike(self, first: str, second: str) -> bool:
-        """Whether two texts begin with the same token, as "1" and "10" do where numbers are split into digits."""
-        ids = [self._tokenizer(text, add_special_tokens=False).input_ids for text in (first, second)]
-        return bool(ids[0][0] == ids[1][0])
+    def begin_alike(self, first: str, second: str, before: str) -> bool:
+        """Whether two texts begin with the same token, as "1" and "10" do where numbers are split into digits.
+
+        Args:
+            first: a text.
+            second: another one.
+            before: the end of the prompt that they follow.
+        """
+        from limrank_ir.engines.tokens import PromptTokenizer
+
+        tokens = PromptTokenizer(self._tokenizer, self._format).first_tokens((first, second), before)
+        return tokens[0] == tokens[1]

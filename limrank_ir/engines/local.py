@@ -179,7 +179,8 @@ class LocalEngine:
             if think:
                 yield from self._think(prompts, wave, labels, budget, done)
             else:
-                for rows, scores in self._forward(prompts, wave, done, self.max_length, self._reader(labels)):
+                reader = self._reader(labels, prompts[wave[0][0]].ending)
+                for rows, scores in self._forward(prompts, wave, done, self.max_length, reader):
                     yield [
                         (row.index, reading_of(values, None, row, 0, "verdict"))
                         for row, values in zip(rows, scores, strict=True)
@@ -224,10 +225,10 @@ class LocalEngine:
 
         return run
 
-    def _reader(self, labels: Sequence[Label]) -> Callable[[torch.Tensor, Packing], list[LabelScores]]:
+    def _reader(self, labels: Sequence[Label], before: str) -> Callable[[torch.Tensor, Packing], list[LabelScores]]:
         """What reads labels from the last hidden states of prompts that end at the label position."""
         loaded = self._loaded
-        tokens = loaded.tokenizer.label_tokens(labels)
+        tokens = loaded.tokenizer.label_tokens(labels, before)
         return lambda hidden, packing: loaded.read(hidden, tokens)
 
     def _think(
@@ -235,8 +236,8 @@ class LocalEngine:
     ) -> Iterator[list[tuple[int, Reading]]]:
         """Let the model think about the prompts of a wave, and force a label where it gives none."""
         limit, budget = thought_limits(self.max_length, budget)
-        stops = self._loaded.fmt.stops(labels)
-        label_tokens = self._loaded.tokenizer.label_tokens(labels)
+        stops, before = self._loaded.fmt.stops(labels), self._loaded.fmt.end_of_thought
+        label_tokens = self._loaded.tokenizer.label_tokens(labels, before)
         think = self._generator(stops, budget, label_tokens)
         for rows, generated in self._forward(prompts, wave, done, limit, think, growth=budget):
             readings: list[tuple[int, Reading]] = []
@@ -254,7 +255,7 @@ class LocalEngine:
             }
             for forced_wave in waves(forced):
                 for ends, scores in self._forward(
-                    forced, forced_wave, frozenset(), self.max_length, self._reader(labels)
+                    forced, forced_wave, frozenset(), self.max_length, self._reader(labels, before)
                 ):
                     for end, values in zip(ends, scores, strict=True):
                         row, thought, tokens, finish = unfinished[end.index]

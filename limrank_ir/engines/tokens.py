@@ -15,6 +15,8 @@ from limrank_ir.errors import InputError
 from limrank_ir.prompts import Label, Prompt, PromptFormat
 from limrank_ir.prompts.format import Span
 
+NEAR = 16  # characters before a label, which decide how it is tokenized
+
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
@@ -66,13 +68,43 @@ class PromptTokenizer:
         self._control = re.compile(f"({found})" if found else r"(?!)()")
         self._start = start_ids(tokenizer) if fmt.start else []
         self._format = fmt
-        self.label_ids = self.label_tokens(fmt.labels if fmt.two_reads is None else fmt.two_reads.first)
+        labels = fmt.labels if fmt.two_reads is None else fmt.two_reads.first
+        self.label_ids = self.label_tokens(labels, fmt.render("query", "passage").ending)
 
-    def label_tokens(self, labels: Sequence[Label]) -> list[int]:
+    def first_tokens(self, labels: Sequence[Label], before: str) -> list[int]:
+        """The tokens with which a model begins labels.
+
+        A label is tokenized behind the text that it follows: alone, a SentencePiece tokenizer would put a space before
+        it, as at the beginning of a text. If the tokenizer joins the two, the label follows a line break, which none
+        joins with letters or digits.
+
+        Args:
+            labels: their texts, of which the first token counts, or token ids.
+            before: the end of the prompt, from the format.
+
+        Returns:
+            One token id for each.
+        """
+        near = self._control.split(before)[-1][-NEAR:]
+        return [label if isinstance(label, int) else self._first_token(label, near) for label in labels]
+
+    def _first_token(self, label: str, near: str) -> int:
+        for before in (near, "\n") if near else ():
+            number = next_token(self._plain_ids(before), self._plain_ids(before + label))
+            if number is not None:
+                return number
+        return self._plain_ids(label)[0]
+
+    def _plain_ids(self, text: str) -> list[int]:
+        return self._plain.encode(text, add_special_tokens=False).ids
+
+    def label_tokens(self, labels: Sequence[Label], before: str = "") -> list[int]:
         """The token of each label.
 
         Args:
             labels: their texts, such as ``" true"``, of which the first token counts, or token ids.
+            before: the end of the prompt, from the format (`limrank_ir.prompts.Prompt.ending`), or of the thought; "":
+                a label begins a text of its own.
 
         Returns:
             One token id for each, all different.
@@ -80,10 +112,7 @@ class PromptTokenizer:
         Raises:
             InputError: two labels begin with the same token.
         """
-        first = [
-            label if isinstance(label, int) else self._plain.encode(label, add_special_tokens=False).ids[0]
-            for label in labels
-        ]
+        first = self.first_tokens(labels, before)
         if len(set(first)) < len(first):
             raise InputError(
                 f"two of the labels {tuple(labels)} begin with the same token; is {self._format.name!r} the right "
@@ -260,6 +289,20 @@ def _parts(text: str, spans: Sequence[Span]) -> list[tuple[str, bool]]:
         parts += [(text[place:start], True), (text[start:end], False)]
         place = end
     return [*parts, (text[place:], True)]
+
+
+def next_token(before: Sequence[int], both: Sequence[int]) -> int | None:
+    """The first token of what follows a text.
+
+    Args:
+        before: the ids of the text.
+        both: the ids of the text with what follows.
+
+    Returns:
+        The id, or None if the tokenizer joins the two, so that the text alone has other tokens.
+    """
+    place = len(before)
+    return both[place] if len(both) > place and [*both[:place]] == [*before] else None
 
 
 def start_ids(tokenizer: Any) -> list[int]:

@@ -148,7 +148,7 @@ class VllmEngine:
             return
         started = self._started
         fmt, tokenizer = started.fmt, started.tokenizer
-        label_ids = tokenizer.label_tokens(labels)
+        label_ids = tokenizer.label_tokens(labels, fmt.end_of_thought if think else prompts[0].ending)
         ask = read = label_params(label_ids)
         limit = self.max_length
         stops: Sequence[str] = ()

@@ -53,6 +53,11 @@ class Prompt:
         """Where in `passage` each passage stands."""
         return ((0, len(self.passage)),) if self.passage_spans is None else self.passage_spans
 
+    @property
+    def ending(self) -> str:
+        """The end of the prompt after all users' texts, behind which a label stands."""
+        return self.suffix[self.suffix_spans[-1][1] if self.suffix_spans else 0 :]
+
     def cut(self, lengths: Sequence[int]) -> Prompt:
         """The prompt with shorter passages.
 

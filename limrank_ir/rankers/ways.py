@@ -105,7 +105,8 @@ class Ways:
             self._skeletons[place] = fmt.skeleton(passages, chat, reads=not writes)
         if writes:
             return WrittenSets(self._limrank, own, fmt, self._skeletons[place], passages)
-        twice = {"1", "10"} <= set(fmt.labels(passages)) and self._chat.begin_alike("1", "10")
+        end = self._skeletons[place].rpartition("\ue001")[2]  # behind all texts of users
+        twice = {"1", "10"} <= set(fmt.labels(passages)) and self._chat.begin_alike("1", "10", end)
         if twice and fmt.grades is None:
             raise InputError(
                 f"{fmt.name}: reads the numbers of {passages} passages, of which 1 and 10 begin with the same token of "

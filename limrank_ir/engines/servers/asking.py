@@ -73,7 +73,7 @@ class Asker:
             ServerGone: the server does not answer any more.
             EngineError: its answers are not what was asked for.
         """
-        ids = await self.tokenizing.labels(labels)
+        ids = await self.tokenizing.labels(labels, self.fmt.end_of_thought if think else prompt.ending)
         if not think:
             tokens = await self.tokenizing.encode(prompt, self.max_length)
             logprobs = await self._labels(await self._wire_prompt(tokens.ids.tolist()), ids)

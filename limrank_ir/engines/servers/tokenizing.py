@@ -14,7 +14,7 @@ from limrank_ir.engines.chat import tokenizer_folder
 from limrank_ir.engines.cutting import shares
 from limrank_ir.engines.servers.connection import Connection
 from limrank_ir.engines.servers.wire import Served, field
-from limrank_ir.engines.tokens import PromptTokenizer, Tokens
+from limrank_ir.engines.tokens import NEAR, PromptTokenizer, Tokens, next_token
 from limrank_ir.errors import InputError
 from limrank_ir.models import Model
 from limrank_ir.prompts import Label, Prompt, PromptFormat
@@ -23,8 +23,8 @@ from limrank_ir.prompts import Label, Prompt, PromptFormat
 class Tokenizing(Protocol):
     """Text to token ids and back."""
 
-    async def labels(self, labels: Sequence[Label]) -> list[int]:
-        """The token of each label (`limrank_ir.engines.tokens.PromptTokenizer.label_tokens`)."""
+    async def labels(self, labels: Sequence[Label], before: str) -> list[int]:
+        """The token of each label behind a text (`limrank_ir.engines.tokens.PromptTokenizer.label_tokens`)."""
         ...
 
     async def encode(self, prompt: Prompt, limit: int) -> Tokens:
@@ -46,9 +46,9 @@ class Local:
 
     tokenizer: PromptTokenizer
 
-    async def labels(self, labels: Sequence[Label]) -> list[int]:
-        """The token of each label."""
-        return self.tokenizer.label_tokens(labels)
+    async def labels(self, labels: Sequence[Label], before: str) -> list[int]:
+        """The token of each label behind a text."""
+        return self.tokenizer.label_tokens(labels, before)
 
     async def encode(self, prompt: Prompt, limit: int) -> Tokens:
         """The ids of a prompt."""
@@ -76,17 +76,22 @@ class Remote:
     connection: Connection
     served: Served
     fmt: PromptFormat
-    _known: dict[tuple[Label, ...], list[int]] = field_of(default_factory=dict)  # the labels of a run are asked once
+    _known: dict[str, list[int]] = field_of(default_factory=dict)  # the ids of short texts are asked once
 
-    async def labels(self, labels: Sequence[Label]) -> list[int]:
-        """The token of each label."""
-        if tuple(labels) in self._known:
-            return self._known[tuple(labels)]
-        first = [label if isinstance(label, int) else (await self._ids(label, start=False))[0] for label in labels]
+    async def labels(self, labels: Sequence[Label], before: str) -> list[int]:
+        """The token of each label behind a text."""
+        near = before[-NEAR:]
+        first = [label if isinstance(label, int) else await self._first_token(label, near) for label in labels]
         if len(set(first)) < len(first):
             raise InputError(f"two of the labels {tuple(labels)} begin with the same token of {self.served.model}")
-        self._known[tuple(labels)] = first
         return first
+
+    async def _first_token(self, label: str, near: str) -> int:
+        for before in (near, "\n") if near else ():
+            number = next_token(await self._known_ids(before), await self._known_ids(before + label))
+            if number is not None:
+                return number
+        return (await self._known_ids(label))[0]
 
     async def encode(self, prompt: Prompt, limit: int) -> Tokens:
         """The ids of a prompt."""
@@ -117,6 +122,12 @@ class Remote:
     async def start(self) -> int:
         """The number of tokens that the tokenizer puts before every text."""
         return len(await self._ids("", start=self.fmt.start))
+
+    async def _known_ids(self, text: str) -> list[int]:
+        """The ids of a label or of what stands before it."""
+        if text not in self._known:
+            self._known[text] = await self._ids(text, start=False)
+        return self._known[text]
 
     async def _ids(self, text: str, *, start: bool) -> list[int]:
         if self.served.kind == "llama.cpp":
