@@ -173,11 +173,15 @@ class VerdictStore:
             InputError: the file cannot be written.
             EngineError: the disk is full, or another process keeps the file locked.
         """
-        rows = [(name, *_values(answer)) for name, answer in answers if self.keeps_texts or isinstance(answer, Reading)]
+        rows = [(name, *_values(answer)) for name, answer in answers if self.keeps(answer)]
         with self._lock, sqlite.explained(self.path, KIND), self._database:
             self._database.executemany(
                 f"INSERT OR IGNORE INTO answers (key, {_ANSWER_COLUMNS}) VALUES (?,?,?,?,?,?,?)", rows
             )
+
+    def keeps(self, answer: Saved) -> bool:
+        """Whether an answer is saved: written ones are texts (`keeps_texts`)."""
+        return self.keeps_texts or isinstance(answer, Reading)
 
     def _rows(self, select: str, keys: Sequence[bytes]) -> Iterator[Any]:
         """The rows of a table that have these keys."""

@@ -15,6 +15,7 @@ from limrank_ir.prompts.sets import set_format
 from limrank_ir.rankers.asking import Read, Write
 from limrank_ir.rankers.by_engine import EngineAsk
 from limrank_ir.rankers.parse import order
+from limrank_ir.rankers.remembered import Remembered
 from limrank_ir.rankers.ways import LEAST
 from limrank_ir.store import VerdictStore
 from limrank_ir.verdict import Written
@@ -59,6 +60,25 @@ def test_answers_come_in_order_and_equal_questions_are_asked_once():
         (("0", "1", "2", "3", "4"), 1),
         ((" true", " false"), 2),
     ]
+
+
+@pytest.mark.parametrize("stored", [False, True])
+@pytest.mark.parametrize("thoughts", [False, True])
+def test_what_was_asked_in_an_earlier_batch_is_repeated_not_stored(tmp_path, stored, thoughts):
+    ask = asking(engine := Knows(), VerdictStore(tmp_path / "v", thoughts=thoughts) if stored else None)
+    first = ask(MIXED)
+    for times in (1, 2):
+        assert ask(MIXED) == first and len(engine.asked) == 7
+        stats = ask.stats
+        assert (stats.questions, stats.repeated, stats.stored) == (8 + 8 * times, 1 + 8 * times, 0)
+        assert (stats.calls, stats.unfinished) == (7, 1)
+
+
+def test_the_oldest_answers_are_forgotten():
+    remembered = Remembered(2)
+    for name in (b"1", b"2", b"3"):
+        remembered[name] = name.decode()
+    assert b"1" not in remembered and remembered[b"2"] == "2" and remembered[b"3"] == "3"
 
 
 def test_a_verdict_is_the_rerankers_own_with_its_store(tmp_path):
@@ -164,9 +184,9 @@ def test_without_texts_written_answers_are_asked_again_and_that_is_said(tmp_path
             ask(MIXED)
             ask(MIXED)
         written = [prompt for prompt in engine.asked if "numerical identifier" in prompt.text]
-        assert len(written) == 2
+        assert len(written) == 1
         store.close()
-    assert len(engine.asked) == 2  # the readings and verdicts were known
+    assert len(engine.asked) == 1  # the readings and verdicts were known
     said = [record.getMessage() for record in caplog.records if "written answers are not saved" in record.getMessage()]
     assert len(said) == 2 and said[0].startswith(str(tmp_path / "v.sqlite"))
 

@@ -9,10 +9,11 @@ from limrank_ir.errors import EngineError, InputError
 from limrank_ir.formats.pairs import checked_pair
 from limrank_ir.prompts import Prompt
 from limrank_ir.rankers.asking import Answer, Question, Write
+from limrank_ir.rankers.remembered import ANSWERS, NAMES, Remembered
 from limrank_ir.rankers.stats import AskStats
 from limrank_ir.rankers.ways import Way, Ways, tokens
 from limrank_ir.reranker import LimRank
-from limrank_ir.store import Saved
+from limrank_ir.store import Saved, key
 from limrank_ir.verdict import Verdict
 
 log = logging.getLogger("limrank_ir")
@@ -28,8 +29,9 @@ class EngineAsk:
     grades from 0 to 4 or 10 read these by their own.
 
     Equal prompts are asked once, also for different `Question.sample`, which is not a part of the store's keys: reading
-    and greedy writing always say the same. The tokens of an answer are those that it took when it was asked, also if it
-    comes from the store, so that an interrupted run ends with the same counts. `stats` has what was spent here.
+    and greedy writing always say the same. What was asked here is remembered, also without a store. The tokens of an
+    answer are those that it took when it was asked, also if it comes from the store, so that an interrupted run ends
+    with the same counts. `stats` has what was spent here.
 
     Attributes:
         limrank: the model, its engine, and the store.
@@ -55,6 +57,9 @@ class EngineAsk:
         self.stats = AskStats()
         self._ways = Ways(limrank, formats)
         self._warned = False
+        self._verdicts: Remembered[Answer] = Remembered(ANSWERS)
+        self._answers: Remembered[Saved] = Remembered(ANSWERS)  # those that are in no store
+        self._stored: Remembered[None] = Remembered(NAMES)  # the others, by name
 
     def __call__(self, questions: Sequence[Question]) -> list[Answer]:
         """Answer questions.
@@ -90,9 +95,22 @@ class EngineAsk:
         """Verdicts as log-probabilities of true and false."""
         if wrong := [len(each.passages) for each in questions if len(each.passages) != 1]:
             raise InputError(f"a question of the task {JUDGE!r} shows {wrong[0]} passages; it needs one")
-        verdicts = self.limrank.judge([(each.query, each.passages[0], each.instruction) for each in questions])
+        pairs = [(each.query, each.passages[0], each.instruction) for each in questions]
+        names = [key(*(part for part in pair if part is not None)) for pair in pairs]
+        # "auto" compares the verdicts of all passages of a query, so that it needs them together.
+        remembered = set() if self.limrank.think == "auto" else {name for name in names if name in self._verdicts}
+        known = {name: self._verdicts[name] for name in remembered}
+        new = {name: pair for name, pair in zip(names, pairs, strict=True) if name not in known}
+        if new:
+            found = map(_verdict_answer, self.limrank.judge(list(new.values())))
+            self._count_verdicts()
+            for name, answer in zip(new, found, strict=True):
+                self._verdicts[name] = known[name] = answer
+        self.stats.repeated += len(names) - len(new)
+        return [known[name] for name in names]
+
+    def _count_verdicts(self) -> None:
         done, stats = self.limrank.stats, self.stats
-        stats.repeated += done.pairs - done.unique
         stats.stored += done.stored
         stats.reads += done.judged
         stats.tokens += done.tokens
@@ -100,18 +118,20 @@ class EngineAsk:
         stats.cut_tokens += done.cut_tokens
         stats.cleaned += done.cleaned
         stats.unfinished += done.forced
-        return [_verdict_answer(verdict) for verdict in verdicts]
 
     def _asked(self, way: Way, questions: Sequence[Question], writes: bool) -> list[Answer]:
-        """Answers from the store, and the others from the engine."""
+        """Answers that are known from before, from here or the store, and the others from the engine."""
         rendered = [way.prompt(question) for question in questions]
         names = way.keys(rendered)
         prompts = dict(zip(names, rendered, strict=True))
         order = list(prompts)
         store, stats = self.limrank.store, self.stats
-        known: dict[bytes, Saved] = {} if store is None else store.get_answers(order)
-        stats.repeated += len(names) - len(order)
-        stats.stored += len(known)
+        known = {name: self._answers[name] for name in order if name in self._answers}
+        if store is not None:
+            known |= store.get_answers([name for name in order if name not in known])
+        before = {name for name in known if name in self._answers or name in self._stored}
+        stats.repeated += len(names) - len(order) + len(before)
+        stats.stored += len(known) - len(before)
         done = frozenset(place for place, name in enumerate(order) if name in known)
         if store is not None and writes and not store.keeps_texts and not self._warned:
             self._warned = True
@@ -127,8 +147,17 @@ class EngineAsk:
         if missing := sum(name not in known for name in order):
             raise EngineError(f"{self.limrank.engine!r} gave no answer to {missing} of {len(order)} questions")
         for name, prompt in prompts.items():
-            self._count(known[name], prompt)
+            if name not in before:
+                self._count(known[name], prompt)
+                self._remember(name, known[name])
         return [way.answer(known[name]) for name in names]
+
+    def _remember(self, name: bytes, saved: Saved) -> None:
+        store = self.limrank.store
+        if store is None or not store.keeps(saved):
+            self._answers[name] = saved
+        else:
+            self._stored[name] = None
 
     def _count(self, saved: Saved, prompt: Prompt) -> None:
         self.stats.cut += saved.cut_tokens > 0

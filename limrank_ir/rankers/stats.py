@@ -11,8 +11,8 @@ class AskStats:
 
     Attributes:
         questions: questions that rankers asked.
-        repeated: questions that were asked before, or twice at once, so that their answer was known.
-        stored: different questions whose answers were in the store.
+        repeated: questions that were asked here before, or twice at once, so that their answer was known.
+        stored: different questions whose answers were in the store, from an earlier run.
         reads: different questions that were read off the model.
         writes: different questions to which the model wrote an answer.
         tokens: tokens read and written for these.
