@@ -123,6 +123,46 @@ def test_options_without_an_effect_are_refused_before_anything_is_loaded(text, f
         engine_ask(LimRank(engine=Knows(), **options), as_ranker(text), formats)
 
 
+class OnlyReads:
+    identity = "reads"
+    read_labels = Knows.read_labels
+
+
+@pytest.mark.parametrize(
+    ("text", "formats", "model", "engine", "message"),
+    [
+        (
+            "two-stages",
+            [],
+            "ms-marco-minilm-l6-v2",
+            Knows,
+            "a cross-encoder reads one passage at a time; choose a poin",
+        ),
+        ("graded", [], "ms-marco-minilm-l6-v2", Knows, "a cross-encoder reads one passage at a time; choose a poin"),
+        ("first:window=27", [], "limrank-smol", Knows, "first: shows 1 to 26 passages at a time, not 27; choose anoth"),
+        ("two-stages:top=40,second=setwise,second.window=30", [], "limrank-smol", Knows, "setwise: shows 1 to 26"),
+        ("listwise:window=101,stride=9", [], "limrank-smol", Knows, "rank-zephyr: shows 1 to 100 passages at a time"),
+        ("first:window=10,stride=5", ["listwise"], "limrank-smol", Knows, "the numbers of 10 passages.*at most 9"),
+        ("two-stages", [], "limrank-smol", OnlyReads, "only reads labels, but this ranker lets the model write"),
+        ("groupwise", [], "tfrank-0.6b", OnlyReads, "only reads labels, but this ranker lets the model write"),
+        ("setwise", [], "rank-r1-7b-v0.1", Knows, "thought .format rank-r1.* use 'setwise:by=answer,window=20', or"),
+        ("first", [], "reasonrank-7b", Knows, "format reason-rank.* first reads labels instead; use 'listwise'"),
+    ],
+)
+def test_what_would_fail_after_hours_is_refused_at_once(text, formats, model, engine, message):
+    with pytest.raises(InputError, match=message) as caught:
+        engine_ask(LimRank(model, engine=engine()), as_ranker(text), formats)
+    assert "\n" not in str(caught.value)
+
+
+def test_what_will_not_fail_is_accepted():
+    engine_ask(LimRank("ms-marco-minilm-l6-v2", engine=Knows()), as_ranker("two-stages:second=adaptive"))
+    engine_ask(LimRank(engine=Knows()), as_ranker("two-stages:top=20,second=first,second.window=50"))  # 20 at once
+    engine_ask(LimRank(engine=Knows()), as_ranker("first:window=9,stride=5"), ["listwise"])
+    engine_ask(LimRank(engine=OnlyReads()), as_ranker("setwise"))
+    engine_ask(LimRank("reasonrank-7b", engine=Knows()), as_ranker("first"), ["first"])  # the user's own choice
+
+
 def test_think_modes_that_have_an_effect_are_accepted():
     engine_ask(LimRank(engine=Knows(), think="auto"), Pointwise())
     engine_ask(LimRank(engine=Knows(), think="always"), TwoStages(), ["reason-rank"])

@@ -61,6 +61,20 @@ class EngineAsk:
         self._answers: Remembered[Saved] = Remembered(ANSWERS)  # those that are in no store
         self._stored: Remembered[None] = Remembered(NAMES)  # the others, by name
 
+    def check(self, task: str, passages: int, *, writes: bool) -> None:
+        """Check that questions of a task can be asked, without loading the model.
+
+        Args:
+            task: what is asked, other than to judge.
+            passages: the number of passages that are shown.
+            writes: whether the model writes, rather than being read.
+
+        Raises:
+            InputError: the task is unknown, the format cannot show so many passages, or the model or its engine cannot
+                read or write it.
+        """
+        self._ways.check(task, passages, writes=writes)
+
     def __call__(self, questions: Sequence[Question]) -> list[Answer]:
         """Answer questions.
 

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from limrank_ir.errors import InputError
 from limrank_ir.prompts import SETS
 from limrank_ir.prompts.sets import SET_FORMATS, SetFormat, set_format
-from limrank_ir.rankers.asking import Answer, Write
+from limrank_ir.prompts.sets.format import NUMBERS
+from limrank_ir.rankers.asking import Answer, Question, Write
 from limrank_ir.rankers.by_engine import JUDGE, EngineAsk
+from limrank_ir.rankers.lockstep import lockstep
 from limrank_ir.rankers.named import spec
 from limrank_ir.rankers.order import Candidates, Ranker
 from limrank_ir.rankers.pointwise import Pointwise
 from limrank_ir.reranker import LimRank
 
-_PROBE = Candidates("query", ("one passage", "another passage"))
+_PROBE = Candidates("query", [f"passage {number}" for number in range(len(NUMBERS) + 1)])  # more than any format shows
 
 
 def engine_ask(limrank: LimRank, ranker: Ranker, formats: Iterable[str] = ()) -> EngineAsk:
@@ -29,13 +31,14 @@ def engine_ask(limrank: LimRank, ranker: Ranker, formats: Iterable[str] = ()) ->
         What `limrank_ir.rankers.run.rank_candidates` takes. Nothing is loaded.
 
     Raises:
-        InputError: there is no such format, the ranker does not use it, or the think mode or the model does not go with
-            the ranker.
+        InputError: there is no such format, the ranker does not use it or shows more passages than it can, or the think
+            mode, the model, or its engine does not go with the ranker.
     """
     if isinstance(formats, str):
         raise InputError(f"the formats are one string, {formats!r}; give a list of names")
     chosen = [set_format(name) for name in formats]
-    asked = tasks(ranker)
+    shown = windows(ranker)
+    asked = frozenset(shown)
     by_task: dict[str, str] = {}
     for fmt in chosen:
         if (other := by_task.setdefault(fmt.task, fmt.name)) != fmt.name:
@@ -45,6 +48,12 @@ def engine_ask(limrank: LimRank, ranker: Ranker, formats: Iterable[str] = ()) ->
             advice = f"it has {', '.join(usable)}" if usable else "it has the model's own prompt only"
             hint = "; where the model writes, such as with by=answer, a thought is possible" if fmt.thinks else ""
             raise InputError(f"the format {fmt.name} has no effect with {spec(ranker)}; {advice}{hint}")
+    own = None if limrank.model.set_format is None else set_format(limrank.model.set_format)
+    if own is not None and own.task not in by_task and own.task in dict(asked) and not _used(own, asked):
+        raise InputError(
+            f"{limrank.model.name}: writes its answer after a thought (format {own.name}), and {spec(ranker)} reads "
+            f"labels instead; use {limrank.model.ranker!r}, or choose a format without a thought"
+        )
     if limrank.model.prompt_format == SETS.name and (JUDGE, False) in asked:
         raise InputError(
             f"{limrank.model.name}: judges no single passages, which {spec(ranker)} asks for; give another ranker, "
@@ -61,26 +70,47 @@ def engine_ask(limrank: LimRank, ranker: Ranker, formats: Iterable[str] = ()) ->
             f"think={limrank.think!r} has no effect with {spec(ranker)}, which asks about several passages at once; "
             "leave it out, and choose a format with a thought, such as reason-rank or rank-r1"
         )
-    return EngineAsk(limrank, formats=[fmt.name for fmt in chosen])
+    ask = EngineAsk(limrank, formats=[fmt.name for fmt in chosen])
+    for (task, writes), passages in shown.items():
+        if (task, writes) != (JUDGE, False):
+            ask.check(task, passages, writes=writes)
+    return ask
+
+
+def windows(ranker: Ranker) -> dict[tuple[str, bool], int]:
+    """What a ranker asks, and about how many passages at once, at most. It is found by letting it rank some.
+
+    Args:
+        ranker: the ranker.
+
+    Returns:
+        (the task, whether the model writes) to the number of passages.
+
+    Raises:
+        InputError: the ranker asks nothing, again and again.
+    """
+    found: dict[tuple[str, bool], int] = {}
+
+    def ask(questions: Sequence[Question]) -> list[Answer]:
+        for question in questions:
+            kind = (question.task, isinstance(question, Write))
+            found[kind] = max(found.get(kind, 0), len(question.passages))
+        return [Answer()] * len(questions)  # of no use, so that nothing is left out
+
+    for _ in lockstep([ranker.steps(_PROBE)], ask):
+        pass
+    return found
 
 
 def tasks(ranker: Ranker) -> frozenset[tuple[str, bool]]:
-    """What a ranker asks: the task, and whether the model writes. It is found by asking it about two passages.
+    """What a ranker asks: the task, and whether the model writes.
 
     Example:
         >>> from limrank_ir.rankers.setwise import Setwise
         >>> sorted(tasks(Setwise(by="answer")))
         [('best', True)]
     """
-    steps = ranker.steps(_PROBE)
-    asked = set()
-    try:
-        questions = next(steps)
-        while True:
-            asked |= {(question.task, isinstance(question, Write)) for question in questions}
-            questions = steps.send([Answer()] * len(questions))  # of no use, so that nothing is left out
-    except StopIteration:
-        return frozenset(asked)
+    return frozenset(windows(ranker))
 
 
 def formats_of(ranker: Ranker) -> list[str]:

@@ -81,11 +81,34 @@ class Ways:
             writes: whether the model writes, rather than being read.
 
         Raises:
-            InputError: the task is unknown, the format cannot show so many passages, or the model cannot read it.
+            InputError: the task is unknown, the format cannot show so many passages, or the model or its engine cannot
+                read or write it.
+        """
+        fmt = self.check(task, passages, writes=writes)
+        if fmt is None:
+            return OwnGrades(self._limrank, self._own)
+        place = (fmt.name, passages, writes)
+        if place not in self._skeletons:
+
+            def chat(messages: Sequence[Message]) -> str:
+                return self._chat.text(messages, thinks=fmt.thinks)
+
+            self._skeletons[place] = fmt.skeleton(passages, chat, reads=not writes)
+        skeleton = self._skeletons[place]
+        if writes:
+            return WrittenSets(self._limrank, self._own, fmt, skeleton, passages)
+        end = skeleton.rpartition("\ue001")[2]  # behind all texts of users
+        return ReadSets(self._limrank, self._own, fmt, skeleton, passages, self._digits(fmt, passages, end))
+
+    def check(self, task: str, passages: int, *, writes: bool) -> SetFormat | None:
+        """Check that a task can be asked, without loading the model. The arguments and errors are those of `way`.
+
+        Returns:
+            The format that is used, or None: the model's own.
         """
         own, formats = self._own, self._formats[writes]
         if not writes and own.grades is not None and task == f"grade-{max(own.grades):g}" and task not in self._chosen:
-            return OwnGrades(self._limrank, own)
+            return None
         if task not in formats:
             known = ", ".join([*formats, *([] if writes else ["judge"])])
             raise InputError(
@@ -96,23 +119,19 @@ class Ways:
                 f"{self._limrank.model.name}: a cross-encoder reads one passage at a time; choose a pointwise ranker"
             )
         fmt = formats[task]
-        place = (fmt.name, passages, writes)
-        if place not in self._skeletons:
-
-            def chat(messages: Sequence[Message]) -> str:
-                return self._chat.text(messages, thinks=fmt.thinks)
-
-            self._skeletons[place] = fmt.skeleton(passages, chat, reads=not writes)
+        fmt.check(passages)
         if writes:
-            return WrittenSets(self._limrank, own, fmt, self._skeletons[place], passages)
-        end = self._skeletons[place].rpartition("\ue001")[2]  # behind all texts of users
-        twice = {"1", "10"} <= set(fmt.labels(passages)) and self._chat.begin_alike("1", "10", end)
-        if twice and fmt.grades is None:
+            writer(_inner(self._limrank.engine))
+        elif fmt.grades is None and self._digits(fmt, passages, fmt.start + fmt.opening):
             raise InputError(
                 f"{fmt.name}: reads the numbers of {passages} passages, of which 1 and 10 begin with the same token of "
                 f"{self._limrank.model.name}; show at most 9 at a time, or choose a format with letters, such as first"
             )
-        return ReadSets(self._limrank, own, fmt, self._skeletons[place], passages, twice)
+        return fmt
+
+    def _digits(self, fmt: SetFormat, passages: int, end: str) -> bool:
+        """Whether labels are numbers up to 10 or more, which the tokenizer splits into digits behind a prompt's end."""
+        return {"1", "10"} <= set(fmt.labels(passages)) and self._chat.begin_alike("1", "10", end)
 
     @cached_property
     def _own(self) -> PromptFormat:
@@ -156,9 +175,7 @@ class _Sets:
 
     @property
     def _engine(self) -> Engine:
-        """The engine itself, of those that read a format's own grades at two places."""
-        engine = self.limrank.engine
-        return engine.engine if isinstance(engine, TwiceEngine) else engine
+        return _inner(self.limrank.engine)
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,6 +255,11 @@ class OwnGrades:
     def answer(self, saved: Saved) -> Answer:
         """The log-probabilities."""
         return reading_answer(saved)
+
+
+def _inner(engine: Engine) -> Engine:
+    """The engine itself, of those that read a format's own grades at two places."""
+    return engine.engine if isinstance(engine, TwiceEngine) else engine
 
 
 def reading_answer(saved: Saved) -> Answer:

@@ -117,6 +117,18 @@ class SetFormat:
         fixed, each = self.tokens
         return fixed + each * passages + (thought if self.thinks else 0)
 
+    def check(self, passages: int) -> None:
+        """Check that a number of passages can be shown at once.
+
+        Raises:
+            InputError: the format has fewer identifiers, or there is no passage.
+        """
+        if not 1 <= passages <= len(self.identifiers):
+            raise InputError(
+                f"{self.name}: shows 1 to {len(self.identifiers)} passages at a time, not {passages}; choose another "
+                "size of window"
+            )
+
     def skeleton(self, passages: int, chat: Chat, *, reads: bool = False) -> str:
         """The prompt for a number of passages, with marks where the texts go (`render`).
 
@@ -128,11 +140,7 @@ class SetFormat:
         Raises:
             InputError: the format has fewer identifiers, or the chat template leaves out or repeats a passage.
         """
-        if not 1 <= passages <= len(self.identifiers):
-            raise InputError(
-                f"{self.name}: shows 1 to {len(self.identifiers)} passages at a time, not {passages}; choose another "
-                "size of window"
-            )
+        self.check(passages)
 
         def filled(template: str, place: int = 0) -> str:
             fields = {"query": "\ue000query\ue001", "n": str(passages), "id": self.identifiers[place]}
