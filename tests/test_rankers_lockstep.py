@@ -155,3 +155,24 @@ def test_an_order_alone_has_ranks_for_scores():
 def test_wrong_candidates_are_refused(make, message):
     with pytest.raises(InputError, match=message):
         make()
+
+
+def asks_nothing_for(times):
+    for _ in range(times):
+        assert (yield []) == ()
+    (answer,) = yield [candidates([1]).read("judge", [0])]
+    assert answer.logprobs
+    return ranked(1, [0], Counts())
+
+
+def test_a_ranker_that_asks_nothing_goes_on_at_once():
+    judge = Perfect()
+    assert len(list(lockstep([asks_nothing_for(3), asks_nothing_for(0)], judge))) == 2
+    assert [len(batch) for batch in judge.batches] == [2]
+
+
+def test_a_ranker_that_never_asks_anything_is_an_error_that_names_it():
+    with pytest.raises(
+        InputError, match="asks_nothing_for asks no questions, 1000 times in a row; a ranker that is done"
+    ):
+        list(lockstep([asks_nothing_for(5000)], Perfect()))

@@ -6,13 +6,15 @@ from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Generic, TypeVar
 
-from limrank_ir.errors import EngineError
+from limrank_ir.errors import EngineError, InputError
 from limrank_ir.rankers.asking import Answer, Ask, Question
 from limrank_ir.rankers.order import Order, Steps, at_least
 
 T = TypeVar("T")
 Part = Generator[Sequence[Question], Sequence[Answer], T]
 """A part of a ranker's work, with a result of any kind."""
+
+EMPTY = 1000  # times that a ranker may ask nothing, one after the other, before it counts as stuck
 
 
 def lockstep(runs: Iterable[Steps], ask: Ask, *, live: int = 64) -> Iterator[tuple[int, Order]]:
@@ -29,7 +31,7 @@ def lockstep(runs: Iterable[Steps], ask: Ask, *, live: int = 64) -> Iterator[tup
         the questions nor the order of any of them.
 
     Raises:
-        InputError: `live` is below 1.
+        InputError: `live` is below 1, or a ranker asks nothing, again and again.
         EngineError: `ask` gave more or fewer answers than it got questions.
     """
     at_least(1, live=live)
@@ -84,8 +86,16 @@ class _Running(Generic[T]):
     def go_on(self, answers: Sequence[Answer] | None) -> None:
         try:
             self.pending = next(self.part) if answers is None else self.part.send(answers)
+            for _ in range(EMPTY):
+                if self.pending:
+                    return
+                self.pending = self.part.send(())  # nothing was asked, so nothing is awaited
         except StopIteration as stop:
             self.pending, self.done = (), [stop.value]
+            return
+        self.part.close()
+        name = getattr(self.part, "__qualname__", repr(self.part))
+        raise InputError(f"{name} asks no questions, {EMPTY} times in a row; a ranker that is done returns its order")
 
 
 def _pending(running: Mapping[int, _Running[T]]) -> list[Question]:
