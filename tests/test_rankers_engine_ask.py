@@ -49,8 +49,8 @@ def test_answers_come_in_order_and_equal_questions_are_asked_once():
     stats = ask.stats
     assert (stats.questions, stats.repeated, stats.reads, stats.writes, stats.stored) == (8, 1, 6, 1, 0)
     assert stats.tokens == 30 + 35 + 20 + 10 + 30 + 2 * 10 and stats.calls == stats.figures()["calls"] == 7
-    assert stats.unfinished == 1 and stats.remarks() == [
-        "1 of 7 answers used up their budget; raise budget if it matters"
+    assert (stats.unfinished, stats.full) == (0, 1) and stats.remarks() == [
+        "1 of 7 answers were cut at the length that their format allows"
     ]
     # Questions of one kind are one call, so that the engine can batch them.
     assert [(labels, count) for labels, count, _ in ask.limrank.engine.calls] == [
@@ -62,6 +62,17 @@ def test_answers_come_in_order_and_equal_questions_are_asked_once():
     ]
 
 
+def test_a_larger_budget_is_advised_only_where_there_is_a_thought():
+    class Unstopped(Knows):
+        def _text(self, prompt, budget, stop):
+            return super()._text(prompt, budget, ())
+
+    ask = asking(Unstopped(), formats=["rank-r1"])
+    ask([Write("best", Q, ("p 1", "p 2")), Write("order", Q, ("p 1", "p 2"))])
+    assert (ask.stats.unfinished, ask.stats.full) == (1, 1)
+    assert ask.stats.remarks()[0] == "1 of 2 answers used up their budget; raise budget if it matters"
+
+
 @pytest.mark.parametrize("stored", [False, True])
 @pytest.mark.parametrize("thoughts", [False, True])
 def test_what_was_asked_in_an_earlier_batch_is_repeated_not_stored(tmp_path, stored, thoughts):
@@ -71,7 +82,7 @@ def test_what_was_asked_in_an_earlier_batch_is_repeated_not_stored(tmp_path, sto
         assert ask(MIXED) == first and len(engine.asked) == 7
         stats = ask.stats
         assert (stats.questions, stats.repeated, stats.stored) == (8 + 8 * times, 1 + 8 * times, 0)
-        assert (stats.calls, stats.unfinished) == (7, 1)
+        assert (stats.calls, stats.full) == (7, 1)
 
 
 def test_the_oldest_answers_are_forgotten():
@@ -226,8 +237,8 @@ class Forgets(Knows):
         (Read("judge", Q, ("p", "q")), None, "'judge' shows 2 passages; it needs one"),
         (Read("best", Q, ("p",) * 27), None, "setwise: shows 1 to 26 passages at a time, not 27"),
         (Read("best", Q, ()), None, "setwise: shows 1 to 26 passages at a time, not 0"),
-        (Read("best", " ", ("p", "q")), None, "the query is empty"),
-        (Read("best", Q, ("p", None)), None, "the passage is None, not text"),
+        (Read("best", " ", ("p", "q")), None, "a question about ' ': the query is empty"),
+        (Read("best", Q, ("p", None)), None, "a question about 'how do I copy a file.': the passage is None, not text"),
         (Write("best", Q, ("p", "q")), OnlyReads(), r"OnlyReads\(\) only reads labels"),
     ],
 )

@@ -6,7 +6,7 @@ import logging
 
 import pytest
 
-from limrank_ir import LimRank
+from limrank_ir import InputError, LimRank
 from limrank_ir.rankers.adaptive import Adaptive
 from limrank_ir.rankers.by_engine import EngineAsk
 from limrank_ir.rankers.first import First
@@ -87,3 +87,19 @@ def test_the_real_model_ranks_a_window(limrank):
     ((_, order),) = rank_candidates(ask, Listwise(), [Candidates("how do I copy a file?", passages)])
     assert sorted(order.indices) == [0, 1, 2] and (ask.stats.writes, order.counts.questions) == (1, 1)
     assert order.counts.tokens == ask.stats.tokens > 60
+
+
+@pytest.mark.parametrize(
+    ("query", "texts", "message"),
+    [
+        ("", ["p 1"], "query 1, '': the query is empty; fix or remove it first"),
+        ("", ["p 1", "p 2"], "query 1, '': the query is empty"),
+        ("what is it?", ["p 1", None], "query 1, 'what is it.', candidate 1: the passage is None, not text"),
+        ("what is it?", [7], "query 1, 'what is it.', candidate 0: the passage is of type int, not text"),
+        (None, [], "query 1, 'None': the query is None, not text"),
+    ],
+)
+def test_an_error_in_a_text_names_its_query_whatever_is_asked(query, texts, message):
+    queries = [Candidates("one", ["p 1", "p 2"]), Candidates(query, texts)]
+    with pytest.raises(InputError, match=message):
+        list(rank_candidates(asking(), Setwise(), queries))

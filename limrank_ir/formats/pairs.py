@@ -72,11 +72,11 @@ def is_pair(value: Any) -> bool:
     return isinstance(value, (tuple, list)) and len(value) in (2, 3) and all(isinstance(part, str) for part in value)
 
 
-def checked_pair(number: int, pair: Any) -> CheckedPair:
+def checked_pair(place: int | str, pair: Any) -> CheckedPair:
     """Check a pair.
 
     Args:
-        number: its position, for the error message.
+        place: its position, or where it is in words, for the error message.
         pair: the pair from the caller.
 
     Returns:
@@ -85,17 +85,18 @@ def checked_pair(number: int, pair: Any) -> CheckedPair:
     Raises:
         InputError: it is not a pair of texts, or the query is empty.
     """
-    parts = pair if isinstance(pair, tuple) else as_list(f"pair {number}", pair, _PAIR)
+    where = place if isinstance(place, str) else f"pair {place}"
+    parts = pair if isinstance(pair, tuple) else as_list(where, pair, _PAIR)
     if len(parts) not in (2, 3):
-        raise InputError(f"pair {number}: {len(parts)} parts; give {_PAIR}")
+        raise InputError(f"{where}: {len(parts)} parts; give {_PAIR}")
     query, passage, instruction = parts if len(parts) == 3 else (*parts, None)
     for name, text in (("query", query), ("passage", passage), ("instruction", instruction)):
         if text is None and name == "instruction":
             continue
         if not isinstance(text, str):
-            raise InputError(f"pair {number}: the {name} is {_kind(text)}, not text; fix or remove it first")
+            raise InputError(f"{where}: the {name} is {_kind(text)}, not text; fix or remove it first")
     if not query.strip():
-        raise InputError(f"pair {number}: the query is empty; fix or remove it first")
+        raise InputError(f"{where}: the query is empty; fix or remove it first")
     return query, passage, instruction
 
 

@@ -11,7 +11,7 @@ from limrank_ir.prompts import Prompt
 from limrank_ir.rankers.asking import Answer, Question, Write
 from limrank_ir.rankers.remembered import ANSWERS, NAMES, Remembered
 from limrank_ir.rankers.stats import AskStats
-from limrank_ir.rankers.ways import Way, Ways, tokens
+from limrank_ir.rankers.ways import Way, Ways, WrittenSets, tokens
 from limrank_ir.reranker import LimRank
 from limrank_ir.store import Saved, key
 from limrank_ir.verdict import Verdict
@@ -91,7 +91,9 @@ class EngineAsk:
         kinds: dict[tuple[str, bool, int], list[int]] = {}
         for number, question in enumerate(questions):
             for passage in question.passages or ("",):
-                checked_pair(number, (question.query, passage, question.instruction))
+                checked_pair(
+                    f"a question about {str(question.query)[:40]!r}", (question.query, passage, question.instruction)
+                )
             kind = (question.task, isinstance(question, Write), len(question.passages))
             kinds.setdefault(kind, []).append(number)
         answers: dict[int, Answer] = {}
@@ -162,7 +164,7 @@ class EngineAsk:
             raise EngineError(f"{self.limrank.engine!r} gave no answer to {missing} of {len(order)} questions")
         for name, prompt in prompts.items():
             if name not in before:
-                self._count(known[name], prompt)
+                self._count(known[name], prompt, way)
                 self._remember(name, known[name])
         return [way.answer(known[name]) for name in names]
 
@@ -173,11 +175,14 @@ class EngineAsk:
         else:
             self._stored[name] = None
 
-    def _count(self, saved: Saved, prompt: Prompt) -> None:
+    def _count(self, saved: Saved, prompt: Prompt, way: Way) -> None:
+        full = saved.finish == "budget"
+        short = isinstance(way, WrittenSets) and not way.fmt.thinks  # its length is the format's, not the user's
         self.stats.cut += saved.cut_tokens > 0
         self.stats.cut_tokens += saved.cut_tokens
         self.stats.cleaned += prompt.cleaned
-        self.stats.unfinished += saved.finish == "budget"
+        self.stats.unfinished += full and not short
+        self.stats.full += full and short
 
 
 def _verdict_answer(verdict: Verdict) -> Answer:

@@ -19,7 +19,8 @@ class AskStats:
         cut: answers to prompts whose passages were cut, now or when they were stored.
         cut_tokens: the number of tokens that were cut.
         cleaned: different prompts from whose texts something was removed (`limrank_ir.prompts.sets.clean_of_lists`).
-        unfinished: written answers, or thoughts before a verdict, that ended because their budget was used up.
+        unfinished: thoughts, before an answer or a verdict, that used up their budget.
+        full: written answers without a thought that ended because they were as long as their format allows.
     """
 
     questions: int = 0
@@ -32,6 +33,7 @@ class AskStats:
     cut_tokens: int = 0
     cleaned: int = 0
     unfinished: int = 0
+    full: int = 0
 
     @property
     def calls(self) -> int:
@@ -54,4 +56,6 @@ class AskStats:
             remarks.append(f"reserved strings or identifiers were removed from the texts of {self.cleaned} prompts")
         if self.unfinished:
             remarks.append(f"{self.unfinished} of {asked} answers used up their budget; raise budget if it matters")
+        if self.full:
+            remarks.append(f"{self.full} of {asked} answers were cut at the length that their format allows")
         return remarks
