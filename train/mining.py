@@ -8,6 +8,7 @@ put above the query's best positive is left out. What one of them alone puts the
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,6 +23,8 @@ from .derived import places, write_source
 from .mixture import chosen_rows, first_words
 from .rows import Candidate, Group, normalized, read_groups
 from .teacher.scores import known_scores, save_scores
+
+log = logging.getLogger("limrank_ir")
 
 _FUSED = 60  # reciprocal rank fusion: 1 / (60 + rank), Cormack et al. 2009
 
@@ -128,6 +131,7 @@ def _mine(
             for candidate in group.candidates
         )
     )
+    log.info("%s: retrieving for %s queries among %s passages", place.name, f"{len(groups):,}", f"{len(corpus):,}")
     found = [
         replace(group, candidates=(*group.candidates, *others))
         for group, others in zip(groups, _retrieved(groups, corpus, depth), strict=True)
