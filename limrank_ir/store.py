@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from limrank_ir.formats import sqlite
-from limrank_ir.verdict import Reading, Verdict, Written
+from limrank_ir.verdict import Attended, Reading, Verdict, Written
 
-Saved: TypeAlias = Reading | Written
-"""What a model said to a question about a set: a reading of labels without a thought, or a text."""
+Saved: TypeAlias = Reading | Written | Attended
+"""What a model said to a question about a set: a reading of labels without a thought, a text, or its attention."""
 
 _COLUMNS = "log_odds, reasoning, prompt_tokens, reasoning_tokens, finish, cut_tokens, label_mass"
 _ANSWER_COLUMNS = "text, logprobs, prompt_tokens, written_tokens, finish, cut_tokens"
@@ -157,7 +157,9 @@ class VerdictStore:
         known: dict[bytes, Saved] = {}
         rows = self._rows(f"SELECT key, {_ANSWER_COLUMNS} FROM answers", keys)
         for name, text, logprobs, prompt, written, finish, cut in rows:
-            if logprobs is None:
+            if finish == "attention":  # its scores share the column of numbers
+                known[name] = Attended(tuple(json.loads(logprobs)), prompt, cut)
+            elif logprobs is None:
                 known[name] = Written(text, prompt, written, finish, cut)
             else:
                 known[name] = Reading(tuple(json.loads(logprobs)), None, prompt, written, finish, cut)
@@ -181,7 +183,7 @@ class VerdictStore:
 
     def keeps(self, answer: Saved) -> bool:
         """Whether an answer is saved: written ones are texts (`keeps_texts`)."""
-        return self.keeps_texts or isinstance(answer, Reading)
+        return self.keeps_texts or not isinstance(answer, Written)
 
     def _rows(self, select: str, keys: Sequence[bytes]) -> Iterator[Any]:
         """The rows of a table that have these keys."""
@@ -207,5 +209,7 @@ def _values(answer: Saved) -> tuple[Any, ...]:
     """The columns of an answer. JSON gives back the same numbers."""
     if isinstance(answer, Written):
         return answer.text, None, answer.prompt_tokens, answer.written_tokens, answer.finish, answer.cut_tokens
+    if isinstance(answer, Attended):
+        return None, json.dumps(answer.scores), answer.prompt_tokens, 0, answer.finish, answer.cut_tokens
     logprobs = json.dumps(answer.logprobs)
     return None, logprobs, answer.prompt_tokens, answer.reasoning_tokens, answer.finish, answer.cut_tokens

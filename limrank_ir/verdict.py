@@ -66,6 +66,23 @@ class Written:
 
 
 @dataclass(frozen=True, slots=True)
+class Attended:
+    """How much of a question's attention each passage of a prompt gets (`limrank_ir.engines.attending`).
+
+    Attributes:
+        scores: of each passage, in the order in which they are shown; higher is better.
+        prompt_tokens: the number of tokens that were read: the passages once, and both questions.
+        cut_tokens: tokens cut from passages that were too long.
+        finish: says what kind of answer this is, where it is stored.
+    """
+
+    scores: tuple[float, ...]
+    prompt_tokens: int
+    cut_tokens: int = 0
+    finish: Literal["attention"] = "attention"
+
+
+@dataclass(frozen=True, slots=True)
 class Verdict:
     """A model's verdict on one (query, passage) pair.
 

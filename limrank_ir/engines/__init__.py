@@ -7,9 +7,9 @@ from typing import Protocol, cast
 
 from limrank_ir.errors import InputError
 from limrank_ir.prompts import Label, Prompt
-from limrank_ir.verdict import Reading, Written
+from limrank_ir.verdict import Attended, Reading, Written
 
-__all__ = ["Engine", "Label", "Writer", "writer"]
+__all__ = ["Attender", "Engine", "Label", "Writer", "attender", "writer"]
 
 
 class Engine(Protocol):
@@ -73,6 +73,38 @@ class Writer(Engine, Protocol):
             Batches of (index of the prompt, what was written), each as soon as it is ready.
         """
         ...
+
+
+class Attender(Engine, Protocol):
+    """An engine that knows its model's attention, as the local one does."""
+
+    def attend(
+        self, pairs: Sequence[tuple[Prompt, Prompt]], *, done: Set[int] = frozenset()
+    ) -> Iterator[list[tuple[int, Attended]]]:
+        """Score the passages of prompts by the attention that they get from the question behind them.
+
+        Args:
+            pairs: prompts with the query in the suffix, each with the same prompt with a query that says nothing.
+            done: as for `Engine.read_labels`.
+
+        Yields:
+            Batches of (index of the pair, the scores), each as soon as it is ready.
+        """
+        ...
+
+
+def attender(engine: Engine) -> Attender:
+    """An engine that knows its model's attention.
+
+    Raises:
+        InputError: it does not.
+    """
+    if not callable(getattr(engine, "attend", None)):
+        raise InputError(
+            f"{engine!r} does not give the model's attention, which this ranker reads; use engine='local', or choose "
+            "another ranker, such as listwise"
+        )
+    return cast(Attender, engine)
 
 
 def writer(engine: Engine) -> Writer:

@@ -21,7 +21,7 @@ from limrank_ir.engines.thoughts import answer_limits, before_stop, thought_limi
 from limrank_ir.errors import EngineError, InputError
 from limrank_ir.models import PRECISIONS, Model
 from limrank_ir.prompts import Prompt
-from limrank_ir.verdict import Finish, Reading, Written
+from limrank_ir.verdict import Attended, Finish, Reading, Written
 from limrank_ir.weights import identity, locate
 
 if TYPE_CHECKING:
@@ -210,6 +210,26 @@ class LocalEngine:
                     (row.index, Written(made.text, len(row.tokens.ids), made.tokens, made.finish, row.tokens.cut))
                     for row, made in zip(rows, generated, strict=True)
                 ]
+
+    def attend(
+        self, pairs: Sequence[tuple[Prompt, Prompt]], *, done: Set[int] = frozenset()
+    ) -> Iterator[list[tuple[int, Attended]]]:
+        """Score passages by attention, prompt by prompt (see `limrank_ir.engines.Attender.attend`).
+
+        Raises:
+            InputError: the model cannot be loaded, or a query leaves no room for its passages.
+            EngineError: memory runs out, or the model yields NaN.
+        """
+        from limrank_ir.engines.attending import attended
+        from limrank_ir.engines.out_of_memory import within_memory
+
+        for index, (asked, neutral) in enumerate(pairs):
+            if index in done:
+                continue
+            with within_memory(f"attention on {self.device}", "show fewer passages at a time, or lower max_length"):
+                found = attended(self._loaded, asked, neutral, limit=self.max_length, step=self._tokens_per_batch)
+            self._count(found.prompt_tokens)
+            yield [(index, found)]
 
     def _count(self, tokens: int) -> None:
         self.tokens += tokens

@@ -193,6 +193,34 @@ class PromptTokenizer:
         ]
         return np.array(self._join(encodings), dtype=np.int32)
 
+    def locate(self, prompt: Prompt) -> tuple[np.ndarray, list[Span]]:
+        """Encode a prompt as it is, and say where in its text each token stands.
+
+        Args:
+            prompt: the prompt. It is not cut, and a seam is not tokenized on its own.
+
+        Returns:
+            int32 ids, and for each of them its characters in `Prompt.text`; none for tokens that are put before a text.
+        """
+        names = {number: token for token, number in self._controls.items()}
+        texts = [
+            *_parts(prompt.prefix, prompt.prefix_spans),
+            *_parts(prompt.passage, prompt.passages),
+            *_parts(prompt.suffix, prompt.suffix_spans),
+        ]
+        ids, spans, place = [*self._start], [(0, 0)] * len(self._start), 0
+        for piece in self._pieces(texts):
+            if isinstance(piece, int):
+                ids.append(piece)
+                spans.append((place, place + len(names[piece])))
+                place += len(names[piece])
+            else:
+                encoding = self._plain.encode(piece, add_special_tokens=False)
+                ids += encoding.ids
+                spans += [(place + first, place + last) for first, last in encoding.offsets]
+                place += len(piece)
+        return np.array(ids, dtype=np.int32), spans
+
     def _head(self, prompt: Prompt) -> list[str | int]:
         """The pieces before the passage."""
         return self._pieces(self._seamed(_parts(prompt.prefix, prompt.prefix_spans)), self._start)
@@ -204,7 +232,7 @@ class PromptTokenizer:
             return [*parts]
         return [*parts[:-1], (seam, None), (text[len(seam) :], True)]
 
-    def _pieces(self, texts: Sequence[tuple[str, bool | None]], start: Sequence[str | int]) -> list[str | int]:
+    def _pieces(self, texts: Sequence[tuple[str, bool | None]], start: Sequence[str | int] = ()) -> list[str | int]:
         """Split texts into plain text (str) and tokens (int), and join neighboring pieces of plain text.
 
         Each text comes with a flag: whether control tokens are recognized in it; None: it is tokenized on its own.
