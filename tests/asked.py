@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 
-from limrank_ir.verdict import Reading, Written
+from limrank_ir.verdict import Attended, Reading, Written
 
 
 def grades(prompt):
@@ -20,7 +20,7 @@ class Knows:
     Attributes:
         identity: as of any engine.
         asked: the prompts that it answered.
-        calls: (labels or None, number of prompts, done) of each call.
+        calls: (labels, None for a text, or "attention"; number of prompts; done) of each call.
         stops_after: raise KeyboardInterrupt after this many prompts.
         batch: prompts in a batch.
     """
@@ -41,6 +41,16 @@ class Knows:
         self.calls.append((None, len(prompts), done))
         for batch in self._batches(prompts, done):
             yield [(place, self._text(prompts[place], budget, stop)) for place in batch]
+
+    def attend(self, pairs, *, done=frozenset()):
+        prompts = [asked for asked, _ in pairs]
+        self.calls.append(("attention", len(prompts), done))
+        for batch in self._batches(prompts, done):
+            yield [(place, self._attended(prompts[place])) for place in batch]
+
+    def _attended(self, prompt):
+        known = grades(prompt)
+        return Attended(tuple(map(float, known)), 10 * len(known), cut_tokens=known[0] == 99)
 
     def _batches(self, prompts, done):
         left = [place for place in range(len(prompts)) if place not in done]

@@ -7,7 +7,7 @@ import math
 import random
 from collections.abc import Sequence
 
-from limrank_ir.rankers.asking import Answer, Question, Read, Write
+from limrank_ir.rankers.asking import Answer, Attend, Question, Read, Write
 from limrank_ir.rankers.lockstep import lockstep
 from limrank_ir.rankers.order import Candidates, Order, Ranker
 
@@ -70,6 +70,8 @@ class Perfect:
             return Answer(logprobs=tuple(normalized([0.0, 0.0])), tokens=tokens)
         if isinstance(question, Read):
             return Answer(logprobs=tuple(self.read(question.task, self.grades(question))), tokens=tokens)
+        if isinstance(question, Attend):
+            return Answer(scores=tuple(self.grades(question)), tokens=tokens)
         assert isinstance(question, Write)
         return Answer(text=self.write(question.task, self.grades(question)), tokens=tokens)
 
@@ -115,7 +117,7 @@ class Nonsense(Perfect):
             texts += ['{"[1]": "good", "[99]": 4, "[2]": 11}', '{"[1]": {"[1]": {']
         rng = random.Random(f"{question}")
         logprobs = rng.choice([(), (math.nan,) * 2, (-1.0,) * 40, (math.inf,) * len(question.passages)])
-        return Answer(logprobs=logprobs, text=rng.choice(texts), tokens=3)
+        return Answer(logprobs=logprobs, text=rng.choice(texts), scores=logprobs, tokens=3)
 
 
 def normalized(values: Sequence[float]) -> list[float]:

@@ -12,6 +12,7 @@ from limrank_ir.rankers.by_engine import EngineAsk
 from limrank_ir.rankers.first import First
 from limrank_ir.rankers.graded import Graded
 from limrank_ir.rankers.groupwise import Groupwise
+from limrank_ir.rankers.icr import Icr
 from limrank_ir.rankers.listwise import Listwise
 from limrank_ir.rankers.order import Candidates
 from limrank_ir.rankers.pointwise import Pointwise
@@ -34,6 +35,8 @@ RANKERS = {
     "reason-rank": (Listwise(), ("reason-rank",)),
     "rearank": (Listwise(), ("rearank",)),
     "rank-gpt": (Listwise(), ("rank-gpt",)),
+    "icr": (Icr(), ()),
+    "icr in windows": (Icr(window=3, stride=2, repeats=4), ("icr-simple",)),
     "groupwise": (Groupwise(window=3), ()),
     "two stages": (TwoStages(top=3), ("reason-rank",)),
     "adaptive": (Adaptive(budget=5), ()),

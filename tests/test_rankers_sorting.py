@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from limrank_ir.errors import InputError
-from limrank_ir.rankers.asking import Read, Write
+from limrank_ir.rankers.asking import Attend, Read, Write
 from limrank_ir.rankers.first import First
+from limrank_ir.rankers.icr import Icr
 from limrank_ir.rankers.listwise import Listwise
 from limrank_ir.rankers.setwise import Setwise
 
@@ -31,7 +32,7 @@ SETWISE = st.builds(
     depth=st.none() | st.integers(0, 30),
     repeats=st.integers(1, 2),
 )
-SLIDING = st.sampled_from([Listwise, First]).flatmap(
+SLIDING = st.sampled_from([Listwise, First, Icr]).flatmap(
     lambda kind: st.integers(2, 12).flatmap(
         lambda window: st.builds(
             kind,
@@ -78,8 +79,8 @@ def test_sliding_windows_give_as_much_of_the_ideal_top_as_neighbors_share_in_eac
     assert list(order.indices[:sure]) == ideal(grades[:depth])[:sure]
     assert list(order.indices[depth:]) == list(range(depth, len(grades)))
     assert order.counts.questions == len(judge.asked) <= ranker.calls(len(grades))
-    kind = Write if isinstance(ranker, Listwise) else Read
-    assert all(isinstance(question, kind) and question.task == "order" for question in judge.asked)
+    kind, task = {Listwise: (Write, "order"), First: (Read, "order"), Icr: (Attend, "attention")}[type(ranker)]
+    assert all(isinstance(question, kind) and question.task == task for question in judge.asked)
     assert all(2 <= len(question.passages) <= ranker.window for question in judge.asked)
 
 

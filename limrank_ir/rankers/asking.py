@@ -42,7 +42,18 @@ class Write:
     sample: int = 0
 
 
-Question: TypeAlias = Read | Write
+@dataclass(frozen=True, slots=True)
+class Attend:
+    """Read how much of the question's attention each passage gets. The attributes are those of `Read`."""
+
+    task: str
+    query: str
+    passages: tuple[str, ...]
+    instruction: str | None = None
+    sample: int = 0
+
+
+Question: TypeAlias = Read | Write | Attend
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +63,13 @@ class Answer:
     Attributes:
         logprobs: of a `Read`: the log-probability of each label, natural logarithm, in the order of the labels.
         text: of a `Write`: what the model wrote, with its thought.
+        scores: of an `Attend`: the score of each passage, in the order in which they were shown; higher is better.
         tokens: how many tokens were read and written for it.
     """
 
     logprobs: tuple[float, ...] = ()
     text: str = ""
+    scores: tuple[float, ...] = ()
     tokens: int = 0
 
 

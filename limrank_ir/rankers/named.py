@@ -14,6 +14,7 @@ from limrank_ir.rankers.adaptive import Adaptive
 from limrank_ir.rankers.first import First
 from limrank_ir.rankers.graded import Graded
 from limrank_ir.rankers.groupwise import Groupwise
+from limrank_ir.rankers.icr import Icr
 from limrank_ir.rankers.intent import Intent
 from limrank_ir.rankers.listwise import Listwise
 from limrank_ir.rankers.order import Ranker
@@ -29,6 +30,7 @@ RANKERS: Final[Mapping[str, type[Ranker]]] = MappingProxyType(
         "setwise": Setwise,
         "listwise": Listwise,
         "first": First,
+        "icr": Icr,
         "groupwise": Groupwise,
         "two-stages": TwoStages,
         "adaptive": Adaptive,
@@ -47,6 +49,7 @@ SUMMARIES: Final[Mapping[str, str]] = MappingProxyType(
         "listwise": "the model writes the order of sliding windows",
         "first": "reads the order of sliding windows off the first identifier",
         "first:task=best": "the same, with the question for the best of a set",
+        "icr": "reads the attention that each passage gets from the query",
         "groupwise": "the model writes grades of shuffled groups; their means are mixed with the first stage's scores",
         "two-stages": "one ranker for all passages (pointwise), another one for the best of them (listwise)",
         "adaptive": "judges a number of passages, and estimates the others from them",

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import Literal, Protocol, TypeAlias
 
 from limrank_ir.errors import InputError
-from limrank_ir.rankers.asking import Answer, Question, Read, Write
+from limrank_ir.rankers.asking import Answer, Attend, Question, Read, Write
 from limrank_ir.ranking.partial import GAP
 
 Mark = Literal["judged", "estimated", "placed"]
@@ -57,6 +57,10 @@ class Candidates:
     def write(self, task: str, indices: Iterable[int], *, sample: int = 0) -> Write:
         """The question that lets the model write about some of the candidates, shown in the given order."""
         return Write(task, self.query, tuple(self.texts[index] for index in indices), self.instruction, sample)
+
+    def attend(self, task: str, indices: Iterable[int]) -> Attend:
+        """The question whose attention some of the candidates get, shown in the given order."""
+        return Attend(task, self.query, tuple(self.texts[index] for index in indices), self.instruction)
 
     def of(self, indices: Sequence[int]) -> Candidates:
         """Some of the candidates in another order, as the input of another ranker.

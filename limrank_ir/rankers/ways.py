@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Protocol
 
-from limrank_ir.engines import Engine, Label, writer
+from limrank_ir.engines import Engine, Label, attender, writer
 from limrank_ir.engines.chat import ChatTemplate
 from limrank_ir.engines.formats import model_format
 from limrank_ir.engines.twice import TwiceEngine
@@ -18,8 +18,10 @@ from limrank_ir.prompts.two_reads import up_to_ten
 from limrank_ir.rankers.asking import Answer, Question
 from limrank_ir.reranker import LimRank
 from limrank_ir.store import Saved, key
-from limrank_ir.verdict import Reading, Written
+from limrank_ir.verdict import Attended, Reading, Written
 
+ATTENTION = "attention"  # the task of `limrank_ir.rankers.asking.Attend`
+NEUTRAL = "N/A"  # the query that says nothing (arXiv 2410.02642, section 3.2)
 RULES = "sets 1"  # part of the store's keys; change it when the same prompt and settings give another answer
 LEAST = -700.0  # the log-probability of a grade that is not possible at all: a logarithm of 0 cannot be added up
 
@@ -95,6 +97,8 @@ class Ways:
 
             self._skeletons[place] = fmt.skeleton(passages, chat, reads=not writes)
         skeleton = self._skeletons[place]
+        if task == ATTENTION:
+            return AttendedSets(self._limrank, self._own, fmt, skeleton, passages)
         if writes:
             return WrittenSets(self._limrank, self._own, fmt, skeleton, passages)
         end = skeleton.rpartition("\ue001")[2]  # behind all texts of users
@@ -120,7 +124,9 @@ class Ways:
             )
         fmt = formats[task]
         fmt.check(passages)
-        if writes:
+        if task == ATTENTION:
+            attender(_inner(self._limrank.engine))
+        elif writes:
             writer(_inner(self._limrank.engine))
         elif fmt.grades is None and self._digits(fmt, passages, fmt.start + fmt.opening):
             raise InputError(
@@ -231,6 +237,24 @@ class WrittenSets(_Sets):
 
 
 @dataclass(frozen=True, slots=True)
+class AttendedSets(_Sets):
+    """The attention of the question is read, against that of a query that says nothing."""
+
+    def keys(self, prompts: Sequence[Prompt]) -> list[bytes]:
+        """Keys for the store."""
+        return self._keys(prompts, ATTENTION)
+
+    def ask(self, prompts: Sequence[Prompt], done: Set[int]) -> Iterator[Batch]:
+        """Read the attention."""
+        return attender(self._engine).attend([(prompt, _neutral(prompt)) for prompt in prompts], done=done)
+
+    def answer(self, saved: Saved) -> Answer:
+        """The scores."""
+        assert isinstance(saved, Attended)
+        return Answer(scores=saved.scores, tokens=tokens(saved))
+
+
+@dataclass(frozen=True, slots=True)
 class OwnGrades:
     """Grades of one passage, by the format of a model that was trained for them, after a thought if it has one."""
 
@@ -274,6 +298,15 @@ def reading_answer(saved: Saved) -> Answer:
     return Answer(logprobs=tuple(max(value, LEAST) for value in saved.logprobs), tokens=tokens(saved))
 
 
+def _neutral(prompt: Prompt) -> Prompt:
+    """A prompt with a query that says nothing, in formats whose query follows the passages."""
+    ((start, end),) = prompt.suffix_spans
+    suffix = prompt.suffix[:start] + NEUTRAL + prompt.suffix[end:]
+    return replace(prompt, suffix=suffix, suffix_spans=((start, start + len(NEUTRAL)),))
+
+
 def tokens(saved: Saved) -> int:
     """How many tokens were read and written for an answer."""
+    if isinstance(saved, Attended):
+        return saved.prompt_tokens
     return saved.prompt_tokens + (saved.written_tokens if isinstance(saved, Written) else saved.reasoning_tokens)

@@ -6,6 +6,7 @@ A question names a task; each task has several formats.
 from __future__ import annotations
 
 from limrank_ir.errors import InputError
+from limrank_ir.prompts.sets.attention import ICR, ICR_QA, ICR_SIMPLE
 from limrank_ir.prompts.sets.format import Chat, Message, SetFormat, clean_of_lists
 from limrank_ir.prompts.sets.graded import GRADE_4, GRADE_10, GROUP_RANK
 from limrank_ir.prompts.sets.intent import HELP, NEED
@@ -42,11 +43,22 @@ SET_FORMATS = {
         GROUP_RANK,
         HELP,
         NEED,
+        ICR,
+        ICR_QA,
+        ICR_SIMPLE,
     )
 }
 # The format of each task, if no other one is chosen: none of them needs a model that was trained for it. An order is
 # read off the first identifier, which needs letters: numbers from 10 on begin with the same token as others.
-READS = {"order": FIRST, "best": SETWISE, "grade-4": GRADE_4, "grade-10": GRADE_10, "help": HELP, "need": NEED}
+READS = {
+    "order": FIRST,
+    "best": SETWISE,
+    "grade-4": GRADE_4,
+    "grade-10": GRADE_10,
+    "help": HELP,
+    "need": NEED,
+    "attention": ICR,
+}
 WRITES = {"order": RANK_ZEPHYR, "best": SETWISE, "grades": GROUP_RANK}
 
 

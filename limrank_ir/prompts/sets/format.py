@@ -54,8 +54,8 @@ class SetFormat:
     Attributes:
         name: the name in options.
         task: what it asks: the ``"order"`` of all passages, the ``"best"``, the grade of one (``"grade-4"``,
-            ``"grade-10"``: up to that), the ``"grades"`` of each, how one helps (``"help"``), or what the query needs
-            (``"need"``).
+            ``"grade-10"``: up to that), the ``"grades"`` of each, how one helps (``"help"``), what the query needs
+            (``"need"``), or nothing but to read them (``"attention"``).
         before: the user's message up to the passages.
         passage: a passage in the list.
         after: the user's message after the passages.
