@@ -7,5 +7,6 @@ Rewritten queries: put ``pt.rewrite.reset()`` in front.
 """
 
 from limrank_ir.pyterrier.dense import DenseScores as DenseScores
+from limrank_ir.pyterrier.e2rank import E2Rank as E2Rank
 from limrank_ir.pyterrier.reranker import LimRankReranker as LimRankReranker
 from limrank_ir.pyterrier.windows import SlidingWindows as SlidingWindows

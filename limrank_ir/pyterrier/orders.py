@@ -39,14 +39,14 @@ def order_scores(
     if "score" in frame.columns:
         scores = finite_scores(frame, "score", f"{who}: no finite 'score', which rankers may use,", "drop the column")
     groups = [
-        _best_first(frame.iloc[rows], rows) for rows in frame.groupby("qid", sort=False, dropna=False).indices.values()
+        best_first(frame.iloc[rows], rows) for rows in frame.groupby("qid", sort=False, dropna=False).indices.values()
     ]
     queries = [
         Candidates(
-            query=_only(frame, rows, "query", who),
+            query=only_value(frame, rows, "query", who),
             texts=frame[text_field].iloc[rows].tolist(),
             scores=None if scores is None else scores[rows].tolist(),
-            instruction=_only(frame, rows, "instruction", who) if "instruction" in frame.columns else None,
+            instruction=only_value(frame, rows, "instruction", who) if "instruction" in frame.columns else None,
         )
         for rows in groups
     ]
@@ -56,7 +56,7 @@ def order_scores(
     return pd.Series(found, index=frame.index, dtype="float64")
 
 
-def _best_first(group: pd.DataFrame, rows: np.ndarray) -> np.ndarray:
+def best_first(group: pd.DataFrame, rows: np.ndarray) -> np.ndarray:
     """The rows of a query in the order of the first stage."""
     if "rank" in group.columns:
         return rows[np.argsort(group["rank"].to_numpy(), kind="stable")]
@@ -65,7 +65,7 @@ def _best_first(group: pd.DataFrame, rows: np.ndarray) -> np.ndarray:
     return rows
 
 
-def _only(frame: pd.DataFrame, rows: Sequence[int] | np.ndarray, column: str, who: str) -> Any:
+def only_value(frame: pd.DataFrame, rows: Sequence[int] | np.ndarray, column: str, who: str) -> Any:
     """What all rows of a query say in a column; None if it is missing."""
     values = frame[column].iloc[rows]
     if values.nunique(dropna=False) > 1:
