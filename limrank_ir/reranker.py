@@ -122,6 +122,7 @@ class LimRank:
         *,
         progress: Callable[[int], None] | None = None,
         show_progress_bar: bool = False,
+        remarks: bool = True,
     ) -> list[Verdict]:
         """Judge pairs. Repeated pairs are judged once, and pairs whose verdicts are in the store are not judged again.
 
@@ -129,6 +130,7 @@ class LimRank:
             pairs: (query, passage) or (query, passage, instruction).
             progress: called with the number of pairs finished since its last call.
             show_progress_bar: draw a progress bar on stderr. `progress` is then not called.
+            remarks: log what was cut, removed, or forced; False for a caller that says it at the end of many calls.
 
         Returns:
             One verdict for each pair, in order. `stats` holds the statistics of this call.
@@ -150,9 +152,9 @@ class LimRank:
             else:
                 verdicts = self._judge(asked, stats, advance or _ignore, think=self.think == "always")
         stats.seconds = time.perf_counter() - started
-        for remark in stats.remarks():
+        for remark in stats.remarks() if remarks else ():
             log.warning("%s", remark)
-        if self.model.name not in MODELS and stats.label_mass is not None and stats.label_mass < LOW_MASS:
+        if remarks and self.model.name not in MODELS and stats.label_mass is not None and stats.label_mass < LOW_MASS:
             log.info(
                 "the labels have %.2g of the probability on average: usual for a model trained on the labels alone; "
                 "for others, check that %r is their prompt format",

@@ -74,6 +74,16 @@ def test_the_summary_counts_and_the_store_answers_the_second_time(folder, knows)
     )
 
 
+def test_progress_counts_questions_and_queries(folder, knows, monkeypatch):
+    numbered(folder)
+    monkeypatch.setattr("limrank_ir.cli.console.REPORT_EVERY", 0.0)
+    lines = [
+        line for line in rerank("--ranker", "listwise:window=3,stride=2").stderr.splitlines() if " questions, " in line
+    ]
+    assert "limrank-smol: 2 of 6 questions, " in lines[0] and "0 of 2 queries" in lines[0]  # a batch is two
+    assert any("6 of 6 questions" in line for line in lines)
+
+
 def test_k_cuts_and_first_stage_scores_reach_the_ranker(folder, knows):
     numbered(folder)
     assert rerank("--ranker", "groupwise:share=0", "-k", 4).exit_code == 0

@@ -16,7 +16,7 @@ from limrank_ir.rankers.icr import Icr
 from limrank_ir.rankers.listwise import Listwise
 from limrank_ir.rankers.order import Candidates
 from limrank_ir.rankers.pointwise import Pointwise
-from limrank_ir.rankers.run import rank_candidates
+from limrank_ir.rankers.run import most_questions, rank_candidates
 from limrank_ir.rankers.setwise import Setwise
 from limrank_ir.rankers.two_stages import TwoStages
 from tests.asked import Knows
@@ -82,6 +82,42 @@ def test_what_a_run_has_cut_is_said_once_at_its_end(caplog):
         assert len(list(rank_candidates(asking(), First(), iter(queries), show_progress_bar=True))) == 3
     (message,) = (record.getMessage() for record in caplog.records)
     assert message == "passages were cut in 3 of 3 prompts to fit (3 tokens in all)"
+
+
+@pytest.mark.parametrize("ranker", [Setwise(top=3), Listwise(), Adaptive(budget=3), Graded(), Pointwise()])
+@pytest.mark.parametrize("store", [None, "v"])
+def test_progress_moves_with_the_questions_and_ends_at_the_most(tmp_path, ranker, store):
+    queries = [Candidates(f"query {number % 7}", [f"p {place}" for place in range(9)]) for number in range(9)]
+    for _ in range(2):
+        steps, done = [], []
+        ask = asking(Knows(batch=4), store and tmp_path / store)
+        for _ in rank_candidates(ask, ranker, queries, progress=steps.append):
+            done.append(sum(steps))
+        assert sum(steps) == most_questions(ranker, [9] * 9) and min(steps) >= 0
+        if ask.stats.calls:
+            assert 0 < max(steps) < done[0]  # before the first query is done
+
+
+@pytest.mark.parametrize("store", [None, "v"])
+def test_a_grade_and_the_verdict_made_from_it_are_asked_once(tmp_path, store):
+    limrank = LimRank("tfrank-0.6b", engine=(engine := Knows()), store=store and tmp_path / store)
+    ranker = Graded(rule="tfrank")
+    query = Candidates("query", ["p 1", "p 3", "p 2"])
+    ((_, order),) = rank_candidates(ask := EngineAsk(limrank), ranker, [query], progress=(steps := []).append)
+    assert len(engine.asked) == ask.stats.calls == ask.stats.repeated == 3 and sum(steps) == 6
+    verdicts = limrank.judge([("query", text) for text in query.texts])
+    assert order.indices == (1, 2, 0) and order.counts.tokens == 30
+    assert order.scores == pytest.approx([verdicts[index].probability for index in order.indices])
+    list(rank_candidates(other := asking(), ranker, [query]))  # whose verdicts are another question
+    assert (other.stats.calls, other.stats.repeated) == (6, 0)
+
+
+def test_what_verdicts_have_cut_is_said_once_too(caplog):
+    queries = [Candidates(f"query {number}", ["p 99", "p 1"]) for number in range(3)]
+    with caplog.at_level(logging.WARNING, "limrank_ir"):
+        list(rank_candidates(asking(), Pointwise(), queries, live=1))
+    (message,) = (record.getMessage() for record in caplog.records)
+    assert message == "passages were cut in 3 of 6 prompts to fit (3 tokens in all)"
 
 
 def test_the_real_model_ranks_a_window(limrank):

@@ -44,7 +44,7 @@ def test_scores_are_those_of_the_orders_and_a_second_call_asks_nothing(knows, tm
         for query in range(3):
             mine = scores[5 * query : 5 * query + 5]
             assert sorted(range(5), key=lambda place: -mine[place]) == [3, 1, 4, 2, 0]
-        assert sum(steps) == work.pairs == 15 and work.failed == work.repaired == 0
+        assert sum(steps) == work.pairs == 15 and (again or len(steps) > 1) and work.failed == work.repaired == 0
         assert work.judged == (0 if again else 15) and work.tokens == sum(work.pair_tokens) > 0
         asked = asked if again else work.calls
         assert work.calls == asked > 0

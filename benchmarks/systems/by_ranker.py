@@ -12,7 +12,7 @@ from limrank_ir.rankers.by_engine import EngineAsk
 from limrank_ir.rankers.fit import engine_ask
 from limrank_ir.rankers.named import as_ranker, spec
 from limrank_ir.rankers.order import Candidates, Counts, Ranker
-from limrank_ir.rankers.run import rank_candidates
+from limrank_ir.rankers.run import most_questions, rank_candidates
 from limrank_ir.reranker import LimRank
 
 from .limrank import named
@@ -80,13 +80,14 @@ def _score(
     )
     scores, tokens = [0.0] * len(pairs), [0] * len(pairs)
     counts = Counts()
-    for number, order in rank_candidates(ask, ranker, queries):
+    share = _Share(len(pairs), most_questions(ranker, map(len, groups)), advance)
+    for number, order in rank_candidates(ask, ranker, queries, progress=share.count):
         group = groups[number]
         for index, score in zip(order.indices, order.scores, strict=True):
             scores[group[index]] = score
         tokens[group[0]] = order.counts.tokens  # of the query: questions are about several pairs
         counts += order.counts
-        advance(len(group))
+    share.finish()
     stats = ask.stats
     asked = stats.calls + stats.stored
     work = Work(
@@ -103,3 +104,23 @@ def _score(
         failed=counts.failed,
     )
     return scores, work
+
+
+class _Share:
+    """Counts pairs as done by the share of questions that are: queries run in lockstep, and would end all at once."""
+
+    def __init__(self, pairs: int, questions: int, advance: Callable[[int], None]) -> None:
+        self._pairs, self._questions, self._advance = pairs, questions, advance
+        self._answered = self._shown = 0
+
+    def count(self, questions: int) -> None:
+        self._answered += questions
+        self._show(self._pairs * min(self._answered, self._questions) // max(1, self._questions))
+
+    def finish(self) -> None:
+        self._show(self._pairs)
+
+    def _show(self, pairs: int) -> None:
+        if pairs > self._shown:
+            self._advance(pairs - self._shown)
+            self._shown = pairs

@@ -93,7 +93,7 @@ def rerank_by(ask: EngineAsk, ranker: Ranker, candidates: Candidates, output: Pa
 
 def _ranked(ask: EngineAsk, ranker: Ranker, candidates: Candidates) -> tuple[Run, Counts]:
     from limrank_ir.rankers.order import Counts
-    from limrank_ir.rankers.run import rank_candidates
+    from limrank_ir.rankers.run import most_questions, rank_candidates
 
     limrank = ask.limrank
     store = limrank.store  # opened now, so that an unusable store is reported before the model loads
@@ -103,15 +103,20 @@ def _ranked(ask: EngineAsk, ranker: Ranker, candidates: Candidates) -> tuple[Run
     }  # in the order of the first stage, whichever query is done first
     counts = Counts()
     done = 0
+    speed = tokens_per_second(limrank)
+
+    def note() -> str:
+        return ", ".join(filter(None, (f"{done} of {len(qids)} queries", speed())))
+
+    most = most_questions(ranker, map(len, candidates.documents.values()))
     try:
-        with console.progress(limrank.model.name, len(qids), "queries", tokens_per_second(limrank)) as advance:
-            for number, order in rank_candidates(ask, ranker, _queries(candidates)):
+        with console.progress(limrank.model.name, most, "questions", note) as advance:
+            for number, order in rank_candidates(ask, ranker, _queries(candidates), progress=advance):
                 entries = candidates.documents[qids[number]]
                 docnos = [entries[index].docno for index in order.indices]
                 run[qids[number]] = list(zip(docnos, order.scores, strict=True))
                 counts += order.counts
                 done += 1
-                advance(1)
     except KeyboardInterrupt:
         kept = NOTHING_KEPT
         if store is not None:

@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 
+from limrank_ir.engines.formats import model_format
 from limrank_ir.errors import EngineError, InputError
 from limrank_ir.formats.pairs import checked_pair
 from limrank_ir.prompts import Prompt
-from limrank_ir.rankers.asking import Answer, Question, Write
+from limrank_ir.rankers.asking import Answer, Question, Read, Write
 from limrank_ir.rankers.remembered import ANSWERS, NAMES, Remembered
 from limrank_ir.rankers.stats import AskStats
 from limrank_ir.rankers.ways import Way, Ways, WrittenSets, tokens
 from limrank_ir.reranker import LimRank
 from limrank_ir.store import Saved, key
-from limrank_ir.verdict import Verdict
+from limrank_ir.verdict import Reading, Verdict
 
 log = logging.getLogger("limrank_ir")
 
 JUDGE = "judge"
+
+
+def _ignore(count: int) -> None:
+    """What to call when nobody wants to know the progress."""
 
 
 class EngineAsk:
@@ -75,11 +81,12 @@ class EngineAsk:
         """
         self._ways.check(task, passages, writes=writes)
 
-    def __call__(self, questions: Sequence[Question]) -> list[Answer]:
+    def __call__(self, questions: Sequence[Question], *, progress: Callable[[int], None] = _ignore) -> list[Answer]:
         """Answer questions.
 
         Args:
             questions: the questions.
+            progress: called with the number of questions answered since its last call.
 
         Returns:
             The answer to each, in order. If there is a store, all of them are in it by then.
@@ -88,6 +95,7 @@ class EngineAsk:
             InputError: a task is unknown, a query is empty, a set is too large, or the model cannot do what is asked.
             EngineError: the engine or the store fails.
         """
+        twins = self._twins(questions)
         kinds: dict[tuple[str, bool, int], list[int]] = {}
         for number, question in enumerate(questions):
             for passage in question.passages or ("",):
@@ -95,19 +103,45 @@ class EngineAsk:
                     f"a question about {str(question.query)[:40]!r}", (question.query, passage, question.instruction)
                 )
             kind = (question.task, isinstance(question, Write), len(question.passages))
-            kinds.setdefault(kind, []).append(number)
+            if number not in twins:
+                kinds.setdefault(kind, []).append(number)
         answers: dict[int, Answer] = {}
         for (task, writes, passages), numbers in kinds.items():
             asked = [questions[number] for number in numbers]
             if (task, writes) == (JUDGE, False):
-                found = self._judged(asked)
+                found = self._judged(asked, progress)
             else:
-                found = self._asked(self._ways.way(task, passages, writes=writes), asked, writes)
+                found = self._asked(self._ways.way(task, passages, writes=writes), asked, writes, progress)
             answers |= zip(numbers, found, strict=True)
+        answers |= {number: self._verdict_of(answers[twin]) for number, twin in twins.items()}
+        progress(len(twins))
+        self.stats.repeated += len(twins)
         self.stats.questions += len(questions)
         return [answers[number] for number in range(len(questions))]
 
-    def _judged(self, questions: Sequence[Question]) -> list[Answer]:
+    def _twins(self, questions: Sequence[Question]) -> dict[int, int]:
+        """Verdicts that are asked for together with the grade that they are made from, and that question.
+
+        A model that was trained for grades reads the same for both, such as TFRank.
+        """
+        grade = self._ways.own_grades
+        if grade is None:
+            return {}
+        numbered = [(number, question) for number, question in enumerate(questions) if isinstance(question, Read)]
+        graded = {_about(question): number for number, question in numbered if question.task == grade}
+        return {
+            number: graded[_about(question)]
+            for number, question in numbered
+            if question.task == JUDGE and _about(question) in graded
+        }
+
+    def _verdict_of(self, grades: Answer) -> Answer:
+        """The verdict that a model's own grades say; it has cost nothing."""
+        return _verdict_answer(
+            Verdict.of(Reading(grades.logprobs, None, 0, 0, "verdict"), model_format(self.limrank.model).grades)
+        )
+
+    def _judged(self, questions: Sequence[Question], progress: Callable[[int], None]) -> list[Answer]:
         """Verdicts as log-probabilities of true and false."""
         if wrong := [len(each.passages) for each in questions if len(each.passages) != 1]:
             raise InputError(f"a question of the task {JUDGE!r} shows {wrong[0]} passages; it needs one")
@@ -117,8 +151,9 @@ class EngineAsk:
         remembered = set() if self.limrank.think == "auto" else {name for name in names if name in self._verdicts}
         known = {name: self._verdicts[name] for name in remembered}
         new = {name: pair for name, pair in zip(names, pairs, strict=True) if name not in known}
+        progress(len(names) - len(new))
         if new:
-            found = map(_verdict_answer, self.limrank.judge(list(new.values())))
+            found = map(_verdict_answer, self.limrank.judge(list(new.values()), progress=progress, remarks=False))
             self._count_verdicts()
             for name, answer in zip(new, found, strict=True):
                 self._verdicts[name] = known[name] = answer
@@ -135,7 +170,9 @@ class EngineAsk:
         stats.cleaned += done.cleaned
         stats.unfinished += done.forced
 
-    def _asked(self, way: Way, questions: Sequence[Question], writes: bool) -> list[Answer]:
+    def _asked(
+        self, way: Way, questions: Sequence[Question], writes: bool, progress: Callable[[int], None]
+    ) -> list[Answer]:
         """Answers that are known from before, from here or the store, and the others from the engine."""
         rendered = [way.prompt(question) for question in questions]
         names = way.keys(rendered)
@@ -148,6 +185,8 @@ class EngineAsk:
         before = {name for name in known if name in self._answers or name in self._stored}
         stats.repeated += len(names) - len(order) + len(before)
         stats.stored += len(known) - len(before)
+        copies = Counter(names)
+        progress(sum(copies[name] for name in known))
         done = frozenset(place for place, name in enumerate(order) if name in known)
         if store is not None and writes and not store.keeps_texts and not self._warned:
             self._warned = True
@@ -157,6 +196,7 @@ class EngineAsk:
             if store is not None:
                 store.put_answers(new)
             known |= new
+            progress(sum(copies[name] for name, _ in new))
             stats.writes += len(new) if writes else 0
             stats.reads += 0 if writes else len(new)
             stats.tokens += sum(tokens(saved) for _, saved in new)
@@ -183,6 +223,10 @@ class EngineAsk:
         self.stats.cleaned += prompt.cleaned
         self.stats.unfinished += full and not short
         self.stats.full += full and short
+
+
+def _about(question: Question) -> tuple[str, tuple[str, ...], str | None]:
+    return question.query, question.passages, question.instruction
 
 
 def _verdict_answer(verdict: Verdict) -> Answer:

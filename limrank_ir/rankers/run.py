@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Sized
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 
 from limrank_ir.formats.pairs import checked_pair
 from limrank_ir.rankers.by_engine import EngineAsk
 from limrank_ir.rankers.lockstep import lockstep
-from limrank_ir.rankers.order import Candidates, Counts, Order, Ranker
+from limrank_ir.rankers.order import Candidates, Counts, Order, Ranker, Steps
 
 log = logging.getLogger("limrank_ir")
 
@@ -19,6 +20,7 @@ def rank_candidates(
     queries: Iterable[Candidates],
     *,
     live: int = 64,
+    progress: Callable[[int], None] | None = None,
     show_progress_bar: bool = False,
 ) -> Iterator[tuple[int, Order]]:
     """Rank the candidates of many queries. The engine gets the questions of all live queries together.
@@ -28,7 +30,9 @@ def rank_candidates(
         ranker: the ranker.
         queries: the candidates of each query. They are taken as there is room for them.
         live: how many queries are at work, and in memory, at once.
-        show_progress_bar: draw a progress bar of queries on stderr.
+        progress: called with the number of questions done since its last call: answered, or spared because their query
+            is done with fewer than `most_questions`, which all calls add up to.
+        show_progress_bar: draw a progress bar of questions on stderr.
 
     Yields:
         (number of the query, order) of each query, as soon as it is done.
@@ -43,15 +47,38 @@ def rank_candidates(
     """
     from tqdm.auto import tqdm
 
-    total = len(queries) if isinstance(queries, Sized) else None
+    total = most_questions(ranker, (len(each.texts) for each in queries)) if isinstance(queries, Sequence) else None
     counts = Counts()
-    with tqdm(total=total, desc=ask.limrank.model.name, unit="query", disable=not show_progress_bar) as bar:
-        for number, order in lockstep(map(ranker.steps, _checked(queries)), ask, live=live):
-            bar.update()
+    most: dict[int, int] = {}  # questions of each live query
+    with tqdm(total=total, desc=ask.limrank.model.name, unit="question", disable=not show_progress_bar) as bar:
+
+        def advance(count: int) -> None:
+            bar.update(count)
+            if progress is not None and count:
+                progress(count)
+
+        def runs() -> Iterator[Steps]:
+            for number, candidates in enumerate(_checked(queries)):
+                most[number] = ranker.calls(len(candidates.texts))
+                yield ranker.steps(candidates)
+
+        # Queries run in lockstep and end together, so that they would stand still for hours and then jump.
+        for number, order in lockstep(runs(), partial(ask, progress=advance), live=live):
+            advance(max(0, most.pop(number) - order.counts.questions))
             counts += order.counts
             yield number, order
     for remark in [*counts.remarks(), *ask.stats.remarks()]:
         log.warning("%s", remark)
+
+
+def most_questions(ranker: Ranker, candidates: Iterable[int]) -> int:
+    """The most questions that queries can cost, for progress.
+
+    Args:
+        ranker: the ranker.
+        candidates: the number of candidates of each query.
+    """
+    return sum(map(ranker.calls, candidates))
 
 
 def _checked(queries: Iterable[Candidates]) -> Iterator[Candidates]:

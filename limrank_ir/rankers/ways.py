@@ -74,6 +74,13 @@ class Ways:
         }
         self._skeletons: dict[tuple[str, int, bool], str] = {}
 
+    @property
+    def own_grades(self) -> str | None:
+        """The task that the model's own format reads, of those that were trained for grades, or None."""
+        grades = self._own.grades
+        task = None if grades is None else f"grade-{max(grades):g}"
+        return None if task in self._chosen else task
+
     def way(self, task: str, passages: int, *, writes: bool) -> Way:
         """The way of a task.
 
@@ -111,7 +118,7 @@ class Ways:
             The format that is used, or None: the model's own.
         """
         own, formats = self._own, self._formats[writes]
-        if not writes and own.grades is not None and task == f"grade-{max(own.grades):g}" and task not in self._chosen:
+        if not writes and task == self.own_grades:
             return None
         if task not in formats:
             known = ", ".join([*formats, *([] if writes else ["judge"])])
