@@ -10,6 +10,11 @@ from limrank_ir import InputError
 from limrank_ir.benchmarks.suite import tables
 from limrank_ir.benchmarks.suite.run import SuiteSettings, run_suite
 from limrank_ir.benchmarks.systems.by_name import read_systems
+from limrank_ir.benchmarks.systems.rerank import rerank
+from limrank_ir.benchmarks.systems.system import by_query
+from limrank_ir.formats.corpus import Passage
+from limrank_ir.formats.topics import Topic
+from limrank_ir.formats.trec import RunEntry
 from limrank_ir.models import ModelOptions
 from tests.asked import Knows
 from tests.suite_collections import write_collections
@@ -48,6 +53,22 @@ def test_scores_are_those_of_the_orders_and_a_second_call_asks_nothing(knows, tm
         assert work.judged == (0 if again else 15) and work.tokens == sum(work.pair_tokens) > 0
         asked = asked if again else work.calls
         assert work.calls == asked > 0
+
+
+def test_neighboring_queries_with_the_same_text_stay_two(knows, tmp_path):
+    texts = {"a": "p 1", "b": "p 3", "c": "p 2", "d": "p 4"}
+    documents = {"q1": ["a", "b"], "q2": ["c", "d"], "q3": ["a", "c"]}
+    found = rerank(
+        ranker_ := system("limrank-smol@listwise", tmp_path),
+        ranker_.start(),
+        {qid: [RunEntry(qid, docno, 1, 1.0, "x") for docno in docnos] for qid, docnos in documents.items()},
+        {qid: Topic(qid, "other" if qid == "q3" else "the same") for qid in documents},
+        {docno: Passage(docno, text) for docno, text in texts.items()},
+        label="x",
+    )
+    assert found.work.calls == 3
+    assert all([score for _, score in scored] == [1.0, 2.0] for scored in found.alone.values())  # places among two
+    assert by_query([("q", "a", None), ("q", "b", None), ("q", "c", "i")]) == [range(2), range(2, 3)]
 
 
 def test_label_and_identity_say_what_changes_a_score(tmp_path):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from itertools import groupby
 from pathlib import Path
 
 from limrank_ir.models import ModelOptions
@@ -16,7 +15,7 @@ from limrank_ir.rankers.run import most_questions, rank_candidates
 from limrank_ir.reranker import LimRank
 
 from .limrank import named
-from .system import FUSION_WEIGHT, InstructedPair, Scorer, System, Work
+from .system import FUSION_WEIGHT, InstructedPair, Scorer, System, Work, by_query
 
 SIGN = "@"  # between model, ranker, and formats
 
@@ -71,9 +70,7 @@ def _score(
     ask: EngineAsk, ranker: Ranker, pairs: Sequence[InstructedPair], advance: Callable[[int], None]
 ) -> tuple[list[float], Work]:
     started = time.perf_counter()
-    groups = [
-        list(places) for _, places in groupby(range(len(pairs)), lambda place: (pairs[place][0], pairs[place][2]))
-    ]
+    groups = [group for group in by_query(pairs) if group]
     queries = (
         Candidates(pairs[group[0]][0], [pairs[place][1] for place in group], instruction=pairs[group[0]][2])
         for group in groups

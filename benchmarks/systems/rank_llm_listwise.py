@@ -8,7 +8,6 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from itertools import groupby
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -21,7 +20,7 @@ from limrank_ir.llm.chat import Server, check_key
 from limrank_ir.models import BUDGET, ModelOptions
 
 from .rank_llm import LISTWISE, need_rank_llm, rank_llm, version, without_prints
-from .system import FUSION_WEIGHT, InstructedPair, Scorer, System, Work
+from .system import FUSION_WEIGHT, InstructedPair, Scorer, System, Work, by_query
 
 if TYPE_CHECKING:
     from .rank_llm_windows import Windows
@@ -128,10 +127,7 @@ async def _score(
 ) -> tuple[list[float], Work]:
     data = rank_llm("rank_llm.data")
     started = time.perf_counter()
-    queries = [
-        (query, list(places))
-        for (query, _), places in groupby(range(len(pairs)), lambda place: (pairs[place][0], pairs[place][2]))
-    ]
+    queries = [(pairs[places[0]][0], list(places)) for places in by_query(pairs) if places]
     scores = [0.0] * len(pairs)
     loop = asyncio.get_running_loop()
 

@@ -12,7 +12,7 @@ from limrank_ir.formats.trec import RunEntry
 from limrank_ir.ranking.candidates import Candidates
 from limrank_ir.ranking.fusion import FIRST_STAGE, MODEL, fuse
 
-from .system import ScoredRun, Scorer, System, Work
+from .system import QueryPairs, ScoredRun, Scorer, System, Work
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def rerank(
     Returns:
         Both rankings; queries and documents in the order of `documents`.
     """
-    pairs = Candidates(documents, topics, passages).pairs()
+    pairs = QueryPairs(Candidates(documents, topics, passages).pairs(), map(len, documents.values()))
     with console.progress(f"{system.label} on {label}", len(pairs), "pairs") as advance:
         scores, work = score(pairs, advance)
     remaining = iter(scores)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
+from itertools import accumulate, groupby
 from typing import Any, TypeAlias
 
 FIRST_STAGE = "bm25"  # its name and label
@@ -15,6 +16,28 @@ ScoredRun: TypeAlias = dict[str, list[tuple[str, float]]]
 
 InstructedPair: TypeAlias = tuple[str, str, str | None]
 """(query, passage, instruction)."""
+
+
+class QueryPairs(list[InstructedPair]):
+    """The pairs of several queries, of which two may have the same text.
+
+    Attributes:
+        lengths: the number of pairs of each query, in order.
+    """
+
+    def __init__(self, pairs: Iterable[InstructedPair], lengths: Iterable[int]) -> None:
+        super().__init__(pairs)
+        self.lengths = tuple(lengths)
+
+
+def by_query(pairs: Sequence[InstructedPair]) -> list[range]:
+    """The places of each query's pairs: as `QueryPairs` says, else neighbors with equal query and instruction."""
+    if isinstance(pairs, QueryPairs):
+        lengths: Sequence[int] = pairs.lengths
+    else:
+        lengths = [len(list(group)) for _, group in groupby(pairs, lambda pair: (pair[0], pair[2]))]
+    ends = list(accumulate(lengths))
+    return [range(end - length, end) for end, length in zip(ends, lengths, strict=True)]
 
 
 @dataclass(frozen=True)
