@@ -12,13 +12,16 @@ from transformers import AutoTokenizer
 from limrank_ir import EngineError
 from limrank_ir.engines import vllm as vllm_engine
 from limrank_ir.engines.server import ServerEngine
+from limrank_ir.engines.servers.connection import Fault
+from limrank_ir.engines.servers.llama_cpp import LlamaCpp
+from limrank_ir.engines.servers.wire import Generated as WireGenerated
 from limrank_ir.engines.tokens import PromptTokenizer, Tokens
 from limrank_ir.engines.vllm import VllmEngine
 from limrank_ir.engines.vllm_requests import Request, ended, generated, written
 from limrank_ir.models import resolve
 from limrank_ir.prompts import RANK1
 from limrank_ir.verdict import Reading, Written
-from tests.label_server import Model, serving
+from tests.label_server import KINDS, Model, serving
 
 SMOL = resolve("limrank-smol-untrained")
 QUERY = "how do I copy a file?"
@@ -60,6 +63,28 @@ def test_servers_write(kind, end, plain, tokenizer):
     if end != "stop":
         assert found[0].written_tokens == (5 if end == "budget" else len(ids) + (kind != "openai"))
     assert engine.tokens == sum(each.prompt_tokens + each.written_tokens for each in found.values())
+
+
+@pytest.mark.parametrize("logprobs", [None, {"tokens": [], "token_logprobs": [], "top_logprobs": []}])
+def test_an_empty_answer_is_an_answer_where_the_model_writes_but_not_where_it_is_read(logprobs, plain, monkeypatch):
+    def empty(model, body, fault):
+        choice = {"text": "", "logprobs": logprobs, "finish_reason": "stop"}
+        return {"model": model.name, "choices": [choice], "usage": {"prompt_tokens": 9}}
+
+    monkeypatch.setitem(KINDS, "openai", (*KINDS["openai"][:2], empty))
+    with serving("openai", Model(SMOL.name, plain)) as server:
+        engine = ServerEngine(SMOL, server.url, engine_options={"retries": 0})
+        (((_, found),),) = engine.write(prompts(), budget=9, stop=STOP)
+        assert (found.text, found.written_tokens, found.finish) == ("", 0, "eos")
+        with pytest.raises(EngineError, match="an answer without log-probabilities"):
+            list(engine.read_labels(prompts(), RANK1.labels, think=False, budget=1))
+
+
+def test_an_empty_answer_of_llama_cpp():
+    ended = {"stop_type": "eos", "tokens": [], "tokens_evaluated": 9}
+    assert LlamaCpp().answer(ended) == WireGenerated([], [], False, 9)
+    with pytest.raises(Fault, match="without tokens"):
+        LlamaCpp().answer({**ended, "stop_type": "limit"})
 
 
 def test_a_server_is_asked_again_after_a_fault(plain, tokenizer):

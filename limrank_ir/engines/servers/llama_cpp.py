@@ -55,6 +55,6 @@ class LlamaCpp:
             }
             for step in answer.get("completion_probabilities") or []
         ]
-        if not tokens and not steps:
+        if not tokens and not steps and reason == "limit":
             raise Fault("an answer without tokens")
         return Generated(tokens, steps, reason == "limit", field(answer, "tokens_evaluated", kind=int))

@@ -35,6 +35,9 @@ class OpenAI:
     def answer(self, answer: Any) -> Generated:
         """Read an answer (`limrank_ir.engines.servers.wire.Wire.answer`)."""
         choice = field(answer, "choices", 0, kind=dict)
+        usage = answer.get("usage") or {}
+        if choice.get("text") == "" and not choice.get("logprobs"):  # a model may end its text at once
+            return Generated([], [], choice.get("finish_reason") == "length", usage.get("prompt_tokens"))
         found = field(choice, "logprobs", kind=dict)
         tokens: list[Token] = []
         steps: list[Step] = []
@@ -51,7 +54,4 @@ class OpenAI:
                 raise Fault("an answer without a log-probability for each token")
             for token, number, each in zip(tokens, own, top, strict=True):
                 steps.append({name: logprob(value) for name, value in {**each, token: number}.items()})
-        if not tokens:
-            raise Fault("an answer without tokens")
-        usage = answer.get("usage") or {}
         return Generated(tokens, steps, choice.get("finish_reason") == "length", usage.get("prompt_tokens"))

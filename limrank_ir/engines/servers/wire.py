@@ -85,7 +85,7 @@ class Wire(Protocol):
         ...
 
     def answer(self, answer: Any) -> Generated:
-        """Read an answer.
+        """Read an answer, which may be empty: a model may end its text at once.
 
         Raises:
             Fault: it is not what was asked for.
