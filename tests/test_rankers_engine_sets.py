@@ -263,3 +263,30 @@ def test_cutting_a_prompt():
     assert one.cut([3]).passage == "a p" and one.cut([2]).passage == "a" and one.cut([99]) == one
     two = Prompt("", "[1] abc def\n[2] ghi\n", "", passage_spans=((4, 11), (16, 19)))
     assert two.cut([4, 99]) == Prompt("", "[1] abc\n[2] ghi\n", "", passage_spans=((4, 7), (12, 15)))
+
+
+def gemma(messages):
+    if messages[0][0] == "system":
+        raise InputError("m: its chat template does not take the prompt (System role not supported)")
+    return "".join(f"<start_of_turn>{role}\n{text.strip()}\n" for role, text in messages)
+
+
+def drops(messages):
+    return "".join(f"[INST] {text.strip()} [/INST]" for role, text in messages if role != "system")
+
+
+@pytest.mark.parametrize("chat", [gemma, drops])
+@pytest.mark.parametrize("name", ["rank-zephyr", "rank-gpt", "group-rank"])
+def test_a_template_without_system_messages_shows_it_before_the_users_first(chat, name):
+    fmt = set_format(name)
+    text = fmt.skeleton(2, chat)
+    assert text.count(fmt.system.strip()) == 1
+    assert text.index(fmt.system) < text.index(fmt.before[:14]) < text.index("passage 0")
+
+
+def test_a_template_that_knows_system_messages_gets_one():
+    def chat(messages):
+        assert messages[0][0] == "system"
+        return " ".join(text.strip() for _, text in messages)
+
+    assert set_format("group-rank").skeleton(2, chat).startswith("Your task is to evaluate")

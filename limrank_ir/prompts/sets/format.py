@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -156,7 +157,8 @@ class SetFormat:
             messages.append(("user", filled(self.after)))
         else:
             messages.append(("user", filled(self.before) + self.between.join(shown) + filled(self.after)))
-        text = (chat(messages) if self.chat else messages[-1][1]) + self.start + (self.opening if reads else "")
+        text = _chatted(messages, chat) if self.chat else messages[-1][1]
+        text += self.start + (self.opening if reads else "")
         found = [name for name in _MARK.findall(text) if name != "query"]
         if found != [f"passage {place}" for place in range(passages)] or "\ue000query\ue001" not in text:
             raise InputError(f"{self.name}: the model's chat template does not show the query and each passage once")
@@ -194,6 +196,22 @@ class SetFormat:
         if self.white_space == "words":
             return " ".join(passage.split())
         return re.sub("\n+", " ", passage) if self.white_space == "lines" else passage
+
+
+def _chatted(messages: Sequence[Message], chat: Chat) -> str:
+    """Messages in a chat template. Some know no system message (Gemma, Mistral 7B): then it begins the user's first.
+
+    Raises:
+        InputError: the template does not take the messages in either form.
+    """
+    if messages[0][0] != "system":
+        return chat(messages)
+    (_, system), (role, first), *others = messages
+    with suppress(InputError):
+        text = chat(messages)
+        if system.strip() in text:
+            return text
+    return chat([(role, f"{system}\n\n{first}"), *others])
 
 
 def _filled(parts: Sequence[str], fields: dict[str, str]) -> tuple[str, tuple[Span, ...]]:
