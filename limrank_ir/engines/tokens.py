@@ -137,7 +137,7 @@ class PromptTokenizer:
         for prompt in {prompt.prefix: prompt for prompt in prompts if len(prompt.prefix) > limit}.values():
             # Find a query that is too long before it is encoded once for each of its passages.
             if len(self._plain.encode(prompt.prefix, add_special_tokens=False).ids) > limit:
-                raise self._no_room(prompt, limit)
+                raise no_room(prompt, limit)
         heads = {prompt.prefix: self._head(prompt) for prompt in prompts}
         pieces = [
             self._pieces(
@@ -267,13 +267,13 @@ class PromptTokenizer:
         start = len(head[-1]) if head and isinstance(head[-1], str) else 0  # of the passage in its piece
         encoding = encodings[len(head) - (start > 0)] if prompt.passage else None
         if not isinstance(encoding, Encoding):
-            raise self._no_room(prompt, limit)
+            raise no_room(prompt, limit)
         inside = [first for first, last in encoding.offsets if last > start and first < start + len(prompt.passage)]
         excess = total - limit
         while True:
             # Cutting can change how the last word is tokenized, so count again and cut more if necessary.
             if excess > len(inside):
-                raise self._no_room(prompt, limit)
+                raise no_room(prompt, limit)
             keep = max(inside[len(inside) - excess], start) - start
             passage = prompt.passage[:keep].rstrip()
             shorter = self.encode([replace(prompt, passage=passage)], total)[0]
@@ -296,17 +296,18 @@ class PromptTokenizer:
             if len(shorter.ids) <= limit:
                 return Tokens(shorter.ids, total - len(shorter.ids), kept)
             room -= len(shorter.ids) - limit
-        raise self._no_room(prompt, limit)
+        raise no_room(prompt, limit)
 
-    @staticmethod
-    def _no_room(prompt: Prompt, limit: int) -> InputError:
-        several = len(prompt.passages) > 1
-        return InputError(
-            f"the query and its instruction leave no room for {len(prompt.passages) if several else 'a'} "
-            f"passage{'s' * several} within {limit} tokens (query ends "
-            f"{(prompt.prefix if prompt.prefix_spans else prompt.suffix)[-60:]!r}); "
-            f"{'show fewer at a time, or ' * several}raise max_length"
-        )
+
+def no_room(prompt: Prompt, limit: int) -> InputError:
+    """The error for a prompt that is longer than the limit without its passages."""
+    several = len(prompt.passages) > 1
+    return InputError(
+        f"the query and its instruction leave no room for {len(prompt.passages) if several else 'a'} "
+        f"passage{'s' * several} within {limit} tokens (query ends "
+        f"{(prompt.prefix if prompt.prefix_spans else prompt.suffix)[-60:]!r}); "
+        f"{'show fewer at a time, or ' * several}raise max_length"
+    )
 
 
 def _parts(text: str, spans: Sequence[Span]) -> list[tuple[str, bool]]:

@@ -14,7 +14,7 @@ from limrank_ir.engines.chat import tokenizer_folder
 from limrank_ir.engines.cutting import shares
 from limrank_ir.engines.servers.connection import Connection
 from limrank_ir.engines.servers.wire import Served, field
-from limrank_ir.engines.tokens import NEAR, PromptTokenizer, Tokens, next_token
+from limrank_ir.engines.tokens import NEAR, PromptTokenizer, Tokens, next_token, no_room
 from limrank_ir.errors import InputError
 from limrank_ir.models import Model
 from limrank_ir.prompts import Label, Prompt, PromptFormat
@@ -101,12 +101,13 @@ class Remote:
         if total > limit:
             least = len(await self._ids(prompt.cut([0] * len(lengths)).text, start=self.fmt.start))
             if least > limit:
-                raise InputError(
-                    f"the query and its instruction leave no room for a passage within {limit} tokens; raise max_length"
-                )
+                raise no_room(prompt, limit)
         while len(ids) > limit:  # tokens have different lengths, so it takes a few rounds
             kept = shares(lengths, int(sum(kept) * max(0, limit - least) / (len(ids) - least)))
-            ids = await self._ids(prompt.cut(kept).text, start=self.fmt.start)
+            shown = prompt.cut(kept)
+            if any(length and start == end for length, (start, end) in zip(lengths, shown.passages, strict=True)):
+                raise no_room(prompt, limit)
+            ids = await self._ids(shown.text, start=self.fmt.start)
         return Tokens(np.array(ids, dtype=np.int32), total - len(ids), tuple(kept))
 
     async def decode(self, ids: Sequence[int]) -> str:
