@@ -6,7 +6,10 @@ document. A second opinion to fuse: ``DenseScores() >> LimRankReranker(fuse={"sc
 Rewritten queries: put ``pt.rewrite.reset()`` in front.
 """
 
+from limrank_ir.pyterrier.decompose import Decompose as Decompose
+from limrank_ir.pyterrier.decompose import MergePools as MergePools
 from limrank_ir.pyterrier.dense import DenseScores as DenseScores
 from limrank_ir.pyterrier.e2rank import E2Rank as E2Rank
 from limrank_ir.pyterrier.reranker import LimRankReranker as LimRankReranker
+from limrank_ir.pyterrier.subquestions import SubQuestions as SubQuestions
 from limrank_ir.pyterrier.windows import SlidingWindows as SlidingWindows
