@@ -44,7 +44,7 @@ def numbered(folder, documents=7):
     (folder / "run.txt").write_text("".join(found))
 
 
-@pytest.mark.parametrize("ranker", ["setwise:top=7", "listwise", "two-stages:second=setwise", "adaptive", "graded"])
+@pytest.mark.parametrize("ranker", ["setwise:top=7", "listwise", "two-stages:second=icr", "icr", "adaptive", "graded"])
 def test_the_run_has_the_orders_and_their_scores(folder, knows, ranker):
     numbered(folder, documents=5)
     result = rerank("--ranker", ranker)

@@ -45,7 +45,7 @@ def knowing(ranker, **options):
     return LimRankReranker(LimRank(engine=Knows()), ranker=ranker, **options)
 
 
-@pytest.mark.parametrize("ranker", ["setwise", "listwise", "first", "graded:highest=4", Setwise(), "two-stages"])
+@pytest.mark.parametrize("ranker", ["setwise", "listwise", "first", "graded:highest=4", "icr", Setwise(), "two-stages"])
 def test_rows_are_kept_and_score_and_rank_are_those_of_the_order(results, ranker):
     results["text"] = ["p 1", "p 1", "p 3", "p 2", "p 2"]
     before = results.copy(deep=True)

@@ -3,7 +3,8 @@
 Long documents: ``SlidingWindows(200, 100) >> LimRankReranker() >> pt.text.max_passage()`` ranks each document by its
 best window and keeps that window's reasoning. Unlike PyTerrier's `pt.text.sliding`, it never drops the end of a
 document. A second opinion to fuse: ``DenseScores() >> LimRankReranker(fuse={"score": 1, "minilm": 1, "limrank": 1})``.
-Rewritten queries: put ``pt.rewrite.reset()`` in front.
+Sub-questions: ``Decompose(split) >> bm25 >> MergePools() >> text >> LimRankReranker()``. A sentence encoder that sees
+the candidates: ``E2Rank()``. Rewritten queries: put ``pt.rewrite.reset()`` in front.
 """
 
 from limrank_ir.pyterrier.decompose import Decompose as Decompose
