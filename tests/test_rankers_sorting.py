@@ -108,6 +108,7 @@ def test_published_numbers_of_questions_for_100_candidates():
     assert Setwise(window=3).calls(100) == 151
     assert Setwise(window=3, sort="bubble").calls(100) == 475
     assert Listwise(window=4, stride=2, repeats=5).calls(100) == 245
+    assert Listwise(window=4, repeats=5).calls(100) == 245 and Listwise(window=3).step == 1  # half a window
     assert Listwise().calls(100) == 9
     grades = [number * 37 % 100 / 10 for number in range(100)]
     heap = rank(Setwise(window=3), candidates(grades), Perfect())

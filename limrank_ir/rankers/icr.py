@@ -25,7 +25,6 @@ class Icr(Sliding):
     Attributes:
         window: how many passages are shown at once. Those that do not fit into the model's context together are cut,
             the longest first; then fewer may be better. The other options are those of `Sliding`.
-        stride: how many passages up each next window begins, below `window`.
         reverse: whether the best passages, as the first stage sees them, are shown last.
 
     Raises:
@@ -33,7 +32,6 @@ class Icr(Sliding):
     """
 
     window: int = 100
-    stride: int = 50
     reverse: bool = True
 
     def steps(self, candidates: Candidates) -> Steps:

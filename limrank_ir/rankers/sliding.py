@@ -26,7 +26,7 @@ class Sliding:
     Attributes:
         depth: how many of the first candidates to rank; the others follow in their old order. None: all.
         window: how many passages a window has; 20 in RankGPT and its successors.
-        stride: how many passages up each next window begins, below `window`; 10 in RankGPT.
+        stride: how many passages up each next window begins, below `window`; None: half of it, as in RankGPT.
         repeats: the number of passes. A pass that changes nothing is the last: others would ask the same again.
 
     Raises:
@@ -35,18 +35,23 @@ class Sliding:
 
     depth: int | None = None
     window: int = 20
-    stride: int = 10
+    stride: int | None = None
     repeats: int = 1
 
     def __post_init__(self) -> None:
         at_least(0, depth=self.depth)
         at_least(2, window=self.window)
         at_least(1, stride=self.stride, repeats=self.repeats)
-        if self.stride >= self.window:
+        if self.step >= self.window:
             raise InputError(
                 f"a stride of {self.stride} with windows of {self.window}: neighboring windows share no passage, so "
                 f"none can rise; give a stride below {self.window}"
             )
+
+    @property
+    def step(self) -> int:
+        """How many passages up each next window begins."""
+        return self.window // 2 if self.stride is None else self.stride
 
     def calls(self, count: int) -> int:
         """The most questions that a number of candidates can cost: ``repeats * (1 + ceil((N - window) / stride))``.
@@ -55,7 +60,7 @@ class Sliding:
         2 candidates.
         """
         depth = within(self.depth, count)
-        return 0 if depth < 2 else self.repeats * (1 + math.ceil(max(0, depth - self.window) / self.stride))
+        return 0 if depth < 2 else self.repeats * (1 + math.ceil(max(0, depth - self.window) / self.step))
 
     def slide(
         self,
@@ -93,4 +98,4 @@ class Sliding:
         while end:
             start = max(0, end - self.window)
             yield start, end
-            end = end - self.stride if start else 0
+            end = end - self.step if start else 0
