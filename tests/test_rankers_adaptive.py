@@ -167,3 +167,23 @@ def test_wrong_vectors_are_refused_before_anything_is_asked(vectors, message):
 def test_wrong_options_are_refused(option):
     with pytest.raises(InputError):
         Adaptive(**option)
+
+
+@pytest.mark.parametrize(
+    "vectors",
+    [
+        [[0.0, 0.0]] * 9,
+        [[1.0, 0.0]] * 8 + [[1.0, 1e-200]],
+        [[1.0, place * 1e-180] for place in range(9)],
+        [[1.0, place * 1e-150] for place in range(8)] + [[2.0, 0.0]],
+        [[5e-324 * place] for place in range(9)],
+        [[1e308 * (-1) ** place] for place in range(9)],
+        [[1e308, place * 1e-20] for place in range(9)],
+    ],
+)
+@pytest.mark.parametrize("scores", [None, [0.0] * 9, [0.1] * 9, [1.0] * 8 + [1.0 - 1e-16]])
+def test_vectors_and_scores_that_hardly_differ_give_finite_estimates(vectors, scores):
+    given_ = candidates([place % 4 for place in range(9)], scores=scores, vectors=vectors)
+    with np.errstate(all="raise", under="ignore"):
+        order = rank(Adaptive(budget=4, rounds=2, top=1), given_, Perfect())
+    assert "estimated" in order.marks

@@ -25,6 +25,8 @@ from limrank_ir.rankers.order import Candidates, Steps, at_least, scored, within
 from limrank_ir.rankers.pointwise import log_odds
 from limrank_ir.rankers.tally import Tally
 
+ALIKE = 1e-24  # a mean squared distance, where that of all candidates is 1, which is rounding alone
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Adaptive:
@@ -120,10 +122,13 @@ def _features(candidates: Candidates, depth: int) -> np.ndarray:
 
 def _unit(block: np.ndarray) -> np.ndarray:
     """Centered, and with a mean squared length of 1 (or 0, if all rows are equal)."""
-    if not block.size or np.all(block == block[:1]):
+    if not block.any():
         return np.zeros_like(block)
-    block = block / np.abs(block).max()  # squares neither overflow nor underflow
+    block = block / np.abs(block).max()  # so that no sum overflows
+    if np.all(block == block[:1]):
+        return np.zeros_like(block)
     block = block - block.mean(axis=0)
+    block = block / np.abs(block).max()  # rows may differ by so little that squares underflow
     return block / math.sqrt((block**2).sum(axis=1).mean())
 
 
@@ -137,9 +142,9 @@ def _estimates(features: np.ndarray, judged: Mapping[int, float], ridge: float) 
     known, every = features[places] - center, features - center
     # In the dual form the system has one row for each judged passage, however long the vectors are.
     products = known @ known.T
-    weight = ridge * float(np.trace(products)) / len(places)
-    if weight == 0:
+    spread = float(np.trace(products)) / len(places)
+    if spread < ALIKE:
         return np.full(len(features), scores.mean())
-    weights = np.linalg.solve(products + weight * np.eye(len(places)), scores - scores.mean())
+    weights = np.linalg.solve(products + ridge * spread * np.eye(len(places)), scores - scores.mean())
     # Equal passages get equal estimates: products of equal rows can differ in their last bits.
     return np.round(scores.mean() + every @ (known.T @ weights), 9)
