@@ -146,5 +146,6 @@ def test_rankers_lists_all_of_them():
     assert lines[0].split("\t")[0] == "ranker"
     rows = {line.split("\t")[0]: line.split("\t") for line in lines[1:]}
     assert set(RANKERS) <= set(rows) and "rank-zephyr" in rows["listwise"][3] and rows["setwise"][-1] == "85"
+    assert rows["first"][3].startswith("first (default), rank-zephyr")
     records = json.loads(limrank("rankers", "--json").stdout)
     assert {record["ranker"] for record in records} == set(rows)

@@ -13,7 +13,7 @@ from limrank_ir import LimRank
 from limrank_ir.errors import InputError
 from limrank_ir.prompts.sets import SET_FORMATS
 from limrank_ir.rankers.first import First
-from limrank_ir.rankers.fit import engine_ask, formats_of, tasks
+from limrank_ir.rankers.fit import default_formats, engine_ask, formats_of, tasks
 from limrank_ir.rankers.graded import Graded
 from limrank_ir.rankers.groupwise import Groupwise
 from limrank_ir.rankers.listwise import Listwise
@@ -104,6 +104,11 @@ def test_what_a_ranker_asks_is_known_before_it_runs():
     assert tasks(Graded(rule="tfrank")) == {("judge", False), ("grade-4", False)}
     assert formats_of(Setwise()) == ["setwise", "setwise-numbers"]
     assert "rank-r1" in formats_of(Setwise(by="answer"))
+    for name, default in {"first": "first", "listwise": "rank-zephyr", "groupwise": "group-rank"}.items():
+        assert formats_of(as_ranker(name))[0] == default and default_formats(as_ranker(name)) == [default]
+    both = as_ranker("two-stages:first=graded,second=first")
+    assert formats_of(both)[:2] == default_formats(both) == ["grade-0-4", "first"]
+    assert default_formats(Pointwise()) == formats_of(Pointwise()) == []
 
 
 @pytest.mark.parametrize(

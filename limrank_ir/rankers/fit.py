@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from limrank_ir.errors import InputError
 from limrank_ir.prompts import SETS
-from limrank_ir.prompts.sets import SET_FORMATS, SetFormat, set_format
+from limrank_ir.prompts.sets import READS, SET_FORMATS, WRITES, SetFormat, set_format
 from limrank_ir.prompts.sets.format import NUMBERS
 from limrank_ir.rankers.asking import Answer, Question, Write
 from limrank_ir.rankers.by_engine import JUDGE, EngineAsk
@@ -114,9 +114,16 @@ def tasks(ranker: Ranker) -> frozenset[tuple[str, bool]]:
 
 
 def formats_of(ranker: Ranker) -> list[str]:
-    """The names of the formats that can be chosen for a ranker."""
+    """The names of the formats that can be chosen for a ranker, those that it has by default first."""
     asked = tasks(ranker)
-    return [fmt.name for fmt in SET_FORMATS.values() if _used(fmt, asked)]
+    usable = [fmt.name for fmt in SET_FORMATS.values() if _used(fmt, asked)]
+    return list(dict.fromkeys([*default_formats(ranker), *usable]))
+
+
+def default_formats(ranker: Ranker) -> list[str]:
+    """The names of the formats that a ranker has if none is chosen, and the model has none of its own."""
+    kinds = [(task, WRITES if writes else READS) for task, writes in sorted(tasks(ranker))]
+    return list(dict.fromkeys(formats[task].name for task, formats in kinds if task in formats))
 
 
 def _used(fmt: SetFormat, asked: Iterable[tuple[str, bool]]) -> bool:
