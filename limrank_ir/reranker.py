@@ -116,6 +116,16 @@ class LimRank:
         for _ in self.engine.read_labels([prompt], self._format.labels, think=False, budget=1):
             pass
 
+    def need_verdicts(self) -> None:
+        """Check that the model can judge passages, before it is loaded.
+
+        Raises:
+            InputError: it is asked about sets of passages only.
+        """
+        if self._format.name == SETS.name:
+            ranker = self.model.ranker or "setwise"
+            raise InputError(f"{self.model.name}: judges no single passages; give it a ranker, such as {ranker!r}")
+
     def judge(
         self,
         pairs: Iterable[Pair],
@@ -138,9 +148,7 @@ class LimRank:
         Raises:
             LimRankError: a pair is not text, a query is empty, or the model or the store cannot be used.
         """
-        if self._format.name == SETS.name:
-            ranker = self.model.ranker or "setwise"
-            raise InputError(f"{self.model.name}: judges no single passages; give it a ranker, such as {ranker!r}")
+        self.need_verdicts()
         started = time.perf_counter()
         stats = self.stats = JudgeStats()
         asked = map(checked_pair, itertools.count(), as_iterable("pairs", pairs))

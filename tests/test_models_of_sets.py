@@ -15,6 +15,8 @@ from limrank_ir.rankers.named import as_ranker
 from limrank_ir.rankers.order import Candidates
 from limrank_ir.rankers.run import rank_candidates
 from tests.asked import Knows
+from tests.command_line import limrank as command
+from tests.command_line import refused
 
 OF_SETS = [model for model in MODELS.values() if model.prompt_format == SETS.name]
 QUERIES = [Candidates("query", ["p 1", "p 3", "p 2"])]
@@ -67,3 +69,8 @@ def test_any_language_model_can_be_asked_about_sets(smol_folder):
     assert order.counts.questions == 1 and order.counts.failed == 0
     with pytest.raises(InputError, match="such as 'setwise'"):
         limrank.judge([("query", "passage")])
+
+
+def test_serving_says_it_before_the_model_loads():
+    done = command("serve", "--model", "rank-r1-7b-v0.1", "--port", "0")
+    refused(done, "rank-r1-7b-v0.1: judges no single passages; give it a ranker, such as 'setwise:by=answer,window=20'")

@@ -85,6 +85,7 @@ def serve(
             max_length=max_length,
             allow_mismatch=allow_mismatch or None,
         )
+        limrank.need_verdicts()
         limrank.load()
         # The model stays in memory, so exclude it from garbage collection. Collect rarely: parsing a request with a
         # million values would trigger many collections, and each stops all threads, including the one for /health.
