@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -93,9 +93,8 @@ def check_files(folder: Path) -> None:
     tensors(folder)
 
 
-@cache
 def fingerprint(folder: Path) -> str:
-    """Fingerprint a folder of weights by everything that can change a verdict.
+    """Fingerprint a folder of weights by everything that can change a verdict. It is computed once for each state.
 
     Args:
         folder: the folder of a model, an adapter, or a sentence-transformers model with module folders.
@@ -106,8 +105,23 @@ def fingerprint(folder: Path) -> str:
     Raises:
         InputError: as for `tensors`.
     """
-    digest = hashlib.sha256()
-    for place in [folder, *sorted(part for part in folder.iterdir() if part.is_dir() and _is_module(part))]:
+    places = (folder, *sorted(part for part in folder.iterdir() if part.is_dir() and _is_module(part)))
+    return _fingerprint(places, tuple(state for place in places for state in _states(place)))
+
+
+def _states(folder: Path) -> Iterable[tuple[str, int, int]]:
+    """What tells whether a file in a folder was changed: (name, time, size) of each."""
+    for file in sorted(folder.iterdir()):
+        if file.is_file():
+            found = file.stat()
+            yield file.name, found.st_mtime_ns, found.st_size
+
+
+@lru_cache(maxsize=64)
+def _fingerprint(places: tuple[Path, ...], states: tuple[tuple[str, int, int], ...]) -> str:
+    """The fingerprint of a folder and its modules, as long as their files are in these states."""
+    folder, digest = places[0], hashlib.sha256()
+    for place in places:
         for name, content in _contents(place):
             digest.update(f"{place.relative_to(folder)}/{name} {len(content)}\n".encode() + content)
     return digest.hexdigest()[:32]
