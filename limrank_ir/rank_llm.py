@@ -19,6 +19,7 @@ from limrank_ir.formats.rank_llm import checked
 from limrank_ir.formats.rank_llm import document_text as document_text
 from limrank_ir.formats.rank_llm import read_requests as read_requests
 from limrank_ir.models import DEFAULT, ModelOptions
+from limrank_ir.rankers.behind import split_ranker
 from limrank_ir.rankers.fit import engine_ask
 from limrank_ir.rankers.named import as_ranker
 from limrank_ir.rankers.order import Candidates, Ranker
@@ -235,7 +236,7 @@ def coordinator(name: str, *, think: bool = False, budget: int | None = None) ->
     Args:
         name: ``limrank-smol`` or another of our names that begin with ``limrank-``; or ``limrank:NAME``, with any name
             that ``limrank models`` lists. ``NAME+ADAPTER`` adds an adapter, ``NAME@RANKER`` a ranker
-            (``limrank-smol@setwise:top=10``).
+            (``limrank-smol@setwise:top=10``), ``NAME@RANKER@FORMAT`` also a format of its questions.
         think: let the model reason first, if `budget` is given; otherwise the model's default applies.
         budget: the maximum number of tokens of a thought.
 
@@ -249,10 +250,13 @@ def coordinator(name: str, *, think: bool = False, budget: int | None = None) ->
         name = name.removeprefix(PREFIX)
     elif not name.startswith("limrank-") or Path(name).exists():
         return None
-    name, _, ranker = name.partition("@")
+    name, behind = split_ranker(name)
+    ranker, *formats = behind or [""]
     model, _, adapter = name.partition("+")
     options: dict[str, Any] = {"think": "always", "budget": budget} if think and budget else {}
-    return LimRankCoordinator(model, adapter=adapter or None, ranker=ranker or None, verbose=True, **options)
+    return LimRankCoordinator(
+        model, adapter=adapter or None, ranker=ranker or None, set_formats=formats, verbose=True, **options
+    )
 
 
 _original: Callable[..., Any] | None = None

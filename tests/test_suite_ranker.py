@@ -16,6 +16,8 @@ from limrank_ir.formats.corpus import Passage
 from limrank_ir.formats.topics import Topic
 from limrank_ir.formats.trec import RunEntry
 from limrank_ir.models import ModelOptions
+from limrank_ir.rank_llm import coordinator
+from limrank_ir.rankers.behind import split_ranker
 from tests.asked import Knows
 from tests.suite_collections import write_collections
 
@@ -93,6 +95,25 @@ def test_label_and_identity_say_what_changes_a_score(tmp_path):
 def test_what_is_unknown_is_refused_at_once(tmp_path, name, message):
     with pytest.raises(InputError, match=message):
         system(name, tmp_path)
+
+
+def test_a_path_with_the_sign_in_it(tmp_path):
+    folder = tmp_path / "me@host" / "adapter"
+    folder.mkdir(parents=True)
+    (folder / "adapter_config.json").write_text("{}")
+    for base in ("limrank-smol", "owner/name"):  # of a model on the hub, nothing is here
+        assert split_ranker(f"{base}+{folder}") == (f"{base}+{folder}", [])
+        assert split_ranker(f"{base}+{folder}@setwise:top=1@setwise-numbers") == (
+            f"{base}+{folder}",
+            ["setwise:top=1", "setwise-numbers"],
+        )
+    assert split_ranker(f"{folder}@listwise") == (str(folder), ["listwise"])
+    assert split_ranker("owner/name@listwise") == ("owner/name", ["listwise"])
+    message = "no such model, and 'host/missing' behind @ is no ranker; check that its paths exist"
+    with pytest.raises(InputError, match=message):
+        system(f"limrank-smil+{tmp_path}/me@host/missing", tmp_path)
+    with pytest.raises(InputError, match="no such model, and 'host/missing'"):
+        coordinator(f"limrank-smil+{tmp_path}/me@host/missing")
 
 
 def test_the_real_model_in_the_suite(tmp_path):

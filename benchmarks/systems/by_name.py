@@ -8,8 +8,9 @@ from pathlib import Path
 
 from limrank_ir.errors import InputError
 from limrank_ir.models import ModelOptions
+from limrank_ir.rankers.behind import split_ranker
 
-from .by_ranker import SIGN, ranker_system
+from .by_ranker import ranker_system
 from .cross_encoder import CROSS_ENCODER, cross_encoder_system
 from .dense import DENSE, dense_system
 from .limrank import limrank_system
@@ -59,7 +60,7 @@ def _find(name: str, options: ModelOptions, store: Path, thoughts: bool) -> Syst
         return listwise_system(name, options, store)
     if name.startswith(CROSS_ENCODER):
         return cross_encoder_system(Path(name.removeprefix(CROSS_ENCODER)).expanduser(), options)
-    if SIGN in name and not Path(name).exists():
+    if split_ranker(name)[1]:
         return ranker_system(name, options, store, thoughts=thoughts)
     near = get_close_matches(name.lower(), (FIRST_STAGE, DENSE), 1, 0.75)
     if near and not Path(name).exists():

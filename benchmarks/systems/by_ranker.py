@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from limrank_ir.models import ModelOptions
+from limrank_ir.rankers.behind import SIGN, split_ranker
 from limrank_ir.rankers.by_engine import EngineAsk
 from limrank_ir.rankers.fit import engine_ask
 from limrank_ir.rankers.named import as_ranker, spec
@@ -16,8 +17,6 @@ from limrank_ir.reranker import LimRank
 
 from .limrank import named
 from .system import FUSION_WEIGHT, InstructedPair, Scorer, System, Work, by_query
-
-SIGN = "@"  # between model, ranker, and formats
 
 
 def ranker_system(name: str, options: ModelOptions, store: Path, *, thoughts: bool = True) -> System:
@@ -39,7 +38,7 @@ def ranker_system(name: str, options: ModelOptions, store: Path, *, thoughts: bo
     Raises:
         InputError: as for `limrank_system`; or the ranker or a format is unknown, or they do not go together.
     """
-    base, text, *formats = name.split(SIGN)
+    base, (text, *formats) = split_ranker(name)
     ranker = as_ranker(text)
     found = named(base, options, store, thoughts=thoughts)
     engine_ask(found.model, ranker, formats)  # what does not go together is an error now
