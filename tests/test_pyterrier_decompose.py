@@ -163,6 +163,7 @@ def test_what_was_answered_before_a_fault_is_on_disk(tmp_path):
     [
         (lambda: Decompose(lambda query: query).transform(TOPICS), "gives 'x and y' for the query.*list of texts"),
         (lambda: Decompose(lambda query: [None]).transform(TOPICS), "it must be a list of texts"),
+        (lambda: Decompose(lambda query: None).transform(TOPICS), "gives None for the query 'x and y'"),
         (lambda: Decompose(by_hand).transform(TOPICS.assign(query=None)), "no query for qid 'q1'"),
         (lambda: MergePools("sum"), "merged by 'sum'; choose rank, max, mean"),
         (lambda: SubQuestions("m", journal="j", prompt="?"), r"has no \{query\}"),

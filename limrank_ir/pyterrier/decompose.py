@@ -10,8 +10,8 @@ Two orders of the pieces are of use:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import ClassVar, Literal, TypeAlias, get_args
+from collections.abc import Callable, Iterable
+from typing import Any, ClassVar, Literal, TypeAlias, get_args
 
 import numpy as np
 import pandas as pd
@@ -22,7 +22,7 @@ from limrank_ir.pyterrier.frames import finite_scores
 from limrank_ir.pyterrier.orders import only_value
 from limrank_ir.pyterrier.subquestions import SubQuestions
 
-Split: TypeAlias = Callable[[str], Sequence[str]]
+Split: TypeAlias = Callable[[str], Iterable[str]]
 """A function from a query to its sub-questions."""
 
 By = Literal["rank", "max", "mean"]
@@ -103,8 +103,8 @@ class Decompose(pt.Transformer):
         )
         parts = {}
         for query, listed in zip(queries, found, strict=True):
-            texts = None if isinstance(listed, str) else list(listed)
-            if texts is None or not all(isinstance(text, str) and text.strip() for text in texts):
+            texts: list[Any] = list(listed) if isinstance(listed, Iterable) and not isinstance(listed, str) else [None]
+            if not all(isinstance(text, str) and text.strip() for text in texts):
                 raise InputError(f"{self!r}: gives {listed!r} for the query {query[:60]!r}; it must be a list of texts")
             others = {number: text for number, text in enumerate(dict.fromkeys(texts), 1) if text != query}
             parts[query] = {0: query, **others} if self.original or not others else others
