@@ -194,11 +194,12 @@ def test_the_servers_examples_run(folder):
     if find_spec("fastapi") is None or find_spec("cohere") is None:
         pytest.skip("FastAPI or cohere is not installed")
     found = list(blocks(ROOT / "docs" / "http.md"))
-    (serving,) = [code for language, _, code in found if language == "bash"]
+    serving, ranking = [code for language, _, code in found if language == "bash"]
     (client,) = [code for language, _, code in found if language == "python"]
     (folder / "client.py").write_text(client.replace("8787", PORT) + "print(answer.results[0].index)\n")
     start, ask = serving.replace("8787", PORT).split("&\n", 1)
     wait = f"for i in $(seq 300); do curl -sf localhost:{PORT}/health && break; sleep 0.2; done"
-    lines = [f"{start}&", "server=$!", "trap 'kill $server' EXIT", wait, ask, "python client.py"]
+    lines = [f"{start}&", "server=$!", "trap 'kill $server' EXIT", wait, ask, ranking.replace("8787", PORT), "python client.py"]
     printed = bash("\n".join(lines), folder)
     assert '"reasoning":null' in printed and printed.rstrip().endswith("1")
+    assert '"ranker":{"name":"setwise:top=1","questions":1,' in printed

@@ -15,6 +15,7 @@ import typer
 
 from limrank_ir.cli import console
 from limrank_ir.cli import options as o
+from limrank_ir.cli.by_ranker import read_ranker
 from limrank_ir.errors import InputError
 from limrank_ir.models import DEFAULT
 
@@ -37,9 +38,12 @@ def serve(
     max_documents: Annotated[int, typer.Option(min=1, metavar="N", help="Maximum documents per request.")] = 1000,
     max_bytes: Annotated[int, typer.Option(min=1, metavar="N", help="Maximum bytes per request.")] = 10_000_000,
     queue: Annotated[
-        int, typer.Option(min=1, metavar="N", help="Maximum waiting pairs; beyond that, the answer is 429.")
+        int, typer.Option(min=1, metavar="N", help="Maximum waiting pairs and questions; beyond that, 429.")
     ] = 5000,
-    batch: Annotated[int, typer.Option(min=1, metavar="N", help="Maximum pairs judged together.")] = 256,
+    batch: Annotated[int, typer.Option(min=1, metavar="N", help="Maximum passages processed together.")] = 256,
+    max_questions: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Maximum questions of a ranker per request.")
+    ] = 2000,
     engine: o.Engine = None,
     engine_option: o.EngineOption = None,
     device: o.Device = None,
@@ -48,6 +52,8 @@ def serve(
     allow_mismatch: o.AllowMismatch = False,
     window: o.Window = None,
     stride: o.Stride = None,
+    ranker: o.RankerName = None,
+    set_format: o.SetFormats = None,
     quiet: o.Quiet = False,
 ) -> None:
     r"""Serve the reranker over HTTP for clients of the Cohere, Jina, and text-embeddings-inference rerank APIs.
@@ -64,11 +70,13 @@ def serve(
         from limrank_ir.http import Limits, create_app
     except ImportError as error:
         raise InputError(f"serve needs {error.name}; run: pip install 'limrank-ir[serve]'") from error
+    from limrank_ir.rankers.named import spec
     from limrank_ir.ranking.windows import windows
     from limrank_ir.reranker import LimRank
     from limrank_ir.store import VerdictStore
 
     _check_token(token)
+    by = read_ranker(ranker, set_format, {"--window": window, "--stride": stride})
     split = windows(window, stride)
     with _bound_socket(host, port) as listener:
         limrank = LimRank(
@@ -85,21 +93,22 @@ def serve(
             max_length=max_length,
             allow_mismatch=allow_mismatch or None,
         )
-        limrank.need_verdicts()
+        if by is None:
+            limrank.need_verdicts()
+        limits = Limits(documents=max_documents, bytes=max_bytes, queue=queue, batch=batch, questions=max_questions)
+        app = create_app(limrank, token=token, limits=limits, windows=split, ranker=by, set_formats=set_format or ())
         limrank.load()
         # The model stays in memory, so exclude it from garbage collection. Collect rarely: parsing a request with a
         # million values would trigger many collections, and each stops all threads, including the one for /health.
         gc.freeze()
         gc.set_threshold(100_000, 20, 100)
-        limits = Limits(documents=max_documents, bytes=max_bytes, queue=queue, batch=batch)
-        server = uvicorn.Server(
-            uvicorn.Config(create_app(limrank, token=token, limits=limits, windows=split), log_level="warning")
-        )
+        server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))
         with _address_errors(host, port):
             listener.listen()
         name = f"[{host}]" if ":" in host else host
         url = f"http://{name}:{listener.getsockname()[1]}"
-        console.log.info(f"{limrank.model.name} serves {url}/v1/rerank, /v2/rerank and /rerank; press Ctrl-C to stop")
+        served = limrank.model.name + ("" if by is None else f" with {spec(by)}")
+        console.log.info(f"{served} serves {url}/v1/rerank, /v2/rerank and /rerank; press Ctrl-C to stop")
         with suppress(KeyboardInterrupt):
             server.run(sockets=[listener])
 

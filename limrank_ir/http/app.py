@@ -5,7 +5,8 @@
 - ``GET /v1/models``, ``GET /health``, ``GET /metrics`` (Prometheus), ``GET /docs``.
 
 ``relevance_score`` is P(true). Results are ordered by log-odds, which do not saturate. In addition to those APIs, a
-request may have an ``instruction`` and ``"explain": true``, which adds ``log_odds`` and ``reasoning`` to each result.
+request may have an ``instruction``, ``"explain": true``, which adds ``log_odds`` and ``reasoning`` to each result, and
+a ``ranker``, whose order and scores the results then have.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import hmac
 import time
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
@@ -26,13 +27,16 @@ from starlette.requests import ClientDisconnect
 
 from limrank_ir import __version__
 from limrank_ir.errors import InputError
-from limrank_ir.http.answers import write
+from limrank_ir.http.answers import write, write_order
 from limrank_ir.http.body_limits import BodyReader
+from limrank_ir.http.by_ranker import Rankers
 from limrank_ir.http.errors import Refused, error_response, on_http_error, on_refused
 from limrank_ir.http.metrics import Metrics
 from limrank_ir.http.page import docs_page
 from limrank_ir.http.queueing import Queue
 from limrank_ir.http.requests import Rerank, RerankTexts, read
+from limrank_ir.rankers.named import spec
+from limrank_ir.rankers.order import Ranker
 from limrank_ir.ranking.windows import Windows
 from limrank_ir.reranker import LimRank
 
@@ -58,18 +62,26 @@ class Limits(BaseModel):
     Attributes:
         documents: the maximum number of documents per request.
         bytes: the maximum size of a request body.
-        queue: the maximum number of waiting (query, document) pairs; beyond that, the answer is 429.
-        batch: the maximum number of pairs judged together.
+        queue: the maximum number of waiting (query, document) pairs and of questions; beyond that, the answer is 429.
+        batch: the maximum number of passages in pairs, or questions, that are processed together.
+        questions: the maximum number of questions that a request's ranker may ask.
     """
 
     documents: int = Field(default=1000, ge=1)
     bytes: int = Field(default=10_000_000, ge=1)
     queue: int = Field(default=5000, ge=1)
     batch: int = Field(default=256, ge=1)
+    questions: int = Field(default=2000, ge=1)
 
 
 def create_app(
-    limrank: LimRank, *, token: str | None = None, limits: Limits | None = None, windows: Windows | None = None
+    limrank: LimRank,
+    *,
+    token: str | None = None,
+    limits: Limits | None = None,
+    windows: Windows | None = None,
+    ranker: str | Ranker | None = None,
+    set_formats: Sequence[str] = (),
 ) -> FastAPI:
     """Create the application.
 
@@ -79,18 +91,22 @@ def create_app(
             lets nobody in. ``/health`` is always open.
         limits: the limits.
         windows: how to split long documents (each is as relevant as its best window), or None.
+        ranker: the ranker for requests that name none (`limrank_ir.rankers.named.as_ranker`), or None: verdicts.
+        set_formats: formats for it (`limrank_ir.prompts.sets.SET_FORMATS`).
 
     Returns:
         The application. On shutdown, it answers all accepted requests first.
 
     Raises:
-        InputError: the reranker thinks where places are uncertain, which a queue of several requests would change.
+        InputError: the reranker thinks where places are uncertain, which a queue of several requests would change; or
+            the ranker and the model, the formats, or windows do not fit each other.
     """
     if limrank.think == "auto":
         raise InputError(
             "think='auto' needs all passages of a query in one call, but a server batches requests; set never or always"
         )
     limits = limits or Limits()
+    rankers = Rankers(limrank, ranker, set_formats, questions=limits.questions, splits=windows is not None)
     metrics = Metrics()
     bodies = BodyReader(limits.bytes)
     started = int(time.time())
@@ -98,7 +114,8 @@ def create_app(
         limrank,
         capacity=limits.queue,
         batch=limits.batch,
-        on_judged=metrics.add_batch,
+        on_judged=metrics.add_pairs,
+        on_asked=metrics.add_questions,
         on_dropped=metrics.dropped.inc,
     )
     metrics.waiting.set_function(lambda: queue.pairs)
@@ -125,6 +142,12 @@ def create_app(
         _check_token(request, token)
         async with bodies.read(request) as body:
             parsed, pairs = await asyncio.to_thread(read, body, shape, limits.documents, windows)
+            ranking = await asyncio.to_thread(rankers.of, parsed, pairs)
+            if ranking is not None:
+                order = await _while_connected(request, queue.rank(ranking.ranker, ranking.ask, ranking.candidates))
+                name = spec(ranking.ranker)
+                content = await asyncio.to_thread(write_order, parsed, order, name, limrank.model.name, version)
+                return Response(content, media_type="application/json")
             stream = iter(await _while_connected(request, queue.judge([pair for parts in pairs for pair in parts])))
             verdicts = [[next(stream) for _ in parts] for parts in pairs]
             content = await asyncio.to_thread(write, parsed, verdicts, limrank.model.name, version)

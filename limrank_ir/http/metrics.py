@@ -16,15 +16,26 @@ class Metrics:
         self.requests = Counter("limrank_requests", "Answered requests.", ["path", "status"], **own)
         self.seconds = Histogram("limrank_request_seconds", "Time from request to answer.", ["path"], **own)
         self.pairs = Counter("limrank_pairs", "Judged (query, document) pairs.", **own)
+        self.questions = Counter("limrank_questions", "Answered questions of rankers.", **own)
         self.batch = Histogram(
-            "limrank_batch_pairs", "Pairs judged together.", buckets=[2**n for n in range(13)], **own
+            "limrank_batch_pairs", "Pairs, or questions, processed together.", buckets=[2**n for n in range(13)], **own
         )
-        self.judging = Counter("limrank_judging_seconds", "Time the model spent judging.", **own)
-        self.dropped = Counter("limrank_dropped_pairs", "Pairs whose client disconnected before the answer.", **own)
-        self.waiting = Gauge("limrank_queue_pairs", "Pairs waiting or being judged.", **own)
+        self.judging = Counter("limrank_judging_seconds", "Time the model spent judging and answering.", **own)
+        self.dropped = Counter(
+            "limrank_dropped_pairs", "Pairs, or questions, whose client disconnected before the answer.", **own
+        )
+        self.waiting = Gauge("limrank_queue_pairs", "Pairs, or questions, waiting or being processed.", **own)
 
-    def add_batch(self, pairs: int, seconds: float) -> None:
-        """Record a batch."""
+    def add_pairs(self, pairs: int, seconds: float) -> None:
+        """Record a batch of pairs."""
         self.pairs.inc(pairs)
-        self.batch.observe(pairs)
+        self._add_batch(pairs, seconds)
+
+    def add_questions(self, questions: int, seconds: float) -> None:
+        """Record a batch of questions."""
+        self.questions.inc(questions)
+        self._add_batch(questions, seconds)
+
+    def _add_batch(self, size: int, seconds: float) -> None:
+        self.batch.observe(size)
         self.judging.inc(seconds)

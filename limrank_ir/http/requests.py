@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, Validati
 from pydantic_core import PydanticCustomError
 
 from limrank_ir.errors import InputError
-from limrank_ir.formats.pairs import Pair
+from limrank_ir.formats.pairs import CheckedPair
 from limrank_ir.formats.records import TEXT
 from limrank_ir.ranking.windows import Windows
 
@@ -57,7 +57,15 @@ class Rerank(BaseModel):
         default=None, description="Which fields of the objects to read, joined by a space in this order."
     )
     instruction: str | None = Field(default=None, description="What counts as relevant, in your own words.")
-    explain: bool | None = Field(default=False, description="Adds log_odds and reasoning to each result.")
+    explain: bool | None = Field(
+        default=False, description="Adds log_odds and reasoning to each result; with a ranker, what its score is."
+    )
+    ranker: Annotated[str, Field(max_length=200)] | None = Field(
+        default=None, description="Asks in another way, such as setwise:top=5; documents then come best first."
+    )
+    set_formats: Annotated[list[str], Field(fail_fast=True, max_length=10)] | None = Field(
+        default=None, description="With a ranker: the formats of its questions, such as setwise-numbers."
+    )
 
     @model_validator(mode="after")
     def _one_count(self) -> Rerank:
@@ -102,7 +110,7 @@ class RerankTexts(Rerank):
 
 def read(
     body: bytes | bytearray, shape: type[Shape], documents: int, windows: Windows | None = None
-) -> tuple[Shape, list[list[Pair]]]:
+) -> tuple[Shape, list[list[CheckedPair]]]:
     """Read a request.
 
     Args:
@@ -123,7 +131,7 @@ def read(
         raise InputError(f"invalid request: {_first_fault(error)}") from error
     if len(request.items) > documents:
         raise InputError(f"{len(request.items)} documents, more than {documents}; send them in several requests")
-    pairs: list[list[Pair]] = []
+    pairs: list[list[CheckedPair]] = []
     for index, document in enumerate(request.items):
         title, text = _title_and_text(index, document, request.rank_fields)
         parts = [" ".join(filter(None, (title, text)))] if windows is None else windows.split(text, title)

@@ -10,6 +10,7 @@ from limrank_ir.engines.formats import model_format
 from limrank_ir.errors import EngineError, InputError
 from limrank_ir.formats.pairs import checked_pair
 from limrank_ir.prompts import Prompt
+from limrank_ir.prompts.sets import SetFormat
 from limrank_ir.rankers.asking import Answer, Question, Read, Write
 from limrank_ir.rankers.remembered import ANSWERS, NAMES, Remembered
 from limrank_ir.rankers.stats import AskStats
@@ -67,7 +68,7 @@ class EngineAsk:
         self._answers: Remembered[Saved] = Remembered(ANSWERS)  # those that are in no store
         self._stored: Remembered[None] = Remembered(NAMES)  # the others, by name
 
-    def check(self, task: str, passages: int, *, writes: bool) -> None:
+    def check(self, task: str, passages: int, *, writes: bool) -> SetFormat | None:
         """Check that questions of a task can be asked, without loading the model.
 
         Args:
@@ -75,11 +76,14 @@ class EngineAsk:
             passages: the number of passages that are shown.
             writes: whether the model writes, rather than being read.
 
+        Returns:
+            The format in which they are asked, or None: the model's own.
+
         Raises:
             InputError: the task is unknown, the format cannot show so many passages, or the model or its engine cannot
                 read or write it.
         """
-        self._ways.check(task, passages, writes=writes)
+        return self._ways.check(task, passages, writes=writes)
 
     def __call__(self, questions: Sequence[Question], *, progress: Callable[[int], None] = _ignore) -> list[Answer]:
         """Answer questions.
