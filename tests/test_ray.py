@@ -16,6 +16,7 @@ import pytest
 from limrank_ir import EngineError, InputError, LimRank
 from limrank_ir.ray import RayEngine, Workers, connect, on_ray
 from limrank_ir.store import VerdictStore
+from limrank_ir.verdict import Written
 
 from .command_line import limrank, one_thread, process, rerank, write_broken_model, write_files
 from .engines import reading
@@ -57,6 +58,11 @@ class Stub:
             os.kill(os.getpid(), signal.SIGKILL)
         yield [(index, reading(float(len(prompts[index].prefix + prompts[index].passage)))) for index in wanted]
 
+    def write(self, prompts, *, budget, stop=(), done=frozenset()):
+        wanted = [index for index in range(len(prompts)) if index not in done]
+        (self.folder / f"wrote-{os.getpid()}-{time.time_ns()}").touch()
+        yield [(index, Written(f"{prompts[index].prefix} {budget} {stop}", 1, 1, "stop")) for index in wanted]
+
     def asked(self):
         """How often each prompt was asked."""
         return Counter(name for path in self.folder.glob("asked-*") for name in json.loads(path.read_text()))
@@ -97,6 +103,22 @@ print(len(on_ray(workers=TWO, engine=stub, store={str(tmp_path / "store.db")!r})
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
     assert (done.stdout, done.stderr) == (f"{QUERIES}\n", "")
     assert len(list(tmp_path.glob("death-*"))) == 1
+
+
+def test_workers_write_what_is_not_written_yet(tmp_path):
+    prompts = [LimRank().prompt(*pair) for pair in PAIRS]
+    done = frozenset(range(0, QUERIES, 3)) | frozenset(range(32, 64))  # all of the second wave
+    engine = on_ray(workers=TWO, engine=Stub(tmp_path)).engine
+    written = dict(result for batch in engine.write(prompts, budget=7, stop=("\n",), done=done) for result in batch)
+    alone = Stub(tmp_path).write(prompts, budget=7, stop=("\n",), done=done)
+    assert written == dict(result for batch in alone for result in batch) and len(written) < QUERIES - 32
+    assert len(list(tmp_path.glob("wrote-*"))) == 3  # two waves, and here
+
+
+def test_workers_that_can_only_read_say_so_before_they_start(monkeypatch, tmp_path):
+    monkeypatch.delattr(Stub, "write")
+    with pytest.raises(InputError, match="only reads labels"):
+        next(on_ray(address="10.255.255.1:6379", engine=Stub(tmp_path)).engine.write([], budget=1))
 
 
 def test_workers_keep_their_models_from_chunk_to_chunk_of_a_long_run(tmp_path):

@@ -6,13 +6,14 @@ from collections.abc import Iterator, Sequence, Set
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Unpack
 
+from limrank_ir.engines import writer
 from limrank_ir.engines.batching import waves
 from limrank_ir.extras import need
 from limrank_ir.models import DEFAULT, ENGINE_OPTIONS, ModelOptions, set_options
 from limrank_ir.prompts import Prompt
 from limrank_ir.ray.cluster import TRIES, Workers, connect, explained, placement
 from limrank_ir.reranker import LimRank
-from limrank_ir.verdict import Reading
+from limrank_ir.verdict import Reading, Written
 
 if TYPE_CHECKING:
     from limrank_ir.engines import Label
@@ -62,7 +63,7 @@ class RayEngine:
         need("--ray", "ray", "ray", "pyarrow")
         chosen = {name: value for name, value in set_options(options).items() if name != "store"}
         self._make = partial(LimRank, model, **chosen)
-        self._make()  # raises if an option is wrong
+        self._engine = self._make().engine  # raises if an option is wrong; its model never loads
         self._options = chosen
         self._workers = workers
         self._address = address
@@ -95,6 +96,38 @@ class RayEngine:
             LimRankError: as the worker's engine raises it.
             EngineError: workers die again and again with the same wave, or the cluster is lost.
         """
+        yield from self._work("read_labels", prompts, done, {"labels": labels, "think": think, "budget": budget})
+
+    def write(
+        self,
+        prompts: Sequence[Prompt],
+        *,
+        budget: int,
+        stop: Sequence[str] = (),
+        done: Set[int] = frozenset(),
+    ) -> Iterator[list[tuple[int, Written]]]:
+        """Continue prompts wave by wave (see `limrank_ir.engines.Writer.write`).
+
+        Raises:
+            LimRankError: as for `read_labels`; or the workers' engine can only read labels.
+        """
+        writer(self._engine)
+        yield from self._work("write", prompts, done, {"budget": budget, "stop": stop})
+
+    def _work(
+        self, method: str, prompts: Sequence[Prompt], done: Set[int], ask: dict[str, Any]
+    ) -> Iterator[list[tuple[int, Any]]]:
+        """Hand waves to the workers.
+
+        Args:
+            method: the method of their engines that does the work.
+            prompts: the prompts.
+            done: indices to skip.
+            ask: further arguments of the method.
+
+        Yields:
+            Waves of (index of the prompt, its result).
+        """
         tasks = []
         for wave in waves(dict(enumerate(prompts))):
             indices = [index for group in wave for index in group]
@@ -103,14 +136,15 @@ class RayEngine:
                 tasks.append((indices, [prompts[index] for index in indices], known))
         if not tasks:
             return
-        ask = {"labels": labels, "think": think, "budget": budget}
         finished = False
         with explained():
             workers = self._started(len(tasks))
             from ray.util import ActorPool
 
             try:
-                yield from ActorPool(workers).map_unordered(lambda worker, task: worker.read.remote(task, ask), tasks)
+                yield from ActorPool(workers).map_unordered(
+                    lambda worker, task: worker.work.remote(method, task, ask), tasks
+                )
                 finished = True
             finally:
                 if not finished:
@@ -145,8 +179,10 @@ class _Worker:
     def identity(self) -> str:
         return self._engine.identity
 
-    def read(self, task: tuple[list[int], list[Prompt], Set[int]], ask: dict[str, Any]) -> list[tuple[int, Reading]]:
-        """Read the labels of a wave; returns readings with the indices of their prompts."""
+    def work(
+        self, method: str, task: tuple[list[int], list[Prompt], Set[int]], ask: dict[str, Any]
+    ) -> list[tuple[int, Any]]:
+        """Do a wave by a method of the engine; returns the results with the indices of their prompts."""
         indices, prompts, done = task
-        read = self._engine.read_labels(prompts, done=done, **ask)
-        return [(indices[place], reading) for part in read for place, reading in part]
+        batches = getattr(self._engine, method)(prompts, done=done, **ask)
+        return [(indices[place], result) for batch in batches for place, result in batch]
