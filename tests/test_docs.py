@@ -199,7 +199,8 @@ def test_the_servers_examples_run(folder):
     (folder / "client.py").write_text(client.replace("8787", PORT) + "print(answer.results[0].index)\n")
     start, ask = serving.replace("8787", PORT).split("&\n", 1)
     wait = f"for i in $(seq 300); do curl -sf localhost:{PORT}/health && break; sleep 0.2; done"
-    lines = [f"{start}&", "server=$!", "trap 'kill $server' EXIT", wait, ask, ranking.replace("8787", PORT), "python client.py"]
+    asked = [ask, ranking.replace("8787", PORT), "python client.py"]
+    lines = [f"{start}&", "server=$!", "trap 'kill $server' EXIT", wait, *asked]
     printed = bash("\n".join(lines), folder)
     assert '"reasoning":null' in printed and printed.rstrip().endswith("1")
     assert '"ranker":{"name":"setwise:top=1","questions":1,' in printed
