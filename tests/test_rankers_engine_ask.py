@@ -321,3 +321,13 @@ def test_a_thought_that_the_prompt_has_opened_is_not_the_answer():
     assert order(way.answer(cut), 2) is not None
     assert order(opened.answer(cut), 2) is None
     assert order(opened.answer(replace(cut, text=f"{cut.text}</think> [1] > [2]")), 2).value == (0, 1)
+
+
+def test_a_model_that_would_rather_say_something_else_is_remarked_on(limrank):
+    ask = EngineAsk(limrank)  # limrank-smol says true or false, and was not trained for grades
+    ask([Read("grade-4", "how do I copy a file?", (text,)) for text in ("shutil.copy copies.", "A cake needs flour.")])
+    assert ask.stats.unlikely == 2
+    assert "in 2 of 2 readings, the model would rather say something else than a label" in ask.stats.remarks()[-1]
+    own = EngineAsk(limrank)
+    own([Read("judge", "how do I copy a file?", ("shutil.copy copies.",))])
+    assert own.stats.unlikely == 0 and own.stats.remarks() == []

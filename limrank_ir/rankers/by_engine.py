@@ -14,8 +14,8 @@ from limrank_ir.prompts.sets import SetFormat
 from limrank_ir.rankers.asking import Answer, Question, Read, Write
 from limrank_ir.rankers.remembered import ANSWERS, NAMES, Remembered
 from limrank_ir.rankers.stats import AskStats
-from limrank_ir.rankers.ways import Way, Ways, WrittenSets, tokens
-from limrank_ir.reranker import LimRank
+from limrank_ir.rankers.ways import ReadSets, Way, Ways, WrittenSets, tokens
+from limrank_ir.reranker import LOW_MASS, LimRank
 from limrank_ir.store import Saved, key
 from limrank_ir.verdict import Reading, Verdict
 
@@ -226,6 +226,10 @@ class EngineAsk:
         self.stats.cut_tokens += saved.cut_tokens
         self.stats.cleaned += prompt.cleaned
         self.stats.unfinished += full and not short
+        # A model that has a format of its own was trained on the labels, perhaps on nothing else.
+        known = isinstance(way, ReadSets) and way.fmt.name == self.limrank.model.set_format
+        mass = saved.mass if isinstance(saved, Reading) and isinstance(way, ReadSets) and not known else None
+        self.stats.unlikely += mass is not None and mass < LOW_MASS
         self.stats.full += full and short
 
 

@@ -20,6 +20,8 @@ class AskStats:
         cut_tokens: the number of tokens that were cut.
         cleaned: different prompts from whose texts something was removed (`limrank_ir.prompts.sets.clean_of_lists`).
         unfinished: thoughts, before an answer or a verdict, that used up their budget.
+        unlikely: readings in which the model would rather say something else than one of the labels
+            (`limrank_ir.reranker.LOW_MASS`).
         full: written answers without a thought that ended because they were as long as their format allows.
     """
 
@@ -33,6 +35,7 @@ class AskStats:
     cut_tokens: int = 0
     cleaned: int = 0
     unfinished: int = 0
+    unlikely: int = 0
     full: int = 0
 
     @property
@@ -56,6 +59,11 @@ class AskStats:
             remarks.append(f"reserved strings or identifiers were removed from the texts of {self.cleaned} prompts")
         if self.unfinished:
             remarks.append(f"{self.unfinished} of {asked} answers used up their budget; raise budget if it matters")
+        if self.unlikely > asked / 2:
+            remarks.append(
+                f"in {self.unlikely} of {asked} readings, the model would rather say something else than a label; use "
+                "a model that was trained for this ranker and format, or another ranker"
+            )
         if self.full:
             remarks.append(f"{self.full} of {asked} answers were cut at the length that their format allows")
         return remarks
