@@ -10,6 +10,8 @@ import pytest
 
 from limrank_ir import EngineError, InputError
 from limrank_ir.http.queueing import Full, Queue
+from limrank_ir.rankers.setwise import Setwise
+from tests.judges import Perfect, candidates, ideal
 
 
 class Slow:
@@ -210,5 +212,38 @@ def test_a_long_request_that_fails_is_not_continued():
             with pytest.raises(InputError):
                 await task
             assert len(running.model.batches) == 1 and running.queue.pairs == 0 and not running.dropped
+
+    asyncio.run(main())
+
+
+class Asked(Perfect):
+    """Answers the questions of rankers."""
+
+    def __call__(self, questions, *, progress):
+        progress(len(questions))
+        return super().__call__(questions)
+
+
+@pytest.mark.parametrize(("batch", "together"), [(10, True), (7, False)])
+def test_rounds_of_rankers_are_asked_together_as_far_as_their_passages_fit_into_a_batch(batch, together):
+    grades = [2, 7, 1, 9, 4, 3, 5]
+
+    async def main():
+        async with Running(Slow(), batch=batch) as running:
+            ask = Asked()
+            (held,) = await running.ask(many("a", 1))
+            rankings = [running.queue.rank(Setwise(top=2), ask, candidates(grades, query)) for query in "bc"]
+            orders = [asyncio.create_task(ranking) for ranking in rankings]
+            (verdicts,) = await running.ask(many("d", 2))
+            async with asyncio.timeout(10):
+                while len(running.queue._jobs) < 3:
+                    await asyncio.sleep(0.001)
+            running.model.gate.set()
+            for order in await asyncio.gather(*orders):
+                assert list(order.indices[:2]) == ideal(grades)[:2]
+            assert await held == many("a", 1) and await verdicts == many("d", 2)
+            assert running.model.batches == [many("a", 1), many("d", 2)]
+            assert [question.query for question in ask.batches[0]] == (["b", "c"] if together else ["b"])
+            assert running.queue.pairs == 0
 
     asyncio.run(main())
