@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from limrank_ir import LimRank, LimRankError
-from limrank_ir.engines import precision
+from limrank_ir.engines import cpu, precision
 from limrank_ir.engines.int8 import Int8Linear, Int8Rows, can_quantize, overflows, product, turning
 from limrank_ir.engines.loading import TESTED_FAMILIES
 from limrank_ir.engines.precision import chosen_precision
@@ -112,14 +112,34 @@ def test_auto_takes_the_fastest_that_keeps_rankings(tmp_path, smol_folder, monke
     folder = tiny.make(tmp_path / "llama", smol_folder)
     assert chosen_precision(None, CPU, folder) == "float32"
     assert chosen_precision("float16", CPU, folder) == "float16"
-    monkeypatch.setattr(precision, "can_speed_up", lambda dtype: True)
+    monkeypatch.setattr(precision, "outruns_float32", lambda dtype: True)
     assert chosen_precision("auto", CPU, folder) == "bfloat16"
-    monkeypatch.setattr(precision, "can_speed_up", lambda dtype: dtype == torch.float32)
+    monkeypatch.setattr(precision, "outruns_float32", lambda dtype: False)
     assert chosen_precision("auto", CPU, folder) == "float32"  # not int8, which moves close passages
     assert chosen_precision("auto", CPU, tmp_path) == "float32"  # loading says what is wrong
     other = tiny.make(tmp_path / "other", smol_folder, hidden_act="gelu", num_hidden_layers=1)
     with pytest.raises(LimRankError, match=r"dtype='int8' needs an x86 CPU with AVX2 .* choose dtype='float32'"):
         LimRank(str(other), prompt_format="rank1", think="never", dtype="int8", device="cpu").predict([("a", "b")])
+
+
+@pytest.mark.parametrize("times", [2.0, 0.5])
+def test_instructions_that_are_slower_than_float32_are_not_used(monkeypatch, times):
+    def seconds(layer, x):  # every other run is slowed down by another program
+        calls.append(x.dtype)
+        return (times if x.dtype == torch.bfloat16 else 1.0) * (1 + 9 * (len(calls) // 2 % 2))
+
+    calls: list[torch.dtype] = []
+    if not cpu.can_speed_up(torch.bfloat16):
+        pytest.skip("this CPU or this build of PyTorch has no bfloat16")
+    monkeypatch.setattr(cpu, "_seconds", seconds)
+    cpu.outruns_float32.cache_clear()
+    try:
+        assert cpu.outruns_float32(torch.bfloat16) == (times < 1)
+        count = len(calls)
+        assert cpu.outruns_float32(torch.bfloat16) == (times < 1)
+        assert len(calls) == count
+    finally:
+        cpu.outruns_float32.cache_clear()
 
 
 def test_cross_encoders_have_no_int8(tmp_path):

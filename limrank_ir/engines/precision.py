@@ -7,12 +7,12 @@ from pathlib import Path
 import torch
 
 from limrank_ir.engines.base_models import UNREADABLE
-from limrank_ir.engines.cpu import can_speed_up
+from limrank_ir.engines.cpu import outruns_float32
 from limrank_ir.engines.loading import TESTED_FAMILIES
 
 
 def chosen_precision(asked: str | None, device: torch.device, weights: Path) -> str:
-    """Choose a precision. The same machine and model always give the same one: verdicts depend on it.
+    """Choose a precision. The same machine and model give the same one every time: verdicts depend on it.
 
     Args:
         asked: one of `limrank_ir.models.PRECISIONS`; None: float32 on a CPU, half precision on a GPU.
@@ -21,7 +21,7 @@ def chosen_precision(asked: str | None, device: torch.device, weights: Path) -> 
 
     Returns:
         One of them but ``"auto"``. For that, the fastest one that hardly changes rankings: half precision on a GPU; on
-        a CPU bfloat16 if it multiplies that fast, else float32. It never is int8, which moves close passages.
+        a CPU bfloat16 if it multiplies that faster, else float32. It never is int8, which moves close passages.
     """
     if asked not in (None, "auto"):
         return asked
@@ -35,5 +35,5 @@ def chosen_precision(asked: str | None, device: torch.device, weights: Path) -> 
         config = AutoConfig.from_pretrained(weights)
     except UNREADABLE:
         return "float32"  # loading says what is wrong
-    fast = config.model_type in TESTED_FAMILIES and can_speed_up(torch.bfloat16)
+    fast = config.model_type in TESTED_FAMILIES and outruns_float32(torch.bfloat16)
     return "bfloat16" if fast else "float32"
