@@ -5,8 +5,8 @@ product fused in, are a fifth faster than PyTorch's own on a 135M model. These a
 compiler emits, but using them directly needs no C++ compiler on the user's machine.
 
 With bfloat16 weights, only the matrix products and the attention run in bfloat16, which CPUs with AMX, and AMD's with
-AVX-512 BF16, compute at least twice as fast. The residual stream stays in float32, so that errors do not add up over the
-layers.
+AVX-512 BF16, compute at least twice as fast. The residual stream stays in float32, so that errors do not add up over
+the layers.
 """
 
 from __future__ import annotations
