@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 import re
+import weakref
 from pathlib import Path
 
 import pytest
@@ -342,3 +344,26 @@ def test_without_rank_llm_it_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setattr("limrank_ir.extras.installed", lambda package: package != "rank_llm")
     with pytest.raises(InputError, match=r"needs rank_llm; run: pip install 'limrank-ir\[rank-llm\]'"):
         system("rank-llm-pointwise:anything", tmp_path)
+
+
+def test_one_model_at_a_time_is_loaded_and_systems_share_it(tmp_path, smol_folder, monkeypatch):
+    def load(limrank):
+        loads.append(weakref.ref(limrank.engine))
+        whole(limrank)
+
+    loads: list[weakref.ref] = []
+    whole = LimRank.load
+    monkeypatch.setattr(LimRank, "load", load)
+    one, two = (str(tiny.make(tmp_path / name, smol_folder, seed=seed)) for seed, name in enumerate(("one", "two")))
+    names = [one, f"{one}@pointwise", f"{one}@graded:rule=expected", two]
+    systems = read_systems(names, ModelOptions(prompt_format="rank1", think="never"), tmp_path / "verdicts.sqlite")
+    assert loads == []
+    for found in systems[:3]:
+        scores, _ = score(found)
+        assert found.fresh()(PAIRS, [].append)[0] == pytest.approx(scores)
+        assert len(loads) == 1
+    assert score(systems[0])[0] != score(systems[3])[0]
+    gc.collect()
+    assert len(loads) == 2
+    assert loads[0]() is None
+    assert loads[1]() is not None

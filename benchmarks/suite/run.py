@@ -206,7 +206,7 @@ def _rerank_all(
     measures: Sequence[Any],
     done: dict[tuple[str, str], list[SystemResult]],
 ) -> None:
-    """Measure a system on all collections. It is loaded when one of them needs it, and released at the end."""
+    """Measure a system on all collections. It is loaded when one of them needs it."""
     score: Scorer | None = None
     for collection in collections:
         key = {

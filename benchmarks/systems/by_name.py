@@ -13,7 +13,7 @@ from limrank_ir.rankers.behind import split_ranker
 from .by_ranker import ranker_system
 from .cross_encoder import CROSS_ENCODER, cross_encoder_system
 from .dense import DENSE, dense_system
-from .limrank import limrank_system
+from .limrank import LastEngine, limrank_system
 from .rank_llm import LISTWISE, POINTWISE
 from .rank_llm_listwise import listwise_system
 from .rank_llm_pointwise import pointwise_system
@@ -40,7 +40,8 @@ def read_systems(names: Sequence[str], options: ModelOptions, store: Path, *, th
     Raises:
         InputError: a name is unknown, something is not installed, or two systems have the same label.
     """
-    systems = [_find(name, options, store, thoughts) for name in dict.fromkeys(names) if name != FIRST_STAGE]
+    last = LastEngine()
+    systems = [_find(name, options, store, last, thoughts) for name in dict.fromkeys(names) if name != FIRST_STAGE]
     labels = {FIRST_STAGE: FIRST_STAGE}
     for system in systems:
         other = labels.setdefault(system.file_name.lower(), system.name)
@@ -49,7 +50,7 @@ def read_systems(names: Sequence[str], options: ModelOptions, store: Path, *, th
     return systems
 
 
-def _find(name: str, options: ModelOptions, store: Path, thoughts: bool) -> System:
+def _find(name: str, options: ModelOptions, store: Path, last: LastEngine, thoughts: bool) -> System:
     if name == DENSE:
         return dense_system(options)
     if name.startswith(f"{DENSE}:"):
@@ -61,8 +62,8 @@ def _find(name: str, options: ModelOptions, store: Path, thoughts: bool) -> Syst
     if name.startswith(CROSS_ENCODER):
         return cross_encoder_system(Path(name.removeprefix(CROSS_ENCODER)).expanduser(), options)
     if split_ranker(name)[1]:
-        return ranker_system(name, options, store, thoughts=thoughts)
+        return ranker_system(name, options, store, last, thoughts=thoughts)
     near = get_close_matches(name.lower(), (FIRST_STAGE, DENSE), 1, 0.75)
     if near and not Path(name).exists():
         raise InputError(f"--system {name}: unknown; did you mean {near[0]}?")
-    return limrank_system(name, options, store, thoughts=thoughts)
+    return limrank_system(name, options, store, last, thoughts=thoughts)

@@ -13,13 +13,12 @@ from limrank_ir.rankers.fit import engine_ask
 from limrank_ir.rankers.named import as_ranker, spec
 from limrank_ir.rankers.order import Candidates, Counts, Ranker
 from limrank_ir.rankers.run import most_questions, rank_candidates
-from limrank_ir.reranker import LimRank
 
-from .limrank import named
+from .limrank import LastEngine, named
 from .system import FUSION_WEIGHT, InstructedPair, Scorer, System, Work, by_query
 
 
-def ranker_system(name: str, options: ModelOptions, store: Path, *, thoughts: bool = True) -> System:
+def ranker_system(name: str, options: ModelOptions, store: Path, last: LastEngine, *, thoughts: bool = True) -> System:
     """A LimRank model with a ranker. Its scores are those of the ranker's orders.
 
     The ranker gets the candidates in the order of the first stage, without its scores: the suite itself fuses the two.
@@ -30,6 +29,7 @@ def ranker_system(name: str, options: ModelOptions, store: Path, *, thoughts: bo
             its ``@``).
         options: how to run the model.
         store: the file for verdicts and answers.
+        last: keeps the engine loaded until a system has another one.
         thoughts: whether that file keeps what the model writes.
 
     Returns:
@@ -40,17 +40,14 @@ def ranker_system(name: str, options: ModelOptions, store: Path, *, thoughts: bo
     """
     base, (text, *formats) = split_ranker(name)
     ranker = as_ranker(text)
-    found = named(base, options, store, thoughts=thoughts)
+    found = named(base, options, store, last, thoughts=thoughts)
     engine_ask(found.model, ranker, formats)  # what does not go together is an error now
     what = SIGN.join([spec(ranker), *formats])
     identity = f"{found.model.engine.identity} {found.model.model.prompt_format} ranker={what}"
 
-    def scorer(limrank: LimRank) -> Scorer:
+    def scorer(*, stored: bool) -> Scorer:
+        limrank = found.load(stored=stored)
         return lambda pairs, advance: _score(engine_ask(limrank, ranker, formats), ranker, pairs, advance)
-
-    def fresh() -> Scorer:
-        found.model.load()
-        return scorer(found.model)
 
     return System(
         name=name,
@@ -59,9 +56,9 @@ def ranker_system(name: str, options: ModelOptions, store: Path, *, thoughts: bo
         identity=f"{identity} think={found.model.think} budget={found.model.budget}",
         weight=FUSION_WEIGHT,
         adapter=found.adapter,
-        start=lambda: scorer(found.with_store()),
+        start=lambda: scorer(stored=True),
         reads="query and instruction",
-        fresh=fresh,
+        fresh=lambda: scorer(stored=False),
     )
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
+from limrank_ir.engines import Engine
 from limrank_ir.errors import InputError
 from limrank_ir.models import MODELS, ModelOptions
 from limrank_ir.reranker import LimRank
@@ -15,13 +17,38 @@ from limrank_ir.weights import identity
 from .system import InstructedPair, Scorer, System, Work
 
 
-def limrank_system(name: str, options: ModelOptions, store: Path, *, thoughts: bool = True) -> System:
+class LastEngine:
+    """Keeps the engine that was loaded last, and no other: systems with the same model load it once."""
+
+    def __init__(self) -> None:
+        self._engine: Engine | None = None
+        self._key: tuple[str, str] | None = None
+
+    def loaded(self, model: LimRank) -> Engine:
+        """The engine of a model, or one like it that is already loaded.
+
+        Args:
+            model: the model; as it may be loaded, it must not be kept.
+
+        Raises:
+            LimRankError: it cannot be loaded.
+        """
+        key = (model.engine.identity, model.model.prompt_format)
+        if self._engine is None or key != self._key:
+            self._engine = None  # before the next one is loaded, its memory is free
+            model.load()
+            self._engine, self._key = model.engine, key
+        return self._engine
+
+
+def limrank_system(name: str, options: ModelOptions, store: Path, last: LastEngine, *, thoughts: bool = True) -> System:
     """A LimRank model.
 
     Args:
         name: a name from ``limrank models``, a folder or hub id, or ``NAME+ADAPTER``.
         options: how to run it; `prompt_format` is for models that ``limrank models`` does not list.
         store: the file for its verdicts.
+        last: keeps its engine loaded until a system has another one.
         thoughts: whether that file keeps its reasoning.
 
     Returns:
@@ -30,19 +57,15 @@ def limrank_system(name: str, options: ModelOptions, store: Path, *, thoughts: b
     Raises:
         InputError: the model is unknown, or the adapter's folder holds no adapter.
     """
-    found = named(name, options, store, thoughts=thoughts)
+    found = named(name, options, store, last, thoughts=thoughts)
     model = found.model
     think = f"{model.think} budget={0 if model.think == 'never' else model.budget}"
     if model.think == "auto":
         think += f" top={model.think_top} margin={model.think_margin:g}"
 
-    def start() -> Scorer:
-        limrank = found.with_store()
+    def scorer(*, stored: bool) -> Scorer:
+        limrank = found.load(stored=stored)
         return lambda pairs, advance: _score(limrank, pairs, advance)
-
-    def fresh() -> Scorer:
-        model.load()
-        return lambda pairs, advance: _score(model, pairs, advance)
 
     return System(
         name=name,
@@ -50,11 +73,18 @@ def limrank_system(name: str, options: ModelOptions, store: Path, *, thoughts: b
         identity=f"{model.engine.identity} {model.model.prompt_format} think={think}",
         weight=model.model.fuse,
         adapter=found.adapter,
-        start=start,
+        start=lambda: scorer(stored=True),
         reads="query and instruction",
         log_odds=True,
-        fresh=fresh,
+        fresh=lambda: scorer(stored=False),
     )
+
+
+class Load(Protocol):
+    """Loads a model."""
+
+    def __call__(self, *, stored: bool) -> LimRank:
+        """Load it, with the store of the benchmark, or without one."""
 
 
 @dataclass(frozen=True)
@@ -63,18 +93,18 @@ class Named:
 
     Attributes:
         label: its name in tables.
-        model: the model, which keeps no verdicts.
+        model: the model, to ask what it is. It is not loaded.
         adapter: the content hash of its adapter, or None.
-        with_store: loads it, which is not timed, and returns it with the store.
+        load: loads it, which is not timed, and returns it, with the store or without.
     """
 
     label: str
     model: LimRank
     adapter: str | None
-    with_store: Callable[[], LimRank]
+    load: Load
 
 
-def named(name: str, options: ModelOptions, store: Path, *, thoughts: bool = True) -> Named:
+def named(name: str, options: ModelOptions, store: Path, last: LastEngine, *, thoughts: bool = True) -> Named:
     """Find a LimRank model. The arguments and errors are those of `limrank_system`."""
     base, adapter = split_name(name)
     prompt_format = None if base in MODELS else options.get("prompt_format")
@@ -84,22 +114,21 @@ def named(name: str, options: ModelOptions, store: Path, *, thoughts: bool = Tru
     model = LimRank(base, **chosen)
     own_adapter = model.model.adapter
 
-    def with_store() -> LimRank:
-        model.load()
+    def load(*, stored: bool) -> LimRank:
         return LimRank(
             base,
             adapter=adapter,
             prompt_format=prompt_format,
-            engine=model.engine,
+            engine=last.loaded(LimRank(base, **chosen)),
             think=model.think,
             think_top=model.think_top,
             think_margin=model.think_margin,
             budget=model.budget,
-            store=VerdictStore(store, thoughts=thoughts),
+            store=VerdictStore(store, thoughts=thoughts) if stored else None,
         )
 
     content = None if own_adapter is None else identity(own_adapter)
-    return Named(_label(base, adapter), model, content, with_store)
+    return Named(_label(base, adapter), model, content, load)
 
 
 def split_name(name: str) -> tuple[str, str | None]:
