@@ -11,6 +11,7 @@ from .errors.cli import errors
 from .followir.cli import followir
 from .gpqa.cli import gpqa
 from .heads.cli import ir_metadata
+from .layers.cli import layers
 from .litsearch.cli import litsearch
 from .speed.cli import speed
 from .suite.cli import render, suite
@@ -18,5 +19,19 @@ from .think.cli import think
 
 app = typer.Typer(rich_markup_mode="markdown")
 
-for command in (suite, render, bright, followir, litsearch, gpqa, ablate, compare, ir_metadata, errors, think, speed):
+for command in (
+    suite,
+    render,
+    bright,
+    followir,
+    litsearch,
+    gpqa,
+    ablate,
+    compare,
+    ir_metadata,
+    errors,
+    think,
+    layers,
+    speed,
+):
     app.command()(command)
