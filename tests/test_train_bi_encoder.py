@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from limrank_ir.errors import LimRankError
 from limrank_ir.train.bi_encoder import scaled_cosine, train_bi_encoder
@@ -57,6 +60,45 @@ def test_it_learns_the_teacher_s_order_and_goes_on_from_a_checkpoint(config, tmp
     assert cosines(train_bi_encoder(config, "minilm", output=tmp_path / "parts")) == pytest.approx(
         [bread, answer], abs=1e-4
     )
+
+
+def with_prompts(folder: Path) -> Path:
+    """MiniLM with the prompts of E5."""
+    from limrank_ir.retrieval import minilm
+
+    copy = Path(shutil.copytree(minilm.folder("test"), folder))
+    file = copy / "config_sentence_transformers.json"
+    settings = json.loads(file.read_text(encoding="utf-8"))
+    settings |= {"prompts": {"query": "query: ", "document": "passage: "}, "default_prompt_name": None}
+    file.write_text(json.dumps(settings), encoding="utf-8")
+    return copy
+
+
+def test_it_goes_on_from_a_checkpoint_of_the_same_bi_encoder_only(config, tmp_path):
+    changes = ["training.max_steps=1", "training.save_steps=1"]
+    train_bi_encoder(config, "minilm", output=tmp_path / "run", changes=changes)
+    other = with_prompts(tmp_path / "other")
+    tensors = load_file(other / "model.safetensors")
+    save_file({name: tensor * 2 for name, tensor in tensors.items()}, other / "model.safetensors")
+    with pytest.raises(LimRankError, match=r"other settings \(what it starts from\)"):
+        train_bi_encoder(config, str(other), output=tmp_path / "run", changes=changes)
+
+
+def test_the_student_reads_texts_with_its_prompts(config, tmp_path, monkeypatch):
+    from sentence_transformers import SentenceTransformer
+
+    def watched(self, inputs, **options):
+        if "prompt" in options:  # else it is for the model card
+            texts.extend((options["prompt"] or "") + text for text in inputs)
+        return whole(self, inputs, **options)
+
+    texts: list[str] = []
+    whole = SentenceTransformer.preprocess
+    monkeypatch.setattr(SentenceTransformer, "preprocess", watched)
+    changes = ["training.max_steps=1", "training.save_steps=1"]
+    train_bi_encoder(config, str(with_prompts(tmp_path / "prompted")), output=tmp_path / "run", changes=changes)
+    assert [text for text in texts if text.startswith("query: question number")]
+    assert [text for text in texts if not text.startswith(("query: question", "passage: "))] == []
 
 
 def test_what_it_needs_is_checked_first(config, tmp_path):

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 from limrank_ir.cli.app import app
-from limrank_ir.errors import LimRankError
+from limrank_ir.errors import EngineError, LimRankError
 from limrank_ir.train import mining
 from limrank_ir.train.config import Data, DataSource
 from limrank_ir.train.mining import mine
 from limrank_ir.train.rows import read_groups
+from limrank_ir.train.vectors import passage_vectors
 from tests.training import write_rows
 
 CAT, DOG = "A cat is a small animal that purrs.", "A dog is an animal that barks."
@@ -56,7 +59,7 @@ def test_what_is_found_among_all_passages_becomes_negatives_hardest_first(tmp_pa
     opinions |= {("limrank-smol", DOG): 2.0, ("limrank-smol", COPY): 1.0, ("limrank-smol", CAT): 1.5}
     opinions |= {("minilm", CAT): 1.0}
     (mined,) = mine(data(tmp_path), 1, "limrank-smol", tmp_path, tmp_path / "out", depth=10, keep=2)
-    assert (mined.name, mined.queries, mined.passages, mined.lost) == ("pets", 2, 6, 0)
+    assert (mined.name, mined.queries, mined.passages, mined.without) == ("pets", 2, 6, 0)
     found = negatives(mined)
     assert found["a"] == [DOG, COPY]  # not "A CAT IS ...", which is the positive in other letters
     assert found["b"][:1] == [CAT] or found["b"][:1] == [COPY]
@@ -77,11 +80,12 @@ def test_only_what_both_scorers_put_above_the_positive_is_left_out(tmp_path, opi
     assert mined.dropped >= 1 and mined.above >= 1 and mined.scored == mined.kept + mined.dropped
 
 
-def test_a_query_without_negatives_is_left_out_and_counted(tmp_path, opinions):
+def test_a_query_for_which_none_is_left_keeps_its_own_and_is_counted(tmp_path, opinions):
     opinions |= {(name, text): 9.0 for name in ("limrank-smol", "minilm") for text in (DOG, "Rates rose in spring.")}
     rows = [dict(ROWS[0], neg=["Rates rose in spring."]), {"qid": "d", "query": "dog", "pos": [DOG], "neg": []}]
     (mined,) = mine(data(tmp_path, rows), 1, "limrank-smol", tmp_path, tmp_path / "out", depth=5, keep=5)
-    assert mined.lost == 1 and list(negatives(mined)) == ["d"]
+    assert mined.without == 1 and mined.kept == len(negatives(mined)["d"])
+    assert negatives(mined)["a"] == ["Rates rose in spring."]
 
 
 def test_texts_are_cut_as_the_source_says_and_its_held_out_queries_are_left_alone(tmp_path, opinions):
@@ -101,6 +105,40 @@ def test_rows_that_no_teacher_may_judge_keep_their_negatives(tmp_path, monkeypat
     monkeypatch.setattr(mining, "save_scores", None)  # nothing is scored
     (mined,) = mine(data(tmp_path, teacher="none"), 1, "limrank-smol", tmp_path, tmp_path / "out", depth=5, keep=5)
     assert negatives(mined) == {"a": ROWS[0]["neg"], "b": ROWS[1]["neg"]} and mined.scored == 0
+
+
+def test_what_another_row_labels_as_relevant_is_no_negative(tmp_path, opinions):
+    again = {"qid": "c", "query": "WHICH small animal purrs?", "pos": [COPY], "neg": ["A cake needs flour."]}
+    other = {**ROWS[1], "neg": ["A cake needs flour."]}
+    (mined,) = mine(
+        data(tmp_path, [ROWS[0], other, again]), 1, "limrank-smol", tmp_path, tmp_path / "out", depth=9, keep=9
+    )
+    found = negatives(mined)
+    assert COPY not in found["a"]
+    assert CAT not in found["c"]
+    assert COPY in found["b"]
+
+
+def test_the_folder_of_a_source_is_never_written(tmp_path, opinions):
+    rows = data(tmp_path)
+    before = rows.sources[0].path.read_bytes()
+    with pytest.raises(LimRankError, match="pets: is read, and would be overwritten"):
+        mine(rows, 1, "limrank-smol", tmp_path, tmp_path, depth=9, keep=9)
+    assert rows.sources[0].path.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("model", "what"),
+    [
+        ("limrank-smoll", "--model limrank-smoll: is not known by name; choose one of limrank-smol,"),
+        ("minilm", "--model minilm: is not known by name"),
+        ("limrank-smol-untrained+nowhere", "nowhere"),
+    ],
+)
+def test_what_is_no_reranker_is_refused_before_anything_is_retrieved(tmp_path, monkeypatch, model, what):
+    monkeypatch.setattr(mining, "_mine", None)
+    with pytest.raises(LimRankError, match=re.escape(what)):
+        mine(data(tmp_path), 1, model, tmp_path, tmp_path / "mined", depth=9, keep=9)
 
 
 def test_two_sources_of_one_name_are_an_error(tmp_path):
@@ -131,5 +169,36 @@ def test_the_command_mines_with_the_real_model_and_a_second_run_scores_nothing(t
     assert all(1 <= len(row["neg"]) <= 3 and not set(row["pos"]) & set(row["neg"]) for row in rows)
     before = path.read_bytes()
     monkeypatch.setattr("limrank_ir.train.teacher.scores.load_scorer", None)  # all scores are saved
+    monkeypatch.setattr("sentence_transformers.SentenceTransformer.encode_document", None)  # and all vectors
     assert CliRunner().invoke(app, arguments).exit_code == 0
     assert gzip.decompress(path.read_bytes()) == gzip.decompress(before)
+
+
+class Lengths:
+    """Encodes a text by its length, and counts."""
+
+    calls = 0
+
+    def encode_document(self, texts, **options):
+        self.calls += len(texts)
+        return np.array([[len(text)] for text in texts], dtype=np.float32)
+
+
+def test_vectors_are_made_once_for_the_same_passages_and_encoder(tmp_path):
+    encoder, texts = Lengths(), ["a" * number for number in range(1, 700)]
+    made = passage_vectors(encoder, "one", texts, tmp_path / "cache")
+    assert made[:, 0].tolist() == list(range(1, 700))
+    assert (passage_vectors(encoder, "one", texts, tmp_path / "cache") == made).all()
+    assert encoder.calls == 699
+    passage_vectors(encoder, "two", texts, tmp_path / "cache")
+    passage_vectors(encoder, "one", texts[1:], tmp_path / "cache")
+    assert encoder.calls == 699 + 699 + 698
+    assert len(list((tmp_path / "cache").iterdir())) == 3
+
+
+def test_damaged_vectors_are_an_error_that_names_the_file(tmp_path):
+    passage_vectors(Lengths(), "one", ["a"], tmp_path)
+    (file,) = tmp_path.iterdir()
+    file.write_bytes(file.read_bytes()[:-2])
+    with pytest.raises(EngineError, match=rf"{file.name}: cannot be read .* remove it"):
+        passage_vectors(Lengths(), "one", ["a"], tmp_path)

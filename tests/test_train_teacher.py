@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -48,6 +49,23 @@ def test_scores_are_saved_in_pieces_and_computed_once(tmp_path, monkeypatch):
     assert scored == [[3], [1], [3]]  # only what is new, group by group
     assert teach(data("minilm"), [OTHER, more], tmp_path, cached_only=True).groups == found.groups[::-1]
     assert len(scored) == 3
+
+
+def test_a_pair_in_several_groups_is_scored_once_and_progress_ends(tmp_path, monkeypatch):
+    @contextmanager
+    def progress(what, total, unit):
+        totals.append(total)
+        yield done.append
+
+    totals: list[int] = []
+    done: list[int] = []
+    monkeypatch.setattr(scores.console, "progress", progress)
+    monkeypatch.setattr(scores, "PIECE", 1)
+    monkeypatch.setattr(scores, "load_scorer", lambda name: lambda groups: [[1.0] * len(g.candidates) for g in groups])
+    part = replace(GROUP, candidates=GROUP.candidates[:2] * 2)
+    scores.save_scores(["minilm"], [part, GROUP, OTHER, part], tmp_path)
+    assert totals == [6] and done == [2, 1, 3]
+    assert scores.known_scores(["minilm"], [part, GROUP], tmp_path) == {"minilm": [[1.0] * 4, [1.0] * 3]}
 
 
 def test_a_killed_scoring_goes_on(tmp_path, monkeypatch):

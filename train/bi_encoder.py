@@ -20,6 +20,7 @@ from .rows import Group
 from .run import SAVE_MEMORY, arguments, last_checkpoint
 from .run_record import check_settings
 from .teacher import teach
+from .teacher.models import teacher_identity
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -77,13 +78,15 @@ def train_bi_encoder(
     settings = arguments(config, path, SentenceTransformerTrainingArguments)
     checkpoint = last_checkpoint(config, resume=resume)
     if settings.process_index == 0:
-        check_settings(config, data_hash(groups), SETTINGS)
+        check_settings(config, data_hash(groups), SETTINGS, start={"bi-encoder": teacher_identity(start)})
     set_seed(config.seed)
     model = _loaded(start, config)
+    datasets = _datasets(groups)
+    settings.prompts = _prompts(model, datasets) or None
     trainer = SentenceTransformerTrainer(
         model=model,
         args=settings,
-        train_dataset=_datasets(groups),
+        train_dataset=datasets,
         loss=DistillKLDivLoss(model, similarity_fct=scaled_cosine),
     )
     with within_memory(str(path), SAVE_MEMORY):
@@ -111,6 +114,14 @@ def _loaded(start: str, config: TrainConfig) -> Any:
         raise InputError(f"--bi-encoder {start}: cannot be loaded ({reason}); check the name") from error
     model.max_seq_length = min(config.data.cutoff, model.max_seq_length or config.data.cutoff)
     return model
+
+
+def _prompts(model: Any, datasets: Any) -> dict[str, str]:
+    """The model's own prompts for each column, with which it is used afterwards; the trainer knows none by itself."""
+    of_query, of_passage = (model.prompts.get(name) or "" for name in ("query", "document"))
+    columns = {column for rows in datasets.values() for column in rows.column_names if column != "label"}
+    prompts = {column: of_query if column == "query" else of_passage for column in sorted(columns)}
+    return {column: prompt for column, prompt in prompts.items() if prompt}
 
 
 def _datasets(groups: Sequence[Group]) -> Any:

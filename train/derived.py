@@ -36,9 +36,12 @@ def places(data: Data, folder: Path) -> list[Path]:
         The folders, each with the name of its source.
 
     Raises:
-        InputError: two sources have the same name.
+        InputError: two sources have the same name, or a folder is that of a source.
     """
     found = [folder / source_name(source.path) for source in data.sources]
+    read = {source.path.parent.resolve() for source in data.sources}
+    if over := next((place for place in found if place.resolve() in read), None):
+        raise InputError(f"{over}: is read, and would be overwritten; choose another folder for what is made")
     if twice := {place.name for place in found if found.count(place) > 1}:
         raise InputError(f"two sources are called {sorted(twice)[0]!r}; rename the folder or the file of one of them")
     return found

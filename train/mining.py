@@ -9,22 +9,30 @@ put above the query's best positive is left out. What one of them alone puts the
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
+from limrank_ir.errors import InputError
+from limrank_ir.models import MODELS, resolve
 from limrank_ir.retrieval import minilm
+from limrank_ir.weights import locate
 
 from .config import Data, DataSource
 from .derived import places, write_source
 from .mixture import chosen_rows, first_words
 from .rows import Candidate, Group, normalized, read_groups
+from .teacher.models import CROSS_ENCODER, teacher_identity
 from .teacher.scores import known_scores, save_scores
+from .vectors import passage_vectors
 
 log = logging.getLogger("limrank_ir")
+
+Relevant: TypeAlias = dict[str, set[str]]
+"""Normalized query to the normalized passages that some row of a source labels as relevant to it."""
 
 _FUSED = 60  # reciprocal rank fusion: 1 / (60 + rank), Cormack et al. 2009
 
@@ -42,7 +50,7 @@ class Mined:
         scored: the passages that were retrieved.
         dropped: those left out because both scorers put them above the query's best positive.
         above: those of them that the reranker puts above the query's best positive.
-        lost: queries that are left out because they have no negative.
+        without: queries for which none is left. They keep their old negatives, so that the configuration still fits.
     """
 
     name: str
@@ -53,7 +61,7 @@ class Mined:
     scored: int = 0
     dropped: int = 0
     above: int = 0
-    lost: int = 0
+    without: int = 0
 
 
 def mine(data: Data, seed: int, model: str, cache: Path, output: Path, *, depth: int, keep: int) -> list[Mined]:
@@ -62,14 +70,15 @@ def mine(data: Data, seed: int, model: str, cache: Path, output: Path, *, depth:
     Each source gets a folder ``output/NAME`` with ``train.jsonl.gz`` (rows of the layout "groups", the reranker's
     highest negatives first) and the README.md of the source, which states its license. Queries and passages are cut
     as the source says, and the share of instructions that it keeps is drawn here, so that the scores can be used again
-    when the rows are trained on. All scores are saved first; a run that was stopped goes on. The rows of a source whose
-    negatives no teacher may judge (``teacher: none``), such as minimal pairs, keep those.
+    when the rows are trained on. Vectors and scores are saved first; a run that was stopped goes on. The rows of a
+    source whose negatives no teacher may judge (``teacher: none``), such as minimal pairs, keep those. What another
+    row of the source labels as relevant to the same query is no negative.
 
     Args:
         data: the mixture. Queries that are held out or excluded are not mined for.
         seed: the run's seed.
         model: the current reranker, as in `Data.teacher`.
-        cache: the folder of the scores, which the teachers use, too.
+        cache: the folder of the vectors, and of the scores, which the teachers use, too.
         output: the folder to write.
         depth: how many passages of each query are retrieved and scored.
         keep: how many of them are kept, at most.
@@ -78,16 +87,34 @@ def mine(data: Data, seed: int, model: str, cache: Path, output: Path, *, depth:
         What was mined from each source.
 
     Raises:
-        InputError: a source cannot be used, two sources have the same name, or the model is not available.
+        InputError: a source cannot be used, two sources have the same name, `output` is their folder, or the model is
+            not available.
         EngineError: a scorer failed, or the cache is damaged.
     """
+    _check(model)
     return [
         _mine(source, data, seed, (model, minilm.NAME), cache, place, depth, keep)
         for source, place in zip(data.sources, places(data, output), strict=True)
     ]
 
 
-HEADER = ("source", "queries", "passages", "scored", "left out", "kept", "above the positive", "queries lost")
+def _check(model: str) -> None:
+    """Find out before anything is retrieved that the reranker cannot be had."""
+    base, _, adapter = model.partition("+")
+    if model.startswith(CROSS_ENCODER):
+        return
+    if base not in MODELS:
+        names = ", ".join(name for name, each in MODELS.items() if each.ranker is None)
+        raise InputError(
+            f"--model {model}: is not known by name; choose one of {names} (or NAME+ADAPTER), or {CROSS_ENCODER}FOLDER"
+        )
+    found = resolve(base, adapter=adapter or None)
+    for weights in (found.weights, found.adapter):
+        if weights is not None:
+            locate(weights)
+
+
+HEADER = ("source", "queries", "passages", "scored", "left out", "kept", "above the positive", "queries without")
 
 
 def table(mined: Sequence[Mined]) -> list[tuple[str, ...]]:
@@ -101,7 +128,7 @@ def table(mined: Sequence[Mined]) -> list[tuple[str, ...]]:
             f"{each.dropped:,}",
             f"{each.kept:,}",
             f"{each.above / each.kept:.0%}" if each.kept else "",
-            f"{each.lost:,}",
+            f"{each.without:,}",
         )
         for each in mined
     ]
@@ -123,25 +150,28 @@ def _mine(
     if source.teacher == "none":
         path = write_source(place, map(_row, groups), source)
         return Mined(place.name, path, len(groups), kept=_negatives(groups))
-    groups = [_positives(group) for group in groups]
-    corpus = list(
-        dict.fromkeys(
-            first_words(candidate.text, source.passage_words)
-            for group in read_groups(source.path)
-            for candidate in group.candidates
-        )
-    )
+    old, groups = groups, [_positives(group) for group in groups]
+    corpus: dict[str, None] = {}
+    relevant: Relevant = {}
+    for group in read_groups(source.path):
+        query = normalized(first_words(group.query, source.query_words))
+        for candidate in group.candidates:
+            text = first_words(candidate.text, source.passage_words)
+            corpus[text] = None
+            if candidate.label:
+                relevant.setdefault(query, set()).add(normalized(text))
     log.info("%s: retrieving for %s queries among %s passages", place.name, f"{len(groups):,}", f"{len(corpus):,}")
     found = [
         replace(group, candidates=(*group.candidates, *others))
-        for group, others in zip(groups, _retrieved(groups, corpus, depth), strict=True)
+        for group, others in zip(groups, _retrieved(groups, list(corpus), relevant, depth, cache), strict=True)
     ]
     save_scores(scorers, found, cache)
     known = known_scores(scorers, found, cache)
     scores = zip(*(known[name] for name in scorers), strict=True)
     mined = [_filtered(group, ours, theirs, keep) for group, (ours, theirs) in zip(found, scores, strict=True)]
-    kept = [group for group, _, _ in mined if not all(each.label for each in group.candidates)]
-    path = write_source(place, map(_row, kept), source)
+    new = [group for group, _, _ in mined]
+    rows = [group if _negatives([group]) else before for group, before in zip(new, old, strict=True)]
+    path = write_source(place, map(_row, rows), source)
     return Mined(
         name=place.name,
         path=path,
@@ -149,9 +179,9 @@ def _mine(
         passages=len(corpus),
         scored=_negatives(found),
         dropped=sum(dropped for _, dropped, _ in mined),
-        kept=_negatives(kept),
+        kept=_negatives(new),
         above=sum(above for _, _, above in mined),
-        lost=len(mined) - len(kept),
+        without=sum(not _negatives([group]) for group in new),
     )
 
 
@@ -170,7 +200,9 @@ def _positives(group: Group) -> Group:
     return replace(group, candidates=tuple(each for each in group.candidates if each.label))
 
 
-def _retrieved(groups: Sequence[Group], corpus: Sequence[str], depth: int) -> list[list[Candidate]]:
+def _retrieved(
+    groups: Sequence[Group], corpus: Sequence[str], relevant: Relevant, depth: int, cache: Path
+) -> list[list[Candidate]]:
     """The best passages of each query by BM25 and MiniLM, fused by their ranks, without its positives and copies."""
     import bm25s  # type: ignore[import-untyped]
     from sentence_transformers import SentenceTransformer, util
@@ -188,21 +220,21 @@ def _retrieved(groups: Sequence[Group], corpus: Sequence[str], depth: int) -> li
         places, scores = index.retrieve(words, k=wide, show_progress=False)
         rankings.append([row[of > 0].tolist() for row, of in zip(places, scores, strict=True)])
     encoder = SentenceTransformer(str(minilm.folder("limrank mine")))
-    vectors = encoder.encode_document(list(corpus), normalize_embeddings=True, show_progress_bar=False)
+    vectors = passage_vectors(encoder, teacher_identity(minilm.NAME), corpus, cache)
     asked = encoder.encode_query(queries, normalize_embeddings=True, show_progress_bar=False)
-    near = util.semantic_search(np.asarray(asked), np.asarray(vectors), top_k=wide)
+    near = util.semantic_search(np.asarray(asked), vectors, top_k=wide)
     rankings.append([[hit["corpus_id"] for hit in hits] for hits in near])
     return [
-        _best(group, corpus, [ranking[number] for ranking in rankings], depth) for number, group in enumerate(groups)
+        _best(relevant[normalized(group.query)], corpus, [ranking[number] for ranking in rankings], depth)
+        for number, group in enumerate(groups)
     ]
 
 
-def _best(group: Group, corpus: Sequence[str], rankings: Sequence[Sequence[int]], depth: int) -> list[Candidate]:
+def _best(positives: Set[str], corpus: Sequence[str], rankings: Sequence[Sequence[int]], depth: int) -> list[Candidate]:
     fused: dict[int, float] = {}
     for ranking in rankings:
         for rank, place in enumerate(ranking, 1):
             fused[place] = fused.get(place, 0.0) + 1 / (_FUSED + rank)
-    positives = {normalized(candidate.text) for candidate in group.candidates}
     best = sorted(fused, key=lambda place: (-fused[place], place))
     return [Candidate(corpus[place], False) for place in best if normalized(corpus[place]) not in positives][:depth]
 

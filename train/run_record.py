@@ -25,20 +25,28 @@ _MAY_DIFFER = {
 _PACKAGES = ("limrank-ir", "torch", "transformers", "peft", "accelerate")
 
 
-def check_settings(config: TrainConfig, digest: str, name: str = SETTINGS, *, save: bool = True) -> None:
+def check_settings(
+    config: TrainConfig,
+    digest: str,
+    name: str = SETTINGS,
+    *,
+    start: dict[str, str] | None = None,
+    save: bool = True,
+) -> None:
     """Save the settings of a new run, or check that a resumed run still has the same settings and data.
 
     Args:
         config: the run.
         digest: the hash of its data.
         name: the file for the settings, which runs of one kind share.
+        start: what the run starts from, if that is not `Lora.start`.
         save: whether to write it.
 
     Raises:
         InputError: the output folder contains checkpoints of a run of another kind, or with other settings or data.
     """
     place = config.output / name
-    settings, start = portable(config), start_record(config.lora.start)
+    settings, start = portable(config), start or start_record(config.lora.start)
     if any(config.output.glob("checkpoint-*")):
         try:
             before = json.loads(place.read_text(encoding="utf-8"))
@@ -50,7 +58,7 @@ def check_settings(config: TrainConfig, digest: str, name: str = SETTINGS, *, sa
         if before["data_sha256"] != digest and "data" not in changed:
             changed.append("the rows")
         if before.get("start") != start and "lora" not in changed:
-            changed.append("the content of lora.start")
+            changed.append("what it starts from")
         if changed:
             raise InputError(
                 f"{config.output}: contains checkpoints of a run with other settings ({', '.join(changed)}); "

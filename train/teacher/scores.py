@@ -110,12 +110,13 @@ def _keyed(groups: Sequence[Group], rows: Rows, identity: str) -> Iterator[tuple
 
 
 def _new(groups: Sequence[Group], identity: str, saved: dict[bytes, float]) -> list[Group]:
-    """The groups with only the passages that have no score."""
-    new = []
+    """The groups with only the passages that have no score, each pair once."""
+    new, listed = [], set(saved)
     for group in groups:
-        pairs = zip(group.candidates, _keys(group, identity), strict=True)
-        if missing := tuple(candidate for candidate, each in pairs if each not in saved):
+        pairs = dict(zip(_keys(group, identity), group.candidates, strict=True))
+        if missing := tuple(candidate for each, candidate in pairs.items() if each not in listed):
             new.append(replace(group, candidates=missing))
+        listed |= pairs.keys()
     return new
 
 
