@@ -314,7 +314,7 @@ def test_requests_that_are_too_large(limrank):
     ids=["numbers", "fields", "documents", "lists", "halves"],
 )
 def test_reading_time_is_linear_even_for_odd_bodies(odd):
-    started = time.perf_counter()
+    started = time.process_time()
     with pytest.raises(InputError):
         read(f'{{"query": "q", {odd}}}'.encode(), RerankTexts, 1000)
-    assert time.perf_counter() - started < 5
+    assert time.process_time() - started < 5
