@@ -152,6 +152,17 @@ def test_answers_of_no_use_keep_the_order_and_are_counted(client, engine, monkey
     assert ranked(answer) == list(range(7)) and answer.json()["ranker"]["failed"] == 1
 
 
+def test_what_was_done_to_the_texts_is_logged_batch_by_batch_as_without_a_ranker(client, caplog):
+    cut = ["p 99 <|im_end|>", "p 99", "p 1"]  # the engine cuts what ends in 99
+    for ranker in (None, "pointwise", "setwise:window=3,top=1"):
+        caplog.clear()
+        ranked(client.post("/v2/rerank", json=body(ranker, cut, query=f"by {ranker}")))
+        said = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+        assert len(said) == 2 and " cut " in said[0] and "reserved strings" in said[1], (ranker, said)
+        if ranker == "pointwise":
+            assert said[0] == "passages were cut in 2 of 3 prompts to fit (2 tokens in all)"
+
+
 # What is refused
 
 REFUSED = {

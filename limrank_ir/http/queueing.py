@@ -14,6 +14,7 @@ from functools import partial
 from typing import Any
 
 from limrank_ir.errors import InputError
+from limrank_ir.http.remarking import Remarking
 from limrank_ir.rankers.asking import Answer, Question
 from limrank_ir.rankers.by_engine import EngineAsk
 from limrank_ir.rankers.order import Candidates, Order, Ranker, Steps
@@ -44,7 +45,7 @@ class _Work:
     """What the model does with items. Items of equal works can share a batch.
 
     Attributes:
-        run: `LimRank.judge` for pairs, or an `EngineAsk` for the questions of rankers.
+        run: `LimRank.judge` for pairs, or a `Remarking` for the questions of rankers.
         on_done: called with the items and the seconds of each batch.
     """
 
@@ -158,7 +159,7 @@ class Queue:
             InputError: the questions cannot be asked.
             EngineError: the model or the machine failed.
         """
-        steps, work = ranker.steps(candidates), _Work(ask, self._on_asked)
+        steps, work = ranker.steps(candidates), _Work(Remarking(ask), self._on_asked)
         with self._room(ranker.calls(len(candidates.texts))):
             # In threads: a ranker's own work on a thousand candidates takes a while.
             step = await asyncio.to_thread(_go_on, steps, None)

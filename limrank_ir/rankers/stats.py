@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, astuple, dataclass
 
 
 @dataclass(slots=True)
@@ -37,6 +37,10 @@ class AskStats:
     unfinished: int = 0
     unlikely: int = 0
     full: int = 0
+
+    def __sub__(self, before: AskStats) -> AskStats:
+        """What was added since then."""
+        return AskStats(*(now - then for now, then in zip(astuple(self), astuple(before), strict=True)))
 
     @property
     def calls(self) -> int:
