@@ -28,6 +28,11 @@ class TwiceEngine:
     reads: TwoReads
 
     @property
+    def plain(self) -> Engine:
+        """The engine that runs the model, which reads any labels and may write."""
+        return self.engine
+
+    @property
     def identity(self) -> str:
         """The engine's."""
         return self.engine.identity
@@ -92,6 +97,12 @@ class TwiceEngine:
         if thought is not None:
             text = f"\n{thought}\n{self.fmt.closing}{self.fmt.end_of_thought}{text}"
         return replace(prompt, suffix=prompt.suffix + text)
+
+
+def plain(engine: Engine) -> Engine:
+    """The engine that reads the labels it is given, of those that read a format's own grades at two places."""
+    chosen: Engine = getattr(engine, "plain", engine)
+    return chosen
 
 
 def _logprobs(reading: Reading) -> tuple[float, ...]:

@@ -10,7 +10,7 @@ from typing import Protocol
 from limrank_ir.engines import Engine, Label, attender, writer
 from limrank_ir.engines.chat import ChatTemplate
 from limrank_ir.engines.formats import model_format
-from limrank_ir.engines.twice import TwiceEngine
+from limrank_ir.engines.twice import TwiceEngine, plain
 from limrank_ir.errors import EngineError, InputError
 from limrank_ir.prompts import CROSS_ENCODER, Prompt, PromptFormat, task_query
 from limrank_ir.prompts.sets import READS, WRITES, Message, SetFormat, set_format
@@ -132,9 +132,9 @@ class Ways:
         fmt = formats[task]
         fmt.check(passages)
         if task == ATTENTION:
-            attender(_inner(self._limrank.engine))
+            attender(plain(self._limrank.engine))
         elif writes:
-            writer(_inner(self._limrank.engine))
+            writer(plain(self._limrank.engine))
         elif fmt.grades is None and self._digits(fmt, passages, fmt.start + fmt.opening):
             raise InputError(
                 f"{fmt.name}: reads the numbers of {passages} passages, of which 1 and 10 begin with the same token of "
@@ -188,7 +188,7 @@ class _Sets:
 
     @property
     def _engine(self) -> Engine:
-        return _inner(self.limrank.engine)
+        return plain(self.limrank.engine)
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,11 +286,6 @@ class OwnGrades:
     def answer(self, saved: Saved) -> Answer:
         """The log-probabilities."""
         return reading_answer(saved)
-
-
-def _inner(engine: Engine) -> Engine:
-    """The engine itself, of those that read a format's own grades at two places."""
-    return engine.engine if isinstance(engine, TwiceEngine) else engine
 
 
 def reading_answer(saved: Saved) -> Answer:

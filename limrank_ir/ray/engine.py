@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 from limrank_ir.engines import writer
 from limrank_ir.engines.batching import waves
+from limrank_ir.engines.twice import plain
 from limrank_ir.extras import need
 from limrank_ir.models import DEFAULT, ENGINE_OPTIONS, ModelOptions, set_options
 from limrank_ir.prompts import Prompt
@@ -16,7 +17,7 @@ from limrank_ir.reranker import LimRank
 from limrank_ir.verdict import Reading, Written
 
 if TYPE_CHECKING:
-    from limrank_ir.engines import Label
+    from limrank_ir.engines import Engine, Label
 
 
 def on_ray(
@@ -72,6 +73,11 @@ class RayEngine:
     def __repr__(self) -> str:
         return f"RayEngine({self._address!r})"
 
+    @property
+    def plain(self) -> Engine:
+        """The same workers, whose engines read the labels they are given (`limrank_ir.engines.twice.plain`)."""
+        return self if plain(self._engine) is self._engine else _Plain(self)
+
     @cached_property
     def identity(self) -> str:
         """The identity of a worker's engine: its default precision depends on its machine, not on this one."""
@@ -111,11 +117,11 @@ class RayEngine:
         Raises:
             LimRankError: as for `read_labels`; or the workers' engine can only read labels.
         """
-        writer(self._engine)
-        yield from self._work("write", prompts, done, {"budget": budget, "stop": stop})
+        writer(plain(self._engine))
+        yield from self._work("write", prompts, done, {"budget": budget, "stop": stop}, as_asked=True)
 
     def _work(
-        self, method: str, prompts: Sequence[Prompt], done: Set[int], ask: dict[str, Any]
+        self, method: str, prompts: Sequence[Prompt], done: Set[int], ask: dict[str, Any], *, as_asked: bool = False
     ) -> Iterator[list[tuple[int, Any]]]:
         """Hand waves to the workers.
 
@@ -124,6 +130,7 @@ class RayEngine:
             prompts: the prompts.
             done: indices to skip.
             ask: further arguments of the method.
+            as_asked: whether exactly that is done, rather than a format's own grades read at two places.
 
         Yields:
             Waves of (index of the prompt, its result).
@@ -143,7 +150,7 @@ class RayEngine:
 
             try:
                 yield from ActorPool(workers).map_unordered(
-                    lambda worker, task: worker.work.remote(method, task, ask), tasks
+                    lambda worker, task: worker.work.remote(method, task, ask, as_asked), tasks
                 )
                 finished = True
             finally:
@@ -170,6 +177,36 @@ class RayEngine:
             ray.kill(self._actors.pop())
 
 
+class _Plain:
+    """A `RayEngine` whose workers do exactly what they are asked for.
+
+    A format's own grades can have the same labels as another question, so the labels do not tell which is meant.
+    """
+
+    def __init__(self, engine: RayEngine) -> None:
+        self._engine = engine
+        self.write = engine.write
+
+    def __repr__(self) -> str:
+        return repr(self._engine)
+
+    @property
+    def identity(self) -> str:
+        return self._engine.identity
+
+    def read_labels(
+        self,
+        prompts: Sequence[Prompt],
+        labels: Sequence[Label],
+        *,
+        think: bool,
+        budget: int,
+        done: Set[int] = frozenset(),
+    ) -> Iterator[list[tuple[int, Reading]]]:
+        ask = {"labels": labels, "think": think, "budget": budget}
+        return self._engine._work("read_labels", prompts, done, ask, as_asked=True)
+
+
 class _Worker:
     """An engine in a process of its own, somewhere in the cluster. Its model loads with the first wave."""
 
@@ -180,9 +217,10 @@ class _Worker:
         return self._engine.identity
 
     def work(
-        self, method: str, task: tuple[list[int], list[Prompt], Set[int]], ask: dict[str, Any]
+        self, method: str, task: tuple[list[int], list[Prompt], Set[int]], ask: dict[str, Any], as_asked: bool
     ) -> list[tuple[int, Any]]:
         """Do a wave by a method of the engine; returns the results with the indices of their prompts."""
         indices, prompts, done = task
-        batches = getattr(self._engine, method)(prompts, done=done, **ask)
+        engine = plain(self._engine) if as_asked else self._engine
+        batches = getattr(engine, method)(prompts, done=done, **ask)
         return [(indices[place], result) for batch in batches for place, result in batch]
