@@ -163,6 +163,29 @@ def test_wrong_vectors_are_refused_before_anything_is_asked(vectors, message):
     assert not judge.asked
 
 
+@pytest.mark.parametrize("ridge", [1e-9, 1e9])
+@pytest.mark.parametrize("number", [4, 30])
+def test_every_ridge_that_is_accepted_gives_finite_estimates(ridge, number):
+    vectors = [
+        [1.0, 1e-8 * place, 0.0] for place in range(2 * number)
+    ]  # judged ones that a ridge of 0 cannot tell apart
+    given_ = candidates([place % 4 for place in range(2 * number)], vectors=vectors)
+    with np.errstate(all="raise", under="ignore"):
+        order = rank(Adaptive(budget=number, ridge=ridge, top=1), given_, Perfect())
+    assert order.marks.count("estimated") == number and np.isfinite(order.scores).all()
+
+
+@pytest.mark.parametrize("ridge", [1e-30, 1e308, float("inf"), float("nan"), -1.0])
+def test_a_ridge_that_no_system_can_be_solved_with_is_refused(ridge):
+    with pytest.raises(InputError, match=r"adaptive: the ridge is .*; give a number from 1e-09 to 1e\+09"):
+        Adaptive(budget=4, ridge=ridge)
+
+
+def test_fewer_judged_passages_than_the_top_has_places_are_followed_by_estimates():
+    order = rank(Adaptive(budget=3, rounds=1, top=10), candidates(range(20)), Perfect())
+    assert order.marks[:4] == ("judged", "judged", "judged", "estimated")
+
+
 @pytest.mark.parametrize("option", [{"budget": 0}, {"rounds": 0}, {"top": 0}, {"ridge": 0}, {"depth": -1}])
 def test_wrong_options_are_refused(option):
     with pytest.raises(InputError):

@@ -7,8 +7,8 @@ only the top matters. Here the vectors are the caller's: scores with anchor quer
 passages are alike, such as embeddings; the first stage's scores, or its ranks, are one more column. The estimate is a
 ridge regression on them, which is least squares as the ridge goes to 0.
 
-An estimate is never given as a judgment: its mark is ``estimated``, and it never stands in the top, which only judged
-passages can reach (ADACUR ranks its items by exact scores, too).
+An estimate is never given as a judgment: its mark is ``estimated``, and it stands behind the best judged passages, as
+many as `Adaptive.top` says, or all of them if there are fewer (ADACUR ranks its items by exact scores, too).
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from limrank_ir.rankers.order import Candidates, Steps, at_least, scored, within
 from limrank_ir.rankers.pointwise import log_odds
 from limrank_ir.rankers.tally import Tally
 
+RIDGES = (1e-9, 1e9)  # below, rounding makes the system singular; far above, it overflows
 ALIKE = 1e-24  # a mean squared distance, where that of all candidates is 1, which is rounding alone
 
 
@@ -36,13 +37,14 @@ class Adaptive:
         budget: how many candidates to judge, at most.
         rounds: in how many batches. The first has half of its passages from the top of the first stage, and half spread
             over the rest, so that there is something to learn from; the others have those with the highest estimates.
-        top: how many places only judged passages can have.
-        ridge: the weight of the ridge, in units of the judged passages' mean squared length; small for vectors that
-            explain the scores well, as anchor queries' scores do.
+        top: how many of the best judged passages stand above all estimates. If fewer are judged, all of them do, and
+            estimates follow within these places.
+        ridge: the weight of the ridge, in units of the judged passages' mean squared length, from 1e-9 to 1e9; small
+            for vectors that explain the scores well, as anchor queries' scores do.
         depth: how many of the first candidates to consider; the others follow in their old order. None: all.
 
     Raises:
-        InputError: a number is too low.
+        InputError: a number is too low, or the ridge too high.
     """
 
     budget: int = 40
@@ -54,8 +56,9 @@ class Adaptive:
     def __post_init__(self) -> None:
         at_least(0, depth=self.depth)
         at_least(1, budget=self.budget, rounds=self.rounds, top=self.top)
-        if not 0 < self.ridge < math.inf:
-            raise InputError(f"adaptive: the ridge is {self.ridge!r}; give a number above 0")
+        least, most = RIDGES
+        if not least <= self.ridge <= most:
+            raise InputError(f"adaptive: the ridge is {self.ridge!r}; give a number from {least:g} to {most:g}")
 
     def steps(self, candidates: Candidates) -> Steps:
         """Rank the candidates of one query, in `rounds` batches."""
@@ -68,7 +71,7 @@ class Adaptive:
             return scored(count, judged, tally.counts)
         estimates = _estimates(features, judged, self.ridge)
         best = sorted(judged.values(), reverse=True)
-        # What was not judged cannot stand in the top, however high its estimate is.
+        # What was not judged cannot stand above the best judged ones, however high its estimate is.
         ceiling = best[min(self.top, len(best)) - 1]
         others = {index: min(float(estimates[index]), ceiling) for index in range(depth) if index not in judged}
         return scored(count, judged, tally.counts, estimated=others)
