@@ -49,7 +49,7 @@ def listwise_query(model: Any, template: str, query: str, passages: Sequence[str
         The text.
 
     Raises:
-        InputError: the query leaves no room for the passages.
+        InputError: the query is too long for the encoder, or leaves no room for the passages.
     """
     tokenizer = model.tokenizer
     chats = chat and bool(getattr(tokenizer, "chat_template", None))
@@ -70,6 +70,11 @@ def listwise_query(model: Any, template: str, query: str, passages: Sequence[str
     text, total = filled(passages)
     if limit is None or total <= limit:
         return ListwiseQuery(text, prefix, 0)
+    if not passages:
+        raise InputError(
+            f"the query has {total} tokens, and the encoder reads {limit} (query ends {query[-60:]!r}); shorten it, or "
+            "choose an encoder that reads longer texts"
+        )
     places = tokenizer(passages, add_special_tokens=False, return_offsets_mapping=True, verbose=False)["offset_mapping"]
     lengths = [len(each) for each in places]
     room = sum(lengths) - (total - limit)
