@@ -11,7 +11,7 @@ import pyterrier as pt
 
 from limrank_ir.errors import InputError
 from limrank_ir.pyterrier.feedback import TEMPLATE, listwise_query
-from limrank_ir.pyterrier.frames import need_texts
+from limrank_ir.pyterrier.frames import finite_vectors, need_texts
 from limrank_ir.pyterrier.orders import best_first, only_value
 from limrank_ir.rankers.order import at_least
 from limrank_ir.retrieval import minilm
@@ -105,8 +105,8 @@ class E2Rank(pt.Transformer):
 
         Raises:
             pt.validate.InputValidationError: a column is missing.
-            InputError: a query, a text, or a vector is missing, a query has several texts or leaves no room for
-                passages, or the encoder cannot be loaded.
+            InputError: a query, a text, or a vector is missing, a vector is not one of this encoder's, a query has
+                several texts, is too long, or leaves no room for passages, or the encoder cannot be loaded.
         """
         needed = ["query", self.text_field, *([] if self.vector_field is None else [self.vector_field])]
         pt.validate.result_frame(inp, extra_columns=needed, context=self)
@@ -122,8 +122,9 @@ class E2Rank(pt.Transformer):
 
         by_query = frame.groupby("qid", sort=False, dropna=False).indices.values()
         groups = [best_first(frame.iloc[rows], rows) for rows in by_query]
+        given = None if self.vector_field is None else self._given(frame, self.vector_field)
         queries = self._queries(frame, groups)
-        vectors, places = self._vectors(frame)
+        vectors, places = self._embedded(frame) if given is None else (given, np.arange(len(frame)))
         for rows, query in zip(groups, queries, strict=True):
             # One cosine for equal passages: a matrix product may round the same vector differently from row to row.
             own, back = np.unique(places[rows], return_inverse=True)
@@ -152,14 +153,18 @@ class E2Rank(pt.Transformer):
             convert_to_tensor=True,
         )
 
-    def _vectors(self, frame: pd.DataFrame) -> tuple[Any, np.ndarray]:
-        """The passages' vectors, and which one each row has."""
+    def _given(self, frame: pd.DataFrame, field: str) -> Any:
+        """The vectors that the frame has."""
         import torch
 
         model = self.scorer.model
-        if self.vector_field is not None:
-            vectors = np.stack(frame[self.vector_field].tolist()).astype(np.float32)
-            return torch.from_numpy(vectors).to(model.device), np.arange(len(frame))
+        # An encoder need not know its dimension before it has embedded something.
+        size = model.get_embedding_dimension() or len(model.encode("", show_progress_bar=False))
+        return torch.from_numpy(finite_vectors(frame, field, size, repr(self))).to(model.device)
+
+    def _embedded(self, frame: pd.DataFrame) -> tuple[Any, np.ndarray]:
+        """The passages' vectors, and which one each row has."""
+        model = self.scorer.model
         places, texts = pd.factorize(frame[self.text_field])
         vectors = model.encode_document(
             [f"{text}{self.document_suffix}" for text in texts],
