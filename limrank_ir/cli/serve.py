@@ -38,7 +38,7 @@ def serve(
     max_documents: Annotated[int, typer.Option(min=1, metavar="N", help="Maximum documents per request.")] = 1000,
     max_bytes: Annotated[int, typer.Option(min=1, metavar="N", help="Maximum bytes per request.")] = 10_000_000,
     queue: Annotated[
-        int, typer.Option(min=1, metavar="N", help="Maximum waiting pairs and questions; beyond that, 429.")
+        int, typer.Option(min=1, metavar="N", help="Maximum pairs and questions of requests in progress; else 429.")
     ] = 5000,
     batch: Annotated[int, typer.Option(min=1, metavar="N", help="Maximum passages processed together.")] = 256,
     max_questions: Annotated[

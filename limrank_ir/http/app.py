@@ -62,7 +62,8 @@ class Limits(BaseModel):
     Attributes:
         documents: the maximum number of documents per request.
         bytes: the maximum size of a request body.
-        queue: the maximum number of waiting (query, document) pairs and of questions; beyond that, the answer is 429.
+        queue: the maximum number of (query, document) pairs of the requests in progress, and of questions that their
+            rankers may ask; beyond that, the answer is 429.
         batch: the maximum number of passages in pairs, or questions, that are processed together.
         questions: the maximum number of questions that a request's ranker may ask.
     """
@@ -188,7 +189,7 @@ def create_app(
     @app.head("/health", include_in_schema=False)
     @app.get("/health", response_description="The server is up.")
     async def health() -> dict[str, Any]:
-        """Report that the server is up, and which model it serves."""
+        """Report that the server is up, which model it serves, and how many pairs and questions have taken room."""
         return {"status": "ok", "model": limrank.model.name, "version": __version__, "waiting": queue.pairs}
 
     @app.get("/metrics", response_class=Response, response_description="The metrics.")

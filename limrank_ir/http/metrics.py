@@ -24,7 +24,9 @@ class Metrics:
         self.dropped = Counter(
             "limrank_dropped_pairs", "Pairs, or questions, whose client disconnected before the answer.", **own
         )
-        self.waiting = Gauge("limrank_queue_pairs", "Pairs, or questions, waiting or being processed.", **own)
+        self.waiting = Gauge(
+            "limrank_queue_pairs", "Pairs of requests in progress, and the most questions their rankers may ask.", **own
+        )
 
     def add_pairs(self, pairs: int, seconds: float) -> None:
         """Record a batch of pairs."""

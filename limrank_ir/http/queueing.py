@@ -105,8 +105,8 @@ class Queue:
 
         Args:
             limrank: the reranker.
-            capacity: the maximum number of pairs and questions that wait or are being answered. A request may be larger
-                if nothing else is waiting.
+            capacity: the maximum number of pairs in accepted requests, and of questions that their rankers may ask. A
+                request may be larger if it is alone.
             batch: the maximum number of passages per call of the model: a pair has one, and a question those that it
                 shows. A longer request is processed in parts, so that it does not keep others waiting.
             on_judged: called with the pairs and the seconds of each batch of pairs.
@@ -124,7 +124,10 @@ class Queue:
         self._closing = False
         self._speed = (0.0, 0.0)  # items and seconds; recent batches weigh most
         self.pairs = 0
-        """The number of pairs waiting or being judged, and of questions that accepted requests may still ask."""
+        """How much room is taken: the pairs of accepted requests, and the most questions that their rankers may ask.
+
+        Each request counts in full until it ends, although a part of it is done, or is never asked.
+        """
 
     async def judge(self, pairs: Sequence[Pair]) -> list[Verdict]:
         """Wait for verdicts.
