@@ -121,7 +121,30 @@ def test_what_a_ranker_asks_is_known_before_it_runs():
         ("listwise", "rank-gpt", {}, "the formats are one string, 'rank-gpt'; give a list"),
         ("listwise", ["rank-gtp"], {}, "unknown format 'rank-gtp'"),
         ("adaptive", [], {"think": "auto"}, "think='auto' compares"),
-        ("setwise", [], {"think": "always"}, "think='always' has no effect with setwise"),
+        (
+            "setwise",
+            [],
+            {"think": "always"},
+            "no effect with setwise, which asks about several.*such as reason-rank or",
+        ),
+        (
+            "graded",
+            [],
+            {"think": "always"},
+            "no effect with graded, which reads labels without a thought; leave it out",
+        ),
+        (
+            "intent",
+            [],
+            {"think": "always"},
+            "no effect with intent, which reads labels without a .*, such as pointwise",
+        ),
+        (
+            "graded",
+            ["grade-0-4"],
+            {"think": "always", "prompt_format": "erank"},
+            "'always' has no effect with graded, which reads labels without a thought",
+        ),
     ],
 )
 def test_options_without_an_effect_are_refused_before_anything_is_loaded(text, formats, options, message):
@@ -172,6 +195,8 @@ def test_what_will_not_fail_is_accepted():
 def test_think_modes_that_have_an_effect_are_accepted():
     engine_ask(LimRank(engine=Knows(), think="auto"), Pointwise())
     engine_ask(LimRank(engine=Knows(), think="always"), TwoStages(), ["reason-rank"])
+    engine_ask(LimRank(engine=Knows(), think="always"), Graded(rule="tfrank"))  # before its P(true)
+    engine_ask(LimRank(prompt_format="erank", engine=Knows(), think="always"), Graded(highest=10))  # its own grades
     engine_ask(LimRank("rank1-7b", engine=Knows()), Setwise())  # always is its default
 
 

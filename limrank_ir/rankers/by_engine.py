@@ -68,6 +68,11 @@ class EngineAsk:
         self._answers: Remembered[Saved] = Remembered(ANSWERS)  # those that are in no store
         self._stored: Remembered[None] = Remembered(NAMES)  # the others, by name
 
+    @property
+    def own_grades(self) -> str | None:
+        """The task that the model's own format reads, of those that were trained for grades, or None."""
+        return self._ways.own_grades
+
     def check(self, task: str, passages: int, *, writes: bool) -> SetFormat | None:
         """Check that questions of a task can be asked, without loading the model.
 
@@ -128,7 +133,7 @@ class EngineAsk:
 
         A model that was trained for grades reads the same for both, such as TFRank.
         """
-        grade = self._ways.own_grades
+        grade = self.own_grades
         if grade is None:
             return {}
         numbered = [(number, question) for number, question in enumerate(questions) if isinstance(question, Read)]

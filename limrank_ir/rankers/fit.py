@@ -64,13 +64,17 @@ def engine_ask(limrank: LimRank, ranker: Ranker, formats: Iterable[str] = ()) ->
             f"think='auto' compares the verdicts of all passages of a query, but {spec(ranker)} does not ask for them "
             "together; set never or always"
         )
-    alone = any(task == JUDGE or task.startswith("grade-") for task, _ in asked)
-    if limrank.think not in ("never", limrank.model.think) and not alone:
-        raise InputError(
-            f"think={limrank.think!r} has no effect with {spec(ranker)}, which asks about several passages at once; "
-            "leave it out, and choose a format with a thought, such as reason-rank or rank-r1"
-        )
     ask = EngineAsk(limrank, formats=[fmt.name for fmt in chosen])
+    # A thought stands before verdicts, and before the grades that a model was trained for, not before other labels.
+    thinks = not asked.isdisjoint({(JUDGE, False), (ask.own_grades, False)})
+    if limrank.think not in ("never", limrank.model.think) and not thinks:
+        if max(shown.values(), default=0) > 1:
+            why = "asks about several passages at once; leave it out, and choose a format with a thought, such as"
+            why += " reason-rank or rank-r1"
+        else:
+            why = "reads labels without a thought; leave it out, or choose a ranker that judges passages, such as"
+            why += " pointwise"
+        raise InputError(f"think={limrank.think!r} has no effect with {spec(ranker)}, which {why}")
     for (task, writes), passages in shown.items():
         if (task, writes) != (JUDGE, False):
             ask.check(task, passages, writes=writes)
