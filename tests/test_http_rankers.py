@@ -16,7 +16,9 @@ from typer.testing import CliRunner
 from limrank_ir import EngineError, InputError, LimRank
 from limrank_ir.cli.app import app as cli
 from limrank_ir.http import Limits, create_app
+from limrank_ir.rankers import fit
 from limrank_ir.rankers.fit import engine_ask
+from limrank_ir.rankers.lockstep import lockstep
 from limrank_ir.rankers.named import as_ranker
 from limrank_ir.rankers.order import Candidates
 from limrank_ir.rankers.run import rank_candidates
@@ -195,6 +197,14 @@ def test_what_cannot_be_done_is_refused_in_one_line_and_nothing_is_asked(client,
     line = answer.json()["message"]
     assert message in line and "\n" not in line and answer.json()["detail"] == line
     assert not engine.asked
+
+
+def test_seeds_and_repeats_are_tried_once_and_not_with_every_request(client, monkeypatch):
+    tried = []
+    monkeypatch.setattr(fit, "lockstep", lambda *given: tried.append(given) or lockstep(*given))
+    for options in ("seed=1", "seed=2", "repeats=3", "repeats=4,seed=5"):
+        ranked(client.post("/v2/rerank", json=body(f"setwise:top=1,window=6,{options}", documents=TEXTS[:2])))
+    assert len(tried) == 1
 
 
 def test_a_model_or_an_engine_that_cannot_is_refused_before_the_first_stage_of_two(tmp_path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -12,12 +13,15 @@ import pytest
 from limrank_ir import LimRank
 from limrank_ir.errors import InputError
 from limrank_ir.prompts.sets import SET_FORMATS
+from limrank_ir.rankers import fit
 from limrank_ir.rankers.first import First
 from limrank_ir.rankers.fit import default_formats, engine_ask, formats_of, tasks
 from limrank_ir.rankers.graded import Graded
 from limrank_ir.rankers.groupwise import Groupwise
 from limrank_ir.rankers.listwise import Listwise
+from limrank_ir.rankers.lockstep import lockstep
 from limrank_ir.rankers.named import RANKERS, SUMMARIES, as_ranker, spec
+from limrank_ir.rankers.order import Counts, ranked
 from limrank_ir.rankers.pointwise import Pointwise
 from limrank_ir.rankers.setwise import Setwise
 from limrank_ir.rankers.two_stages import TwoStages
@@ -110,6 +114,42 @@ def test_what_a_ranker_asks_is_known_before_it_runs():
     both = as_ranker("two-stages:first=graded,second=first")
     assert formats_of(both)[:2] == default_formats(both) == ["grade-0-4", "first"]
     assert default_formats(Pointwise()) == formats_of(Pointwise()) == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "setwise:top=3,repeats={},seed=5",
+        "groupwise:window=3,repeats={},seed=5",
+        "listwise:repeats={}",
+        "two-stages:first=groupwise,first.repeats={},second=setwise,second.repeats={}",
+        "two-stages:second=two-stages,second.first.depth=50,second.second=setwise,second.second.repeats={}",
+    ],
+)
+def test_what_a_ranker_asks_is_found_without_its_repeats(text, monkeypatch):
+    asked = []
+
+    def counted(runs, ask):
+        return lockstep(runs, lambda questions: asked.extend(questions) or ask(questions))
+
+    monkeypatch.setattr(fit, "lockstep", counted)
+    found = [fit.windows(as_ranker(text.replace("{}", repeats))) for repeats in ("1", "2000")]
+    assert found[0] == found[1] and max(found[0].values()) > 1
+    assert len(asked) % 2 == 0 and asked[: len(asked) // 2] == asked[len(asked) // 2 :]
+
+
+def test_a_ranker_of_the_users_own_is_tried_as_it_is():
+    @dataclass(frozen=True)
+    class Grows:
+        repeats: int = 3
+
+        def steps(self, candidates):
+            for size in range(self.repeats):
+                yield [candidates.read("best", range(size + 1))]
+            return ranked(len(candidates.texts), (), Counts())
+
+    assert fit.windows(Grows()) == {("best", False): 3}
+    assert fit.windows(TwoStages(first=Grows(), second=Setwise(repeats=9)))["best", False] == 4
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from limrank_ir.formats.pairs import CheckedPair
 from limrank_ir.http.requests import Rerank
 from limrank_ir.prompts.sets import set_format
 from limrank_ir.rankers.by_engine import EngineAsk
-from limrank_ir.rankers.fit import engine_ask, windows
+from limrank_ir.rankers.fit import engine_ask, once, windows
 from limrank_ir.rankers.named import as_ranker, spec
 from limrank_ir.rankers.order import Candidates, Ranker
 from limrank_ir.reranker import LimRank
@@ -27,7 +27,7 @@ class Ranking:
 
     Attributes:
         ranker: the ranker.
-        ask: answers its questions; requests with the same ranker and formats share one.
+        ask: answers its questions; requests with the same ranker, but for repeats and seeds, and formats share one.
         candidates: the request's documents.
     """
 
@@ -88,7 +88,7 @@ class Rankers:
         chosen = self._chosen(request)
         if chosen is None:
             return None
-        ranker, _ = chosen
+        ranker, formats = chosen
         texts = [text for ((_, text, _),) in documents]
         most = ranker.calls(max(2, len(texts)))  # 2, so that `repeats` is bounded with one document, too
         if most > self._questions:
@@ -96,7 +96,7 @@ class Rankers:
                 f"{spec(ranker)} may ask {most} questions about {len(texts)} documents, more than {self._questions}; "
                 "send fewer documents, or give it lower options, such as repeats, top, or depth"
             )
-        ask, thinks = self._fit(*chosen)
+        ask, thinks = self._fit(once(ranker), formats)  # a new seed is nothing that has to be tried again
         if thinks and not self._thinks:
             raise InputError(
                 f"{spec(ranker)} writes thoughts here, which this server does not do at a request; choose another "
@@ -122,8 +122,9 @@ class Rankers:
 
     def _fitted(self, ranker: Ranker, formats: tuple[str, ...]) -> tuple[EngineAsk, bool]:
         """What answers a ranker's questions, and whether thoughts are written before answers."""
-        ask = engine_ask(self._limrank, ranker, formats)
-        written = [(task, passages) for (task, writes), passages in windows(ranker).items() if writes]
+        shown = windows(ranker)
+        ask = engine_ask(self._limrank, ranker, formats, shown=shown)
+        written = [(task, passages) for (task, writes), passages in shown.items() if writes]
         formats_used = [ask.check(task, passages, writes=True) for task, passages in written]
         return ask, any(fmt is not None and fmt.thinks for fmt in formats_used)
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields, replace
+from typing import Any
 
 from limrank_ir.errors import InputError
 from limrank_ir.prompts import SETS
@@ -11,21 +13,29 @@ from limrank_ir.prompts.sets.format import NUMBERS
 from limrank_ir.rankers.asking import Answer, Question, Write
 from limrank_ir.rankers.by_engine import JUDGE, EngineAsk
 from limrank_ir.rankers.lockstep import lockstep
-from limrank_ir.rankers.named import spec
+from limrank_ir.rankers.named import RANKERS, spec
 from limrank_ir.rankers.order import Candidates, Ranker
 from limrank_ir.rankers.pointwise import Pointwise
 from limrank_ir.reranker import LimRank
 
+Windows = Mapping[tuple[str, bool], int]
+"""(the task, whether the model writes) to the number of passages that are shown at once, at most."""
+
 _PROBE = Candidates("query", [f"passage {number}" for number in range(len(NUMBERS) + 1)])  # more than any format shows
 
+_REPEATING = {"repeats": 1, "seed": 0}  # options that do not change what kinds of questions there are
 
-def engine_ask(limrank: LimRank, ranker: Ranker, formats: Iterable[str] = ()) -> EngineAsk:
+
+def engine_ask(
+    limrank: LimRank, ranker: Ranker, formats: Iterable[str] = (), *, shown: Windows | None = None
+) -> EngineAsk:
     """What answers a ranker's questions, if its options have an effect on them.
 
     Args:
         limrank: the model, its engine, and the store.
         ranker: the ranker.
         formats: names of formats to use for their tasks (`limrank_ir.prompts.sets.SET_FORMATS`).
+        shown: the ranker's `windows`, if they are known.
 
     Returns:
         What `limrank_ir.rankers.run.rank_candidates` takes. Nothing is loaded.
@@ -37,7 +47,7 @@ def engine_ask(limrank: LimRank, ranker: Ranker, formats: Iterable[str] = ()) ->
     if isinstance(formats, str):
         raise InputError(f"the formats are one string, {formats!r}; give a list of names")
     chosen = [set_format(name) for name in formats]
-    shown = windows(ranker)
+    shown = windows(ranker) if shown is None else shown
     asked = frozenset(shown)
     by_task: dict[str, str] = {}
     for fmt in chosen:
@@ -81,8 +91,8 @@ def engine_ask(limrank: LimRank, ranker: Ranker, formats: Iterable[str] = ()) ->
     return ask
 
 
-def windows(ranker: Ranker) -> dict[tuple[str, bool], int]:
-    """What a ranker asks, and about how many passages at once, at most. It is found by letting it rank some.
+def windows(ranker: Ranker) -> Windows:
+    """What a ranker asks, and about how many passages at once, at most. It is found by letting it rank some, once.
 
     Args:
         ranker: the ranker.
@@ -101,9 +111,32 @@ def windows(ranker: Ranker) -> dict[tuple[str, bool], int]:
             found[kind] = max(found.get(kind, 0), len(question.passages))
         return [Answer()] * len(questions)  # of no use, so that nothing is left out
 
-    for _ in lockstep([ranker.steps(_PROBE)], ask):
+    for _ in lockstep([once(ranker).steps(_PROBE)], ask):
         pass
     return found
+
+
+def once(ranker: Ranker) -> Ranker:
+    """The same ranker without repeats or a seed of its own.
+
+    It asks the same kinds of questions, and shows as many passages in them. Of rankers that have no name, nobody knows.
+
+    Example:
+        >>> from limrank_ir.rankers.setwise import Setwise
+        >>> spec(once(Setwise(top=5, repeats=3, seed=7)))
+        'setwise:top=5'
+    """
+    if type(ranker) not in RANKERS.values():
+        return ranker
+    options: Any = ranker
+    plain: dict[str, Any] = {}
+    for field in fields(options):
+        value = getattr(options, field.name)
+        if hasattr(value, "steps"):
+            plain[field.name] = once(value)
+        elif field.name in _REPEATING:
+            plain[field.name] = _REPEATING[field.name]
+    return replace(options, **plain)
 
 
 def tasks(ranker: Ranker) -> frozenset[tuple[str, bool]]:
