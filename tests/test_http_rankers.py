@@ -168,8 +168,8 @@ def test_what_was_done_to_the_texts_is_logged_batch_by_batch_as_without_a_ranker
 # What is refused
 
 REFUSED = {
-    "unknown": ({"ranker": "setwize"}, "unknown ranker 'setwize'; did you mean setwise?"),
-    "option": ({"ranker": "setwise:tops=3"}, "setwise has no option 'tops'; did you mean top?"),
+    "unknown": ({"ranker": "setwize"}, "unknown ranker 'setwize' (did you mean setwise?)"),
+    "option": ({"ranker": "setwise:tops=3"}, "setwise has no option 'tops' (did you mean top?)"),
     "value": ({"ranker": "setwise:top=many"}, "setwise: top is 'many'; give a whole number"),
     "kind": ({"ranker": 7}, "ranker: Input should be a valid string"),
     "long": ({"ranker": "setwise:" + "top=1," * 99}, "ranker: String should have at most 200 characters"),

@@ -59,9 +59,9 @@ def test_values_are_read_by_their_types():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("setwize", "unknown ranker 'setwize'; did you mean setwise?; choose one of: pointwise, graded"),
+        ("setwize", "unknown ranker 'setwize' (did you mean setwise?); choose one of: pointwise, graded"),
         ("", "unknown ranker ''; choose one of"),
-        ("setwise:tpo=3", "setwise has no option 'tpo'; did you mean top?; it has: top, window, sort"),
+        ("setwise:tpo=3", "setwise has no option 'tpo' (did you mean top?); it has: top, window, sort"),
         ("setwise:top=x", "setwise: top is 'x'; give a whole number"),
         ("setwise:top=true", "setwise: top is True; give a whole number"),
         ("setwise:top=0", "top is 0; give a whole number, at least 1"),

@@ -180,4 +180,4 @@ def _checked(ranker: str, option: str, value: Any, hint: Any) -> Any:
 
 def _meant(name: str, known: Iterable[str]) -> str:
     near = get_close_matches(name.lower(), known, 1)
-    return f"; did you mean {near[0]}?" if near else ""
+    return f" (did you mean {near[0]}?)" if near else ""
