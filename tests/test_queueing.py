@@ -11,6 +11,7 @@ import pytest
 from limrank_ir import EngineError, InputError
 from limrank_ir.http.queueing import Full, Queue
 from limrank_ir.rankers.setwise import Setwise
+from limrank_ir.rankers.stats import AskStats
 from tests.judges import Perfect, candidates, ideal
 
 
@@ -218,6 +219,8 @@ def test_a_long_request_that_fails_is_not_continued():
 
 class Asked(Perfect):
     """Answers the questions of rankers."""
+
+    stats = AskStats()
 
     def __call__(self, questions, *, progress):
         progress(len(questions))

@@ -285,7 +285,7 @@ def test_a_run_from_an_adapter_says_so(whole, place, llama):
     save_file(tensors, changed / "adapter_model.safetensors", metadata={"format": "pt"})
     start["lora"]["start"] = "changed/whole/adapter"
     write_config(path, llama, output="next", training={"max_steps": 1}, **start)
-    with pytest.raises(LimRankError, match=r"other settings \(the content of lora\.start\)"):
+    with pytest.raises(LimRankError, match=r"other settings \(what it starts from\)"):
         train(path)
 
 
