@@ -77,8 +77,8 @@ def can_speed_up(dtype: torch.dtype) -> bool:
 def outruns_float32(dtype: torch.dtype) -> bool:
     """Whether this CPU multiplies faster in a precision than in float32, measured once in a process (about 0.1 s).
 
-    Instructions do not tell: with AVX-512 BF16 and without AMX, an AMD EPYC is 2.7 times as fast in bfloat16 as in
-    float32, and an Intel Xeon half as fast. As no CPU is known to be near 1, repeated measurements agree.
+    Instructions do not tell: with AVX-512 BF16 and without AMX, an AMD EPYC was twice as fast in bfloat16 as in float32
+    (benchmarks/results/speed), and an Intel Xeon half as fast. Near 1, two processes could judge differently.
 
     Args:
         dtype: the precision.

@@ -12,7 +12,7 @@ from limrank_ir.engines.loading import TESTED_FAMILIES
 
 
 def chosen_precision(asked: str | None, device: torch.device, weights: Path) -> str:
-    """Choose a precision. The same machine and model give the same one every time: verdicts depend on it.
+    """Choose a precision. Verdicts depend on it, so it is the same on a machine unless two of them are about as fast.
 
     Args:
         asked: one of `limrank_ir.models.PRECISIONS`; None: float32 on a CPU, half precision on a GPU.
