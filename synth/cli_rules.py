@@ -22,11 +22,12 @@ def rules(
     seed: Annotated[int, typer.Option(help="What chooses the rows and the changes.")] = 12345,
     quiet: o.Quiet = False,
 ) -> None:
-    """Make training rows from rows of others: minimal pairs, rare entities, and exclusions. No model is asked.
+    """Make training rows from rows of others: minimal pairs, entities, exclusions, and excerpts. No model is asked.
 
     A minimal pair is a relevant passage with one fact changed that the query states. An entity row has passages that
-    are like the relevant one but lack the query's rare words. An exclusion says what the query does not want. Texts
-    change only by rule, so each row has the license of its source.
+    are like the relevant one but lack the query's rare words. An exclusion says what the query does not want. An
+    excerpt is a part of a passage, and asks for the rest of it. Texts change only by rule, so each row has the license
+    of its source.
 
     For example:
 

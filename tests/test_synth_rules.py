@@ -9,6 +9,7 @@ import re
 import pytest
 
 from limrank_ir.synth.rules.entities import entities
+from limrank_ir.synth.rules.excerpts import excerpts
 from limrank_ir.synth.rules.exclusions import exclusions
 from limrank_ir.synth.rules.facts import OPPOSITES, another_number, numbers, with_number, with_opposite
 from limrank_ir.synth.rules.minimal_pairs import minimal_pairs
@@ -109,6 +110,44 @@ def test_passages_about_another_entity_are_like_the_positive():
         negatives = made[f"entity-{name}"]["neg"]
         assert len(negatives) == 4 and all("fever" in text and name not in text for text in negatives)
     assert list(entities(Source(rows[:3]), 0)) == []  # no word is rare among three passages
+
+
+# Excerpts
+
+
+def town(first):
+    """A passage of ten sentences; the next ten towns share some of them."""
+    things = ((first + n) % 60 for n in range(10))
+    return " ".join(
+        f"Near the bar{n}x and the cafe{n}x, visitors like to sit in the sun of t{first}s{n}." for n in things
+    )
+
+
+def sentences_of(passage):
+    return set(passage.rstrip(".").split(". "))
+
+
+def test_an_excerpt_is_taken_out_of_its_passage():
+    whole = {str(n): town(n) for n in range(60)}
+    # The next piece of the same text shares sentences with it, so it is no negative.
+    whole["piece"] = ". ".join(town(0).split(". ")[2:9]) + "."
+    source = Source(tuple(row(f"Town {n}?", text, qid=n, instruction="Find towns.") for n, text in whole.items()))
+    made = list(excerpts(source, 7))
+    assert {each["neg_kind"] for each in made} == {"excerpt: of a half", "excerpt: of a sentence"} and len(made) > 50
+    for each in made:
+        passage = whole[each["qid"].removeprefix("excerpt-")]
+        query, rest = sentences_of(each["query"]), sentences_of(each["pos"][0])
+        assert query | rest == sentences_of(passage) and not query & rest
+        assert len(query) > 2 if each["neg_kind"].endswith("half") else len(query) == 1
+        assert len(set(each["neg"])) == 7 and passage not in each["neg"] and "instruction" not in each
+        assert not {whole["0"], whole["piece"]} & set(each["neg"]) or "t0s" not in passage
+    assert made == list(excerpts(source, 7)) != list(excerpts(source, 8))
+
+
+def test_a_sentence_that_points_back_is_no_query():
+    source = Source(tuple(row(f"Town {n}?", town(n).replace("Near the", "It has a"), qid=str(n)) for n in range(60)))
+    assert {each["neg_kind"] for each in excerpts(source, 0)} == {"excerpt: of a half"}
+    assert list(excerpts(Source(source.rows[:3]), 0)) == []  # too few to compare with
 
 
 # Exclusions

@@ -210,6 +210,24 @@ def test_an_average_has_the_highest_precision_in_any_order(whole, tmp_path):
         average([half, single], tmp_path / "mean", [1, float("inf")])
 
 
+def test_runs_that_go_on_from_one_adapter_are_averaged_whatever_their_seeds(whole, place, llama, tmp_path):
+    def run(name: str, seed: int, rank: int) -> Path:
+        changes = {"training": {"max_steps": 1}, "lora": {"rank": rank, "start": str(whole[1] / "adapter")}}
+        return train(write_config(place / f"{name}.yaml", llama, output=name, seed=seed, **changes))
+
+    runs = [run("seed-1", 1, 4), run("seed-2", 2, 4)]
+    folder = average(runs, tmp_path / "mean")
+    one, other = map(weights, runs)
+    assert any(not torch.equal(value, other[name]) for name, value in one.items())
+    for name, value in weights(folder).items():
+        torch.testing.assert_close(value, (one[name] + other[name]) / 2)
+    made = json.loads((folder.parent / "run.json").read_text())["average"]
+    assert [each["seed"] for each in made] == [1, 2] and all(len(each["data_sha256"]) == 64 for each in made)
+    # Slots that the start does not fill are random.
+    with pytest.raises(LimRankError, match=r"wide-2.*: its run differs from that of .*wide-1.* \(slots of .*"):
+        average([run("wide-1", 1, 6), run("wide-2", 2, 6)], tmp_path / "wide")
+
+
 def test_adapters_with_other_starts_are_not_averaged(whole, place, llama, tmp_path):
     _, run = whole
     train(write_config(place / "seed.yaml", llama, output="seed", training={"max_steps": 1}, seed=7))

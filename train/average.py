@@ -1,7 +1,8 @@
 """``limrank average``: the average of several checkpoints as one adapter.
 
 The mean of A and the mean of B are averaged separately, and their product is not the mean of the products B A. It is
-close to it if the checkpoints are close to each other, as those of one run are. Adapters that started from different
+close to it if the checkpoints are close to each other, as those of one run are, and those of runs that go on from one
+adapter with other data or another seed ("model soups", Wortsman et al., 2022). Adapters that started from different
 random weights use their slots differently, so their averaged factors mean nothing, and they are refused.
 """
 
@@ -13,21 +14,31 @@ import shutil
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from limrank_ir.errors import InputError
 from limrank_ir.formats.files import replacing
 from limrank_ir.weights import identity
 
 from .run_record import RECORD, SETTINGS
+from .start import SUFFIX_A
 from .trained import CONFIG, WEIGHTS, read_json
 
+if TYPE_CHECKING:
+    import torch
+
 _TOKENIZER = ("tokenizer*", "chat_template*", "special_tokens_map.json", "added_tokens.json", "vocab*", "merges.txt")
-_SAME_START = ("model", "lora", "seed", "quantize")  # what decides an adapter's first weights, and what they mean
+_SAME_START = ("model", "lora", "quantize")  # what decides an adapter's first weights, and what they mean
+_DIFFERS = (
+    "{}: its run differs from that of {} ({}), so an average of their weights means nothing; average checkpoints of "
+    "one run, or of runs from one adapter"
+)
+_ALIKE = 0.5
+"""The cosine from which two rows of A are one slot. Runs from one adapter keep it near 1; random rows are near 0."""
 
 
 def average(checkpoints: Sequence[Path], out: Path, weights: Sequence[float] | None = None) -> Path:
-    """Average checkpoints of runs with the same start.
+    """Average checkpoints of runs with the same start: of one run, or of several that go on from one adapter.
 
     Args:
         checkpoints: checkpoints, averages in them (``checkpoint-N/ema``), adapters in runs' folders (``adapter``,
@@ -40,7 +51,7 @@ def average(checkpoints: Sequence[Path], out: Path, weights: Sequence[float] | N
 
     Raises:
         InputError: fewer than two checkpoints, wrong weights, or checkpoints whose runs are unknown or differ in model,
-            LoRA settings, or seed.
+            LoRA settings, start, or the seed of slots that are random at the start.
     """
     import torch
     from safetensors.torch import load_file, save_file
@@ -54,18 +65,17 @@ def average(checkpoints: Sequence[Path], out: Path, weights: Sequence[float] | N
     runs = [_run(adapter) for adapter in adapters]
     settings = [read_json(run / SETTINGS) for run in runs]
     for adapter, other in zip(adapters[1:], settings[1:], strict=True):
-        first = {name: settings[0]["config"].get(name) for name in _SAME_START} | {"start": settings[0].get("start")}
-        this = {name: other["config"].get(name) for name in _SAME_START} | {"start": other.get("start")}
-        if changed := [name for name in first if first[name] != this[name]]:
-            raise InputError(
-                f"{adapter}: its run differs from that of {adapters[0]} ({', '.join(changed)}), so an average of their "
-                "weights means nothing; average checkpoints of one run"
-            )
+        if changed := _changed(settings[0], other):
+            raise InputError(_DIFFERS.format(adapter, adapters[0], ", ".join(changed)))
     total = sum(weights)
     mean: dict[str, torch.Tensor] = {}
     dtypes: dict[str, torch.dtype] = {}
-    for adapter, weight in zip(adapters, weights, strict=True):
+    first = load_file(adapters[0] / WEIGHTS)
+    for adapter, weight, setting in zip(adapters, weights, settings, strict=True):
+        reseeded = setting["config"].get("seed") != settings[0]["config"].get("seed")
         for name, tensor in load_file(adapter / WEIGHTS).items():
+            if reseeded and name.endswith(SUFFIX_A) and _least_cosine(first[name], tensor) < _ALIKE:
+                raise InputError(_DIFFERS.format(adapter, adapters[0], f"slots of {name.removesuffix(SUFFIX_A)}"))
             part = tensor.double() * (weight / total)
             mean[name] = mean[name] + part if name in mean else part
             dtypes[name] = torch.promote_types(dtypes.get(name, tensor.dtype), tensor.dtype)
@@ -87,6 +97,21 @@ def average(checkpoints: Sequence[Path], out: Path, weights: Sequence[float] | N
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return out / "adapter"
+
+
+def _changed(settings: Any, others: Any) -> list[str]:
+    """What differs between two runs of what must not."""
+    # Without a start, the seed decides all slots; with one, perhaps some, which the slots themselves show.
+    config = [*_SAME_START, *([] if settings.get("start") else ["seed"])]
+    changed = [name for name in config if settings["config"].get(name) != others["config"].get(name)]
+    return changed + ([] if settings.get("start") == others.get("start") else ["start"])
+
+
+def _least_cosine(one: torch.Tensor, other: torch.Tensor) -> float:
+    """The least cosine of two matrices' rows."""
+    from torch.nn.functional import cosine_similarity
+
+    return float(cosine_similarity(one.double(), other.double(), dim=1).min())
 
 
 def _parent(out: Path) -> Path:
@@ -123,8 +148,10 @@ def _record(
             {
                 "checkpoint": f"{run.name}/{adapter.absolute().relative_to(run.absolute()).as_posix()}",
                 "weight": weight,
+                "seed": setting["config"].get("seed"),
+                "data_sha256": setting["data_sha256"],
                 "identity": identity(str(adapter)),
             }
-            for adapter, run, weight in zip(adapters, runs, weights, strict=True)
+            for adapter, run, weight, setting in zip(adapters, runs, weights, settings, strict=True)
         ],
     }

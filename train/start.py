@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import torch
 
 _PREFIX = "base_model.model."
-_SUFFIX_A, _SUFFIX_B = ".lora_A.weight", ".lora_B.weight"
+SUFFIX_A, _SUFFIX_B = ".lora_A.weight", ".lora_B.weight"
 
 
 def start_folder(start: str) -> Path:
@@ -73,18 +73,18 @@ def start_from(model: Any, start: str, base: Model) -> None:
     check_base(folder, config.base_model_name_or_path, base.base, identity(base.weights))
     scale = config.lora_alpha / config.r
     weights = load_peft_weights(str(folder), device="cpu")
-    plain = all(name.endswith((_SUFFIX_A, _SUFFIX_B)) for name in weights)
+    plain = all(name.endswith((SUFFIX_A, _SUFFIX_B)) for name in weights)
     if not plain or config.use_rslora or config.use_dora or config.rank_pattern or config.alpha_pattern:
         raise InputError(f"lora.start: {folder} is not a plain LoRA adapter of one rank; start from such a one")
     modules = dict(model.base_model.model.named_modules())
-    for name in (name for name in weights if name.endswith(_SUFFIX_A)):
-        place = name.removeprefix(_PREFIX).removesuffix(_SUFFIX_A)
+    for name in (name for name in weights if name.endswith(SUFFIX_A)):
+        place = name.removeprefix(_PREFIX).removesuffix(SUFFIX_A)
         module = modules.get(place)
         if not hasattr(module, "lora_A"):
             raise InputError(
                 f"lora.start: {folder} adapts {place}, and lora.targets and lora.layers do not; add it to them"
             )
-        _fill(module, weights[name], weights[name.removesuffix(_SUFFIX_A) + _SUFFIX_B], scale, folder)
+        _fill(module, weights[name], weights[name.removesuffix(SUFFIX_A) + _SUFFIX_B], scale, folder)
 
 
 def _fill(module: Any, a: torch.Tensor, b: torch.Tensor, scale: float, folder: Path) -> None:

@@ -12,12 +12,18 @@ from typing import Any
 from limrank_ir.formats.files import replacing
 
 from .entities import entities
+from .excerpts import excerpts
 from .exclusions import exclusions
 from .minimal_pairs import minimal_pairs
 from .rows import Source, read_source
 
 Rule = Callable[[Source, int], Iterator[dict[str, Any]]]
-RULES: dict[str, Rule] = {"minimal-pairs": minimal_pairs, "entities": entities, "exclusions": exclusions}
+RULES: dict[str, Rule] = {
+    "minimal-pairs": minimal_pairs,
+    "entities": entities,
+    "exclusions": exclusions,
+    "excerpts": excerpts,
+}
 
 CARD = """# Rows by rule
 
