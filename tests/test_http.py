@@ -197,14 +197,16 @@ def test_two_hundred_requests_at_once_and_a_shutdown_that_loses_nothing(server, 
             scores = [result["relevance_score"] for result in answers[number]]
             assert scores == pytest.approx([result["relevance_score"] for result in answers[number % 7]], abs=1e-3)
         late = [pool.submit(ask, number) for number in range(20)]
-        while not json.load(urllib.request.urlopen(f"{url}/health"))["waiting"]:
+        while not (waiting := json.load(urllib.request.urlopen(f"{url}/health"))["waiting"]):
             time.sleep(0.01)
         process.send_signal(signal.SIGTERM)
         done = [future for future in late if future.exception() is None]
-    assert done and all(len(future.result()) == 3 for future in done)
+    assert 3 * len(done) >= waiting and all(len(future.result()) == 3 for future in done)
     assert process.wait(60) in (0, -signal.SIGTERM)
+    # What the server had not read yet is refused, or its connection ends without a byte: no answer is an error status.
     refused = [future.exception() for future in late if future.exception() is not None]
-    assert all(isinstance(error, urllib.error.URLError) and "refused" in str(error) for error in refused)
+    kinds = [error.reason if type(error) is urllib.error.URLError else error for error in refused]
+    assert [error for error in kinds if not isinstance(error, (ConnectionRefusedError, ConnectionResetError))] == []
 
 
 def test_long_documents_count_as_their_best_window():
