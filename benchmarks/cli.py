@@ -14,7 +14,7 @@ from .heads.cli import ir_metadata
 from .layers.cli import layers
 from .litsearch.cli import litsearch
 from .speed.cli import speed
-from .suite.cli import render, suite
+from .suite.cli import between, render, suite
 from .think.cli import think
 
 app = typer.Typer(rich_markup_mode="markdown")
@@ -22,6 +22,7 @@ app = typer.Typer(rich_markup_mode="markdown")
 for command in (
     suite,
     render,
+    between,
     bright,
     followir,
     litsearch,

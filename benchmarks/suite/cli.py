@@ -142,3 +142,63 @@ def render(
     for folder in folders:
         write_report(read_report(folder), folder)
         console.log.info("wrote results.md, .csv, .json, .html, and plot.png to %s", folder)
+
+
+def between(
+    old: Annotated[Path, typer.Argument(metavar="OLD", help="A folder that `bench suite` wrote.")],
+    new: Annotated[Path, typer.Argument(metavar="NEW", help="Another one.")],
+    rename: Annotated[
+        list[str] | None,
+        typer.Option(metavar="OLD=NEW", help="What a system of OLD is called in NEW; also in fusions. Repeatable."),
+    ] = None,
+    measure: Annotated[Literal["nDCG@10", "RR@10"], typer.Option(metavar="NAME", help="nDCG@10 or RR@10.")] = "nDCG@10",
+    test: Annotated[
+        Literal["randomization", "wilcoxon", "t", "bootstrap", "auto"],
+        typer.Option(metavar="NAME", help="As for `bench suite`."),
+    ] = "auto",
+    correction: Annotated[
+        Literal["holm", "bh", "none"], typer.Option(metavar="NAME", help="Of the p-values, over the systems.")
+    ] = "holm",
+    equivalent: Annotated[float, typer.Option(metavar="MARGIN", help="As for `bench suite`.")] = MARGIN,
+    quiet: o.Quiet = False,
+    as_json: o.Json = False,
+) -> None:
+    """Compare the systems of two results of the suite, query by query: is the new one better than the old?
+
+    Over the collections and queries that both have; each collection has the same weight.
+
+    For example:
+
+        limrank bench between results/shipped results/mine --rename limrank-smol=mine
+    """
+    from limrank_ir.formats.output import write_json
+    from limrank_ir.ranking.statistics import describe
+
+    from .between import between as find
+    from .between import table
+    from .report import read_report
+    from .results import Statistics
+
+    if not 0 < equivalent < math.inf:
+        raise InputError(f"--equivalent {equivalent:g}: give a difference above 0, such as 0.01")
+    renamed = {}
+    for each in rename or ():
+        was, equals, now = each.rpartition("=")
+        if not (was and equals and now):
+            raise InputError(f"--rename {each}: write OLD=NEW, the system's name in each of the results")
+        renamed[was] = now
+    statistics = Statistics(test, correction, equivalent)
+    found = find(read_report(old), read_report(new), measure=measure, renamed=renamed, statistics=statistics)
+    for line in found.left_out:
+        console.log.warning("not compared: %s", line)
+    if as_json:
+        write_json(found.as_json())
+        return
+    console.table(*table(found))
+    console.log.info(
+        "%s of %d queries in %d collections; p: %s",
+        measure,
+        sum(found.collections.values()),
+        len(found.collections),
+        describe([each.comparison for each in found.differences]),
+    )

@@ -192,19 +192,37 @@ def compare_overall(results: Sequence[SystemResult], measure: str, statistics: S
         statistics: how to compare. The correction is over all systems.
 
     Returns:
-        Label to comparison. Its difference is that of the means over the collections: with C collections and N queries
-        in all, the differences of a collection with n queries count N / (C n) times.
+        Label to comparison. Its difference is that of the means over the collections (`weighted_differences`).
     """
     first = {result.collection: result for result in results if result.variant == "first stage"}
-    queries = sum(len(result.per_query) for result in first.values())
-    weighted: dict[str, list[float]] = {}
+    pairs: dict[str, list[tuple[SystemResult, SystemResult]]] = {}
     for result in results:
         if result.variant != "first stage":
-            weight = queries / (len(first) * len(result.per_query))
-            found = differences(first[result.collection].per_query, result.per_query, measure)
-            weighted.setdefault(result.label, []).extend(weight * difference for difference in found)
-    raw = [compare(values, test=statistics.test, margin=statistics.margin) for values in weighted.values()]
-    return dict(zip(weighted, correct(raw, statistics.correction), strict=True))
+            pairs.setdefault(result.label, []).append((first[result.collection], result))
+    raw = [
+        compare(weighted_differences(each, measure), test=statistics.test, margin=statistics.margin)
+        for each in pairs.values()
+    ]
+    return dict(zip(pairs, correct(raw, statistics.correction), strict=True))
+
+
+def weighted_differences(pairs: Sequence[tuple[SystemResult, SystemResult]], measure: str) -> list[float]:
+    """The differences of all queries, so weighted that their mean is the mean over the collections.
+
+    Args:
+        pairs: for each collection, a result and another one of the same queries.
+        measure: one of `MEASURES`.
+
+    Returns:
+        Second minus first. With C collections and N queries in all, each of a collection with n queries counts
+        N / (C n) times.
+    """
+    queries = sum(len(result.per_query) for _, result in pairs)
+    return [
+        queries / (len(pairs) * len(result.per_query)) * difference
+        for base, result in pairs
+        for difference in differences(base.per_query, result.per_query, measure)
+    ]
 
 
 def summaries(results: Sequence[SystemResult], measure: str) -> list[Summary]:

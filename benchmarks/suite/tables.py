@@ -119,21 +119,22 @@ COMPARED = ["difference", "95% CI", "d_z", "95% CI of d_z", "won", "tied", "lost
 
 def overall(report: SuiteReport, measure: str) -> Table:
     """The comparisons with the first stage over all collections, one row for each system alone and fused."""
-    rows = [[label, *_compared(found)] for label, found in report.overall[measure].items()]
+    rows = [[label, *compared(found)] for label, found in report.overall[measure].items()]
     return ["", *COMPARED], rows
 
 
 def comparisons(report: SuiteReport, measure: str) -> Table:
     """The comparisons with the first stage, one row for each collection and system alone and fused."""
     rows = [
-        [result.collection, result.label, *_compared(result.comparisons[measure])]
+        [result.collection, result.label, *compared(result.comparisons[measure])]
         for result in report.results
         if result.comparisons
     ]
     return ["", "system", *COMPARED], rows
 
 
-def _compared(found: Comparison) -> list[str]:
+def compared(found: Comparison) -> list[str]:
+    """The columns `COMPARED` of a comparison."""
     return [
         signed(found.difference),
         _interval(found.interval, 3),
