@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from limrank_ir.engines import batching
+from limrank_ir.engines import batching, packed
 from limrank_ir.engines.loading import TESTED_FAMILIES, load
 from limrank_ir.engines.packed import Packing
 from limrank_ir.errors import LimRankError
@@ -30,10 +30,12 @@ def family_folder(request, tmp_path_factory, smol_folder):
     return tiny.make(tmp_path_factory.mktemp(name), smol_folder, name, **settings_)
 
 
+@pytest.mark.parametrize("block", [packed.BLOCK, 7])
 @pytest.mark.parametrize("device", DEVICES, ids=str)
-def test_packed_attention_equals_the_models_own(family_folder, device):
+def test_packed_attention_equals_the_models_own(family_folder, device, block, monkeypatch):
     from transformers import AutoModelForCausalLM
 
+    monkeypatch.setattr(packed, "BLOCK", block)
     loaded = load(family_folder, None, RANK1, device, torch.float32)
     own = AutoModelForCausalLM.from_pretrained(family_folder, attn_implementation="eager").to(device).eval()
     rows = [np.arange(3, 3 + length) * 17 % 999 for length in (31, 12, 40, 9)]
@@ -48,6 +50,30 @@ def test_packed_attention_equals_the_models_own(family_folder, device):
         with torch.inference_mode():
             expected = own.model(torch.tensor(row, device=device)[None]).last_hidden_state[0, -1]
         torch.testing.assert_close(ours, expected, atol=2e-4, rtol=2e-4)
+
+
+def test_of_the_last_layer_a_layout_gets_what_it_reads(family_folder):
+    """The last tokens only, unless it wants all: in-context re-ranking sums the attention of all."""
+
+    class Everything(Packing):
+        reads_last = False
+
+    loaded = load(family_folder, None, RANK1, torch.device("cpu"), torch.float32)
+    rows = [np.arange(3, 3 + length) * 17 % 999 for length in (31, 12, 1)]
+    tokens = torch.from_numpy(np.concatenate(rows))[None]
+    layouts = [kind(list(map(len, rows)), device=loaded.device, keep=True) for kind in (Packing, Everything)]
+    with torch.inference_mode():
+        last, everything = (
+            loaded.model.get_decoder()(
+                input_ids=tokens, position_ids=layout.positions, use_cache=False, packing=layout
+            ).last_hidden_state[0]
+            for layout in layouts
+        )
+    assert (len(last), len(everything)) == (3, 44)
+    torch.testing.assert_close(last, everything[[30, 42, 43]], atol=1e-5, rtol=1e-4)
+    kept, kept_by_everything = (layout.kept.layers[1] for layout in layouts)
+    torch.testing.assert_close(kept, kept_by_everything)
+    assert all(each.is_contiguous() for each in kept)  # or they would keep the queries in memory
 
 
 def test_a_family_with_other_rules_is_refused(tmp_path, smol_folder):

@@ -40,6 +40,8 @@ class Watched(Packing):
             the heads of the layers so far.
     """
 
+    reads_last = False
+
     def __init__(self, lengths: list[int], spans: list[Span], prefixes: KeyValues, *, device: torch.device) -> None:
         super().__init__(lengths, spans, prefixes, device=device)
         self.received = [torch.zeros(last - first, dtype=torch.float64, device=device) for first, last in spans]

@@ -27,6 +27,7 @@ import torch
 from torch import nn
 
 from limrank_ir.engines.cpu import PackedLinear
+from limrank_ir.engines.cpu_attention import Attention, LastLayer, Positions, joined
 
 BLOCK = 32  # larger ones are no more exact
 MIDDLE = 128  # the instructions want unsigned activations; they are symmetric around this
@@ -179,17 +180,16 @@ def quantized(model: Any) -> nn.Module:
     for original in decoder.layers:
         layer = _copy(original)
         before, after, mlp = layer.input_layernorm, layer.post_attention_layernorm, layer.mlp
-        layer.self_attn = attention = _copy(layer.self_attn)
-        for name in ("q_proj", "k_proj", "v_proj"):
-            setattr(attention, name, reads(getattr(attention, name), before))
-        attention.o_proj = writes(attention.o_proj)
+        attention = layer.self_attn
+        layer.self_attn = Attention(attention, reads(joined(attention), before), writes(attention.o_proj))
         gate, up, down = reads(mlp.gate_proj, after), reads(mlp.up_proj, after), writes(mlp.down_proj, turn_inner)
         layer.mlp = Int8MLP(gate, up, down, turn_inner)
         layer.input_layernorm = Int8Norm(before.variance_epsilon)
         layer.post_attention_layernorm = Int8Norm(after.variance_epsilon)
         layers.append(layer)
-    layers[-1].self_attn.o_proj = layers[-1].mlp = Nothing()
-    decoder.layers, decoder.norm = nn.ModuleList(layers), nn.Identity()
+    layers[-1].self_attn.out = layers[-1].mlp = Nothing()
+    decoder.layers, decoder.norm = nn.ModuleList([*layers[:-1], LastLayer(layers[-1])]), nn.Identity()
+    decoder.rotary_emb = Positions(decoder.rotary_emb)
     decoder.embed_tokens = nn.Sequential(decoder.embed_tokens, _linear(turn.T))
     return decoder.eval()
 

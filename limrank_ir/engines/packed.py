@@ -18,6 +18,9 @@ from torch.nn.functional import scaled_dot_product_attention
 from limrank_ir.engines import varlen
 
 NAME = "limrank_packed"
+BLOCK = (
+    96  # queries at a time on a CPU: a block needs no keys behind it, and whole sequences need twice as many products
+)
 
 
 def _attention(
@@ -81,7 +84,12 @@ class Packing:
 
     Sequence ``i`` has ``lengths[i]`` new tokens after its prefix, ``spans[i]``. The prefixes are tokens of
     ``prefixes``, or, if that is None, of this batch: its first sequences may be the prefixes of the others.
+
+    Attributes:
+        reads_last: whether only the last token of each sequence is read from the last layer.
     """
+
+    reads_last = True
 
     def __init__(
         self,
@@ -133,6 +141,7 @@ class Packing:
         self.positions = tensor(position[is_query][None])
         self.last = tensor(np.cumsum(own) - 1)
         self._query_columns = query_columns
+        self._longest_prefix = int(before.max())
         self._key_columns = key_columns
         self._query = tensor(query.ravel())
         self._key = tensor(key.ravel())
@@ -160,12 +169,7 @@ class Packing:
     def attend(self, layer: Layer) -> torch.Tensor:
         """The attention of one layer: ``[1, tokens, query heads, head size]``."""
         size = layer.query.shape[-1]
-        keys, values = layer.key[0].transpose(0, 1), layer.value[0].transpose(0, 1)
-        if self.kept is not None:
-            self.kept.layers[layer.index] = (keys, values)
-        if self.prefixes is not None:
-            old_keys, old_values = self.prefixes.layers[layer.index]
-            keys, values = torch.cat([old_keys, keys]), torch.cat([old_values, values])
+        keys, values = self._keys_and_values(layer)
         queries = layer.query[0].transpose(0, 1)
         if varlen.usable(layer.query):
             return self._attend_unpadded(layer, queries, keys, values)[None]
@@ -179,8 +183,56 @@ class Packing:
         if not on_cpu:  # GPU kernels that accept a mask need one key head per query head
             repeat = layer.query.shape[1] // layer.key.shape[1]
             k, v = k.repeat_interleave(repeat, 1), v.repeat_interleave(repeat, 1)
-        out = scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=layer.scaling, enable_gqa=on_cpu)
-        return out.transpose(1, 2).flatten(0, 1).index_select(0, self._unpad)[None]
+        out = []
+        for block in self._blocks(BLOCK if on_cpu else self._query_columns):
+            seen = slice(self._longest_prefix + block.stop)
+            attended = scaled_dot_product_attention(
+                q[:, :, block],
+                k[:, :, seen],
+                v[:, :, seen],
+                attn_mask=mask[:, :, block, seen],
+                scale=layer.scaling,
+                enable_gqa=on_cpu,
+            )
+            out.append(attended.transpose(1, 2))
+        return torch.cat(out, 1).flatten(0, 1).index_select(0, self._unpad)[None]
+
+    def _blocks(self, most: int) -> list[slice]:
+        """Split the query columns into blocks of nearly the same size."""
+        size = -(-self._query_columns // -(-self._query_columns // most))
+        return [slice(start, start + size) for start in range(0, self._query_columns, size)]
+
+    def attend_last(self, layer: Layer) -> torch.Tensor:
+        """The attention of one layer whose queries are the sequences' last tokens, on a CPU.
+
+        Args:
+            layer: as for `attend`, with a query for each sequence.
+
+        Returns:
+            ``[1, sequences, query heads, head size]``.
+        """
+        keys, values = (
+            each.index_select(0, self._key).unflatten(0, (self.rows, self._key_columns)).transpose(1, 2)
+            for each in self._keys_and_values(layer)
+        )
+        seen = self._is_key[:, None]
+        if layer.window is not None:
+            seen = seen & (self.lengths()[:, None, None] - 1 - self._key_column < layer.window)
+        mask = torch.zeros(seen.shape, dtype=values.dtype).masked_fill_(~seen, float("-inf"))[:, None]
+        query = layer.query[0].transpose(0, 1).unsqueeze(2)
+        out = scaled_dot_product_attention(query, keys, values, attn_mask=mask, scale=layer.scaling, enable_gqa=True)
+        return out.squeeze(2)[None]
+
+    def _keys_and_values(self, layer: Layer) -> tuple[torch.Tensor, torch.Tensor]:
+        """Those of the prefixes and of this batch, ``[tokens, heads, head size]``; the batch's own are also kept."""
+        keys, values = layer.key[0].transpose(0, 1), layer.value[0].transpose(0, 1)
+        if self.kept is not None:  # by themselves, and not as parts of something larger
+            keys, values = keys.contiguous(), values.contiguous()
+            self.kept.layers[layer.index] = keys, values
+        if self.prefixes is not None:
+            old_keys, old_values = self.prefixes.layers[layer.index]
+            keys, values = torch.cat([old_keys, keys]), torch.cat([old_values, values])
+        return keys, values
 
     def _attend_by_sequence(
         self, layer: Layer, queries: torch.Tensor, keys: torch.Tensor, values: torch.Tensor
