@@ -44,7 +44,7 @@ class LayerVerdicts:
 
     def _keep(self, _: Any, __: Any, given: dict[str, Any], output: Any) -> None:
         hidden = output[0] if isinstance(output, tuple) else output
-        self._outputs.append(hidden[0, given["packing"].last])
+        self._outputs.append(given["packing"].last_of(hidden[0]))
 
     def log_odds(self, prompts: Sequence[Prompt]) -> np.ndarray:
         """Judge passages in one batch.

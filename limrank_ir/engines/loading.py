@@ -95,8 +95,7 @@ class Loaded:
     def _run(self, decoder: Any, ids: Sequence[np.ndarray], packing: Packing) -> torch.Tensor:
         row = torch.from_numpy(np.concatenate(ids).astype(np.int64)).to(self.device)[None]
         out = decoder(input_ids=row, position_ids=packing.positions, use_cache=False, packing=packing)
-        hidden = out.last_hidden_state[0]
-        return hidden if len(hidden) == packing.rows else hidden[packing.last]  # `LastLayer` gives these only
+        return packing.last_of(out.last_hidden_state[0])
 
     @torch.inference_mode()
     def logits(self, hidden: torch.Tensor) -> torch.Tensor:

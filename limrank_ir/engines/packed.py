@@ -274,6 +274,10 @@ class Packing:
             window=layer.window,
         )
 
+    def last_of(self, states: torch.Tensor) -> torch.Tensor:
+        """The states of the sequences' last tokens, ``[sequences, size]``, of all tokens' or of these already."""
+        return states if len(states) == self.rows else states[self.last]
+
     def padded(self) -> dict[int, tuple[torch.Tensor, torch.Tensor]]:
         """The kept keys and values after their prefixes, by layer: ``[sequences, heads, columns, head size]``."""
         shape = (self.rows, self._key_columns)
